@@ -1,0 +1,131 @@
+"""Frozen records that every part of refine speaks in.
+
+Shape legend, used in names like ``x_BNC``: B batch, N (or N_k) sites of a scale, C latent channels, D network width,
+V codes, P position features, R pair features, E edges, K scales.
+
+Scales are indexed in the order of generation: ``k = 0`` is the coarsest, ``k = K - 1`` the finest. The paper (Hong &
+Belkadi, arXiv 2510.02826) counts the other way; docstrings say so where they cite an equation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Codes = list[Tensor]
+"""The codes of a batch: K tensors (B, N_k), int64, coarsest first."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """The geometry of one scale: all that a predictor may know about where sites are.
+
+    The predictor treats sites as a set, so whatever symmetry these features have, its output has.
+    A leading dimension of 1 broadcasts over the batch.
+
+    Attributes:
+        pos: (B|1, N, P) features of each site; P may be 0.
+        mask: (B|1, N) bool, True where a site exists; None when all do.
+        pair: (B|1, N, N, R) features of each (query, key) pair, added to attention as a learned bias.
+        edges: (2, E) int64 rows (query, key); when given, attention runs along these edges only.
+        edge_features: (E, R) features of each edge.
+    """
+
+    pos: Tensor
+    mask: Tensor | None = None
+    pair: Tensor | None = None
+    edges: Tensor | None = None
+    edge_features: Tensor | None = None
+
+    @property
+    def num_sites(self) -> int:
+        """N, the number of sites."""
+        return self.pos.shape[1]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one turn of the scale loop did (:func:`refine.walk.walk`).
+
+    Attributes:
+        k: scale, 0 coarsest.
+        level: its geometry.
+        context: (B, N_k, C) what the coarser scales say at this scale, C(k) of eq. 18.
+        codes: (B, N_k) int64 codes chosen at this scale.
+        values: (B, N_k, C) embeddings of those codes, R-hat of eq. 19.
+        state: the pyramid's state after adding them.
+    """
+
+    k: int
+    level: Level
+    context: Tensor
+    codes: Tensor
+    values: Tensor
+    state: Any
+
+
+@dataclass(frozen=True)
+class ConditionSpec:
+    """What a domain conditions on; zero means absent.
+
+    Attributes:
+        num_classes: labels are integers in [0, num_classes).
+        vector: length of a real vector.
+        field: channels of a field that lives on the finest scale of the same pyramid.
+    """
+
+    num_classes: int = 0
+    vector: int = 0
+    field: int = 0
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Condition values of a batch; None means "not given", which is the unconditional model.
+
+    Attributes:
+        label: (B,) int64.
+        vector: (B, F).
+        field: (B, N_{K-1}, F) on the finest scale.
+    """
+
+    label: Tensor | None = None
+    vector: Tensor | None = None
+    field: Tensor | None = None
+
+    @classmethod
+    def from_batch(cls, batch: dict[str, Tensor]) -> Condition:
+        """Pick the condition entries out of a data batch."""
+        return cls(batch.get("label"), batch.get("vector"), batch.get("field"))
+
+    def map(self, fn: Any) -> Condition:
+        """Apply ``fn`` to every tensor that is present."""
+        present = {f.name: fn(v) for f in fields(self) if (v := getattr(self, f.name)) is not None}
+        return replace(self, **present)
+
+    def to(self, device: torch.device | str) -> Condition:
+        """Move to ``device``."""
+        return self.map(lambda t: t.to(device))
+
+    def __getitem__(self, index: Any) -> Condition:
+        return self.map(lambda t: t[index])
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Drawn items.
+
+    Attributes:
+        items: (B, ...) decoded data in the domain's own units.
+        codes: the codes they were decoded from.
+        condition: what they were drawn for.
+        trail: K tensors (B, ...): the items decoded after every scale (empty unless asked for).
+    """
+
+    items: Tensor
+    codes: Codes
+    condition: Condition
+    trail: list[Tensor]
