@@ -96,7 +96,7 @@ class Domain(abc.ABC):
 
     @abc.abstractmethod
     def dataset(self, split: str) -> Dataset[dict[str, Tensor]]:
-        """The items of ``train``, ``val`` or ``test``: dicts with ``x`` and any of ``label``, ``vector``, ``field``.
+        """The items of ``train``, ``val`` or ``test``: dicts with ``x`` and any field of :class:`Condition`.
 
         It has a length, and item i never changes.
         """

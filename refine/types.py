@@ -90,16 +90,18 @@ class Condition:
         label: (B,) int64.
         vector: (B, F).
         field: (B, N_{K-1}, F) on the finest scale.
+        base: (B, N_{K-1}, C) latent that is known already (a mean forecast, a small image); only the rest is coded.
     """
 
     label: Tensor | None = None
     vector: Tensor | None = None
     field: Tensor | None = None
+    base: Tensor | None = None
 
     @classmethod
     def from_batch(cls, batch: dict[str, Tensor]) -> Condition:
         """Pick the condition entries out of a data batch."""
-        return cls(batch.get("label"), batch.get("vector"), batch.get("field"))
+        return cls(**{f.name: batch.get(f.name) for f in fields(cls)})
 
     def map(self, fn: Any) -> Condition:
         """Apply ``fn`` to every tensor that is present."""

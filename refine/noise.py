@@ -1,0 +1,33 @@
+"""Counter-based noise: every sample has its own stream, so sample 7 is the same alone, in any batch, on any worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Uniform numbers keyed by (seed, sample index, scale) through NumPy's Philox-4x64 generator.
+
+    Attributes:
+        seed: 0 <= seed < 2^64.
+        index: the number of each sample of the batch, B of them; not its place in the batch.
+    """
+
+    seed: int
+    index: Sequence[int]
+
+    def uniform(self, k: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
+        """(B, *shape) float32 in [0, 1) for scale k."""
+        rows = [self._generator(i, k).random(shape, dtype=np.float32) for i in self.index]
+        return torch.from_numpy(np.stack(rows)).to(device)
+
+    def _generator(self, index: int, k: int) -> np.random.Generator:
+        key = np.array([self.seed, index], dtype=np.uint64)
+        counter = np.array([0, 0, 0, k], dtype=np.uint64)  # scales are 2^192 draws apart
+        return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -1,0 +1,196 @@
+"""The scale-step Transformer psi of eq. 18: a set network with adaptive LayerNorm; geometry enters through Level only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refine.attention import Attention, KVCache, RelationBias, Relations
+from refine.config import PredictorConfig
+from refine.errors import not_accepted, require
+from refine.types import Condition, ConditionSpec, Level
+
+
+class ConditionEmbedding(nn.Module):
+    """Conditions as one vector per sample (labels, vectors) and one token per site (fields), each with a null."""
+
+    def __init__(self, spec: ConditionSpec, width: int) -> None:
+        super().__init__()
+        self.spec, self.width = spec, width
+        self.null = nn.Parameter(torch.zeros(width))
+        if spec.num_classes:
+            self.label = nn.Embedding(spec.num_classes + 1, width)  # the last row is "no label"
+        if spec.vector:
+            self.vector = nn.Linear(spec.vector, width)
+        if spec.field:
+            self.field = nn.Linear(spec.field, width)
+            self.field_null = nn.Parameter(torch.zeros(width))
+
+    def forward(self, condition: Condition, batch: int, drop: Tensor | None) -> Tensor:
+        """(B, D); samples with ``drop`` (B,) true are unconditional."""
+        out = self.null.expand(batch, -1)
+        if self.spec.num_classes:
+            none = self.spec.num_classes
+            label = condition.label
+            label = torch.full((batch,), none, device=out.device) if label is None else label
+            out = out + self.label(label if drop is None else torch.where(drop, none, label))
+        if self.spec.vector and condition.vector is not None:
+            vector = self.vector(condition.vector)
+            out = out + (vector if drop is None else torch.where(drop[:, None], 0.0, vector))
+        return out
+
+    def site_tokens(self, field: Tensor | None, drop: Tensor | None) -> Tensor | None:
+        """A field at one scale (B, N, F) as tokens (B, N, D)."""
+        if not self.spec.field:
+            return None
+        if field is None:
+            return self.field_null
+        tokens = self.field(field)
+        return tokens if drop is None else torch.where(drop[:, None, None], self.field_null, tokens)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each modulated and gated by the condition (adaptive LayerNorm, VAR's order of terms)."""
+
+    def __init__(self, config: PredictorConfig) -> None:
+        super().__init__()
+        width, hidden = config.width, int(config.width * config.mlp_ratio)
+        self.attention = Attention(width, config.heads, config.attention == "prefix")
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        lengths: list[int],
+        relations: list[Relations],
+        cache: KVCache | None,
+        block: int,
+    ) -> Tensor:
+        """(B, L, D) to (B, L, D) under ``modulation`` (B, 6, D): two gates, two scales, two shifts."""
+        gate1, gate2, scale1, scale2, shift1, shift2 = modulation.unsqueeze(2).unbind(1)
+        h = modulate(x, scale1, shift1)
+        x = x + self.dropout(self.attention(h, lengths, relations, cache, block)) * gate1
+        return x + self.dropout(self.mlp(modulate(x, scale2, shift2))) * gate2
+
+
+def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """LayerNorm without weights of its own, then scale and shift from the condition."""
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
+
+
+class Predictor(nn.Module):
+    """From contexts to hidden states whose linear image are the logits (:mod:`refine.head`).
+
+    Args:
+        config: sizes and the kind of attention.
+        num_levels: K.
+        channels: C of contexts.
+        spec: the conditions.
+        level: an example of the domain's levels, for the numbers of its features.
+    """
+
+    def __init__(
+        self, config: PredictorConfig, num_levels: int, channels: int, spec: ConditionSpec, level: Level
+    ) -> None:
+        super().__init__()
+        if config.attention not in ("markov", "prefix"):
+            raise not_accepted("model.predictor.attention", config.attention, ("markov", "prefix"))
+        good = config.heads > 0 and config.width % config.heads == 0
+        require(good, f"model.predictor.width={config.width} must be a multiple of heads={config.heads}")
+        width = config.width
+        self.config, self.prefix = config, config.attention == "prefix"
+        self.condition = ConditionEmbedding(spec, width)
+        self.context = nn.Linear(channels, width)
+        self.position = nn.Linear(level.pos.shape[-1], width, bias=False)
+        self.scale = nn.Embedding(num_levels, width)
+        pair = level.edge_features if level.pair is None else level.pair
+        self.relations = RelationBias(0 if pair is None else pair.shape[-1], config.heads)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.modulation = nn.ModuleList(
+            nn.Linear(width, 6 * width) for _ in range(1 if config.shared_adaln else config.depth)
+        )
+        self.offset = nn.Parameter(torch.randn(config.depth, 6, width) / width**0.5) if config.shared_adaln else None
+        self.final = nn.Linear(width, 2 * width)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """VAR's initialisation: truncated normals of std sqrt(1 / 3D), blocks close to the identity."""
+        std = (1 / (3 * self.config.width)) ** 0.5
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.trunc_normal_(module.weight, std=std)
+                if isinstance(module, nn.Linear) and module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            for last in (block.attention.proj, cast(nn.Linear, block.mlp[-1])):
+                last.weight /= (2 * max(1, self.config.depth)) ** 0.5
+        for linear in self.modulation:
+            weight = cast(nn.Linear, linear).weight
+            weight[: 2 * self.config.width] *= 1e-3  # the two gates
+            weight[2 * self.config.width :] *= 0.5
+        if self.offset is not None:
+            self.offset[:, :2] *= 1e-3
+
+    def new_cache(self, batch: int, tokens: int) -> KVCache:
+        """A cache for sampling in prefix mode."""
+        shape = (batch, self.config.heads, tokens, self.config.width // self.config.heads)
+        return KVCache(self.config.depth, shape, self.context.weight)
+
+    def forward(
+        self,
+        contexts: Sequence[Tensor],
+        levels: Sequence[Level],
+        scales: Sequence[int],
+        condition: Condition,
+        fields: Sequence[Tensor | None] | None = None,
+        drop: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> list[Tensor]:
+        """Hidden states (B, N_k, D) for each scale given.
+
+        Args:
+            contexts: (B, N_k, C) for each scale.
+            levels: their geometry.
+            scales: which scales these are.
+            condition: labels and vectors of the batch.
+            fields: (B, N_k, F) condition fields seen at each scale.
+            drop: (B,) true where the condition is withheld; None in training draws it (condition dropout), and
+                withholds nothing otherwise.
+            cache: in prefix mode, keys and values of the scales before these.
+
+        Raises:
+            RefineError: prefix attention over levels that have a mask, pair features or edges.
+        """
+        batch, lengths = contexts[0].shape[0], [level.num_sites for level in levels]
+        if self.prefix and any(x is not None for v in levels for x in (v.mask, v.pair, v.edges)):
+            require(False, "model.predictor.attention=prefix takes levels of positions only; accepted here: markov")
+        if drop is None and self.training and self.config.condition_dropout > 0:
+            drop = torch.rand(batch, device=contexts[0].device) < self.config.condition_dropout
+        c = self.condition(condition, batch, drop)
+        tokens = []
+        for i, (context, level, k) in enumerate(zip(contexts, levels, scales, strict=True)):
+            x = self.context(context) + self.position(level.pos) + self.scale.weight[k]
+            site = self.condition.site_tokens(None if fields is None else fields[i], drop)
+            x = x if site is None else x + site
+            tokens.append(x + c[:, None] if k == 0 else x)  # VAR starts from the condition itself
+        x = tokens[0] if len(tokens) == 1 else torch.cat(tokens, dim=1)
+        relations = [self.relations(level) for level in levels]
+        for i, (block, modulation) in enumerate(zip(self.blocks, self._modulations(c), strict=True)):
+            x = block(x, modulation, lengths, relations, cache, i)
+        if cache is not None:
+            cache.length += x.shape[1]
+        scale, shift = self.final(F.silu(c))[:, None].chunk(2, dim=-1)
+        return list(modulate(x, scale, shift).split(lengths, dim=1))
+
+    def _modulations(self, c: Tensor) -> list[Tensor]:
+        c = F.silu(c)
+        each = [linear(c).unflatten(1, (6, -1)) for linear in self.modulation]
+        return each if self.offset is None else [each[0] + offset for offset in self.offset]

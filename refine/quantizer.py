@@ -1,0 +1,189 @@
+"""Quantizers: Q and emb of eq. 15 and 19. One interface, three kinds: VQ (:mod:`refine.vq`), FSQ and bitwise here.
+
+Codes are int64 in [0, V_k). Quantizers never see the loop: straight-through gradients are taken once, on the finished
+latent (:meth:`refine.tokenizer.Tokenizer.forward`), so every kind behaves alike inside any pyramid.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refine.errors import require
+
+
+class Quantizer(nn.Module, abc.ABC):
+    """Pointwise map between residual vectors and codes, one per scale or shared.
+
+    Attributes:
+        num_scales: K.
+        channels: C.
+        sizes: V_k, the number of codes of each scale.
+        bits: d when codes are d independent bits, else 0 (a :mod:`refine.head` is chosen by it).
+        shared: whether all scales use the same codes, so that one head serves them all.
+        fitted: whether :meth:`fit` has run (a buffer, so that it is saved).
+    """
+
+    bits: int = 0
+    fitted: Tensor
+
+    def __init__(self, num_scales: int, channels: int, sizes: Sequence[int], shared: bool) -> None:
+        super().__init__()
+        self.num_scales, self.channels, self.sizes, self.shared = num_scales, channels, list(sizes), shared
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+
+    @abc.abstractmethod
+    def encode(self, x: Tensor, k: int) -> Tensor:
+        """(..., C) residuals of scale k to (...,) codes, the nearest in the quantizer's sense; eq. 15."""
+
+    @abc.abstractmethod
+    def embed(self, codes: Tensor, k: int) -> Tensor:
+        """(...,) codes of scale k to (..., C) values; eq. 19."""
+
+    @abc.abstractmethod
+    def fit(self, x: Tensor, k: int) -> None:
+        """Start scale k from residuals (..., C) of a trained encoder. Random starts collapse; this one does not."""
+
+    def penalty(self, x: Tensor, codes: Tensor, k: int) -> Tensor:
+        """A term of the training loss that this kind needs beside eq. 1."""
+        return x.new_zeros(())
+
+    def observe(self, x: Tensor, codes: Tensor, k: int) -> None:
+        """Gather what :meth:`update` needs from a training batch; called once per scale."""
+
+    def update(self) -> None:
+        """Learn from what was observed since the last call (outside of the optimiser), on all processes alike."""
+
+
+def all_reduce_(x: Tensor) -> Tensor:
+    """Sum over processes, in place; does nothing with one process."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(x)
+    return x
+
+
+def broadcast_(x: Tensor) -> Tensor:
+    """Take rank 0's values, in place; does nothing with one process."""
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast(x, 0)
+    return x
+
+
+class ScaledQuantizer(Quantizer):
+    """A fixed code grid, stretched at each scale to the size that residuals have there."""
+
+    amplitude: Tensor
+
+    def __init__(self, num_scales: int, channels: int, sizes: Sequence[int]) -> None:
+        super().__init__(num_scales, channels, sizes, shared=False)
+        self.register_buffer("amplitude", torch.ones(num_scales))
+
+    @abc.abstractmethod
+    def measure(self, x: Tensor) -> Tensor:
+        """The amplitude that suits residuals (..., C)."""
+
+    def fit(self, x: Tensor, k: int) -> None:
+        self.amplitude[k] = broadcast_(self.measure(x.detach()))
+
+    def observe(self, x: Tensor, codes: Tensor, k: int) -> None:
+        mean = all_reduce_(self.measure(x.detach()).clone())
+        if dist.is_available() and dist.is_initialized():
+            mean /= dist.get_world_size()
+        self.amplitude[k] = torch.lerp(self.amplitude[k], mean, 0.01)
+
+
+class FSQ(ScaledQuantizer):
+    """Finite scalar quantisation (arXiv 2309.15505): channel i takes one of ``levels[i]`` evenly spaced values.
+
+    The source bounds channels with a tanh so that the encoder learns the range. Here a code has to approximate a
+    residual, so values are rounded and clamped instead, and the range is three standard deviations of the scale.
+    """
+
+    def __init__(self, num_scales: int, levels: Sequence[int]) -> None:
+        require(len(levels) > 0 and min(levels) >= 2, f"model.quantizer.levels={list(levels)}: each must be 2 or more")
+        size = math.prod(levels)
+        require(size <= 2**24, f"model.quantizer.levels={list(levels)} make {size} codes; accepted: up to {2**24}")
+        super().__init__(num_scales, len(levels), [size] * num_scales)
+        base = [math.prod(levels[:i]) for i in range(len(levels))]
+        self.register_buffer("levels", torch.tensor(list(levels)), persistent=False)
+        self.register_buffer("base", torch.tensor(base), persistent=False)
+
+    def measure(self, x: Tensor) -> Tensor:
+        return 3 * x.square().mean().sqrt().clamp_min(1e-6)
+
+    def encode(self, x: Tensor, k: int) -> Tensor:
+        levels, base = cast(Tensor, self.levels), cast(Tensor, self.base)
+        top = levels - 1
+        digits = ((x / self.amplitude[k] + 1) * top / 2).round().clamp_min(0).minimum(top.to(x.dtype))
+        return (digits.long() * base).sum(-1)
+
+    def embed(self, codes: Tensor, k: int) -> Tensor:
+        levels, base = cast(Tensor, self.levels), cast(Tensor, self.base)
+        digits = codes[..., None] // base % levels
+        return (digits * 2 / (levels - 1) - 1) * self.amplitude[k]
+
+
+class Bitwise(ScaledQuantizer):
+    """Sign quantisation: d = C bits a code, V = 2^d, no codebook (LFQ, arXiv 2310.05737; BSQ, arXiv 2406.07548).
+
+    ``sphere=True`` is BSQ: the value is the nearest corner of the cube in the sphere of the scale's mean radius;
+    ``False`` is LFQ: each channel is plus or minus the scale's mean magnitude. The codes are the same signs; value
+    and entropy term differ.
+
+    The entropy term is mean_i H(p(bit | x_i)) - H(mean_i p(bit | x_i)), summed over bits: confident bits, all used.
+    """
+
+    def __init__(self, num_scales: int, channels: int, sphere: bool = True, entropy: float = 0.1) -> None:
+        require(channels <= 48, f"bitwise codes hold up to 48 bits; the latent has {channels} channels")
+        super().__init__(num_scales, channels, [2**channels] * num_scales)
+        self.bits, self.sphere, self.entropy = channels, sphere, entropy
+
+    def measure(self, x: Tensor) -> Tensor:
+        size = x.norm(dim=-1).mean() / math.sqrt(self.channels) if self.sphere else x.abs().mean()
+        return size.clamp_min(1e-6)
+
+    def encode(self, x: Tensor, k: int) -> Tensor:
+        return pack_bits(x > 0)
+
+    def embed(self, codes: Tensor, k: int) -> Tensor:
+        return (unpack_bits(codes, self.bits).to(self.amplitude.dtype) * 2 - 1) * self.amplitude[k]
+
+    def penalty(self, x: Tensor, codes: Tensor, k: int) -> Tensor:
+        if self.sphere:  # on the unit sphere a channel has size 1/sqrt(d); back to order one
+            x = F.normalize(x, dim=-1) * math.sqrt(self.channels)
+        else:
+            x = x / self.amplitude[k]
+        p = torch.sigmoid(2 * x.reshape(-1, self.channels))
+        return self.entropy * (_bernoulli_entropy(p).mean(0) - _bernoulli_entropy(p.mean(0))).sum()
+
+
+def _bernoulli_entropy(p: Tensor) -> Tensor:
+    p = p.clamp(1e-6, 1 - 1e-6)
+    return -(p * p.log() + (1 - p) * (1 - p).log())
+
+
+def pack_bits(bits: Tensor) -> Tensor:
+    """(..., d) bool to (...,) int64, bit i worth 2^i."""
+    weights = 2 ** torch.arange(bits.shape[-1], device=bits.device)
+    return (bits.long() * weights).sum(-1)
+
+
+def unpack_bits(codes: Tensor, d: int) -> Tensor:
+    """(...,) int64 to (..., d) bool."""
+    return (codes[..., None] >> torch.arange(d, device=codes.device)) & 1 == 1
+
+
+def usage(counts: Tensor) -> tuple[float, float]:
+    """Share of codes that occur, and perplexity exp(H) of their distribution, from counts (V,)."""
+    total = counts.sum()
+    require(bool(total > 0), "no codes were counted")
+    p = counts.double() / total
+    entropy = -(p * p.clamp_min(1e-300).log()).sum()
+    return float((counts > 0).double().mean()), float(entropy.exp())

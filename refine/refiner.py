@@ -1,0 +1,302 @@
+"""The model: a tokenizer and a predictor as one object that is trained, sampled, scored, saved and shared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from refine.attention import KVCache
+from refine.checkpoint import load_checkpoint, save_checkpoint
+from refine.compose import typed
+from refine.config import ModelConfig, SamplerConfig
+from refine.domain import Domain, load_domain_class
+from refine.errors import RefineError, require
+from refine.head import build_head
+from refine.noise import Noise
+from refine.predictor import Predictor
+from refine.pyramid import build_pyramid
+from refine.sampler import ScaleSampler, build_sampler
+from refine.tokenizer import Tokenizer
+from refine.types import Codes, Condition, Level, Samples
+from refine.vq import build_quantizer
+from refine.walk import Choose, walk
+
+
+@dataclass(frozen=True)
+class LogProb:
+    """Exact log-likelihood of codes, log p(codes) = sum_k sum_i log Cat(r_i; psi(C)_i) (eq. 17, 18).
+
+    Attributes:
+        nats: (B, K) by scale.
+        dimensions: real numbers in an item.
+    """
+
+    nats: Tensor
+    dimensions: int
+
+    @property
+    def total(self) -> Tensor:
+        """(B,) nats."""
+        return self.nats.sum(1)
+
+    @property
+    def bits_per_dim(self) -> Tensor:
+        """(B, K) bits that each scale spends on one dimension of an item; they add up over scales."""
+        return -self.nats / (self.dimensions * torch.log(torch.tensor(2.0)).item())
+
+
+class Refiner(nn.Module):
+    """Tokenizer, predictor and head over a domain.
+
+    Example:
+        >>> import refine
+        >>> model = refine.Refiner.from_pretrained("runs/image-digits")  # doctest: +SKIP
+        >>> model.sample(4, refine.Condition(label=torch.tensor([3, 3, 7, 7])), seed=1).items.shape  # doctest: +SKIP
+    """
+
+    def __init__(self, domain: Domain, model: ModelConfig) -> None:
+        super().__init__()
+        self.domain, self.config = domain, model
+        codec, resampler = domain.codec(), domain.resampler()
+        pyramid = build_pyramid(model.pyramid, resampler, codec.channels)
+        quantizer = build_quantizer(model.quantizer, pyramid.num_levels, codec.channels)
+        self.tokenizer = Tokenizer(codec, pyramid, quantizer, model.commitment)
+        level = resampler.level(0)
+        self.predictor = Predictor(model.predictor, pyramid.num_levels, codec.channels, domain.condition, level)
+        self.head = build_head(quantizer, model.predictor.width)
+        self.info: dict[str, Any] = {}
+
+    @property
+    def num_levels(self) -> int:
+        """K."""
+        return self.tokenizer.pyramid.num_levels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.linears[0].weight.device  # type: ignore[return-value]
+
+    @property
+    def dimensions(self) -> int:
+        """Real numbers in one item."""
+        return self.domain.dimensions or self.domain.dataset("train")[0]["x"].numel()
+
+    # -- teacher forcing ---------------------------------------------------------------------------------------------
+
+    def logits(self, codes: Codes, condition: Condition, drop: Tensor | None = None) -> list[Tensor]:
+        """Logits of every scale given the true coarser codes, in one pass; (B, N_k, n) for each scale."""
+        hidden = self._hidden(codes, condition, drop)
+        return [self.head(h, k) for k, h in enumerate(hidden)]
+
+    def _hidden(self, codes: Codes, condition: Condition, drop: Tensor | None) -> list[Tensor]:
+        with torch.no_grad():  # contexts are functions of the frozen tokenizer
+            steps = list(self.tokenizer.replay(codes, condition.base))
+        contexts, levels = [s.context for s in steps], [s.level for s in steps]
+        fields = [self._field(condition, s.k) for s in steps]
+        return self.predictor(contexts, levels, range(len(steps)), condition, fields, drop)
+
+    def _field(self, condition: Condition, k: int) -> Tensor | None:
+        return None if condition.field is None else self.tokenizer.pyramid.field(condition.field, k)
+
+    def site_log_prob(self, codes: Codes, condition: Condition, drop: Tensor | None = None) -> list[Tensor]:
+        """(B, N_k) nats of each code given the coarser scales; 0 where a site does not exist."""
+        out = []
+        for k, logits in enumerate(self.logits(codes, condition, drop)):
+            nats = self.head.log_prob(logits, codes[k])
+            mask = self.tokenizer.pyramid.level(k, None).mask
+            out.append(nats if mask is None else nats * mask)
+        return out
+
+    def loss(self, codes: Codes, condition: Condition) -> tuple[Tensor, Tensor]:
+        """Mean negative log-likelihood of a code, in nats: over all sites, and (K,) of each scale."""
+        nats = self.site_log_prob(codes, condition)
+        by_scale = torch.stack([n.mean() for n in nats])
+        return -torch.cat(nats, dim=1).mean(), -by_scale.detach()
+
+    @torch.no_grad()
+    def log_prob(self, codes: Codes, condition: Condition | None = None) -> LogProb:
+        """Exact log-likelihood of codes given the condition."""
+        nats = self.site_log_prob(codes, condition or Condition())
+        return LogProb(torch.stack([n.sum(1) for n in nats], dim=1), self.dimensions)
+
+    # -- sampling ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self,
+        num: int,
+        condition: Condition | None = None,
+        seed: int = 0,
+        first: int = 0,
+        sampler: SamplerConfig | None = None,
+        trail: bool = False,
+    ) -> Samples:
+        """Draw samples number ``first`` to ``first + num - 1`` of ``seed``; the backward process, eq. 17-20.
+
+        Sample i depends on (seed, i), its condition and the sampler, not on the batch it is drawn in.
+
+        Args:
+            num: B.
+            condition: of the B samples; None draws unconditionally.
+            seed: of all noise.
+            first: number of the first sample.
+            sampler: temperature, truncation and guidance.
+            trail: also decode after every scale.
+        """
+        return self._generate(num, condition, seed, first, sampler, trail, None, None)
+
+    @torch.no_grad()
+    def inpaint(
+        self,
+        codes: Codes,
+        keep: Tensor | Sequence[Tensor],
+        condition: Condition | None = None,
+        seed: int = 0,
+        first: int = 0,
+        sampler: SamplerConfig | None = None,
+        trail: bool = False,
+    ) -> Samples:
+        """Keep the given codes where ``keep`` says, draw the others given them.
+
+        Args:
+            codes: K tensors (B, N_k).
+            keep: (B|1, N_{K-1}) bool on the finest scale, seen at each scale as "more than half is kept"; or K such
+                masks (B|1, N_k), one for each scale.
+            condition: as in :meth:`sample`, and the rest likewise.
+
+        Raises:
+            RefineError: a mask that does not fit the scales.
+        """
+        pyramid = self.tokenizer.pyramid
+        if isinstance(keep, Tensor):
+            finest = keep.to(self.device, torch.float32)[..., None]
+            sites = pyramid.num_sites(self.num_levels - 1)
+            require(keep.dim() == 2 and keep.shape[1] == sites, f"keep has shape {tuple(keep.shape)}, not (B, {sites})")
+            masks = [pyramid.field(finest, k)[..., 0] > 0.5 for k in range(self.num_levels)]
+        else:
+            masks = [m.to(self.device, torch.bool) for m in keep]
+        expected = [pyramid.num_sites(k) for k in range(self.num_levels)]
+        found = [m.shape[-1] for m in masks]
+        require(found == expected, f"keep has {found} sites by scale; expected {expected}")
+        return self._generate(len(codes[0]), condition, seed, first, sampler, trail, codes, masks)
+
+    def _generate(
+        self,
+        num: int,
+        condition: Condition | None,
+        seed: int,
+        first: int,
+        sampler: SamplerConfig | None,
+        trail: bool,
+        given: Codes | None,
+        keep: Sequence[Tensor] | None,
+    ) -> Samples:
+        require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
+        condition = (condition or Condition()).to(self.device)
+        settings = build_sampler(sampler or SamplerConfig(), self.num_levels)
+        draw = self._draw(condition, Noise(seed, range(first, first + num)), settings)
+
+        def choose(k: int, level: Level, context: Tensor, state: Any) -> Tensor:
+            codes = draw(k, level, context, state)
+            return codes if given is None or keep is None else torch.where(keep[k], given[k].to(codes.device), codes)
+
+        pyramid, steps, decoded = self.tokenizer.pyramid, [], []
+        for step in walk(pyramid, self.tokenizer.quantizer, pyramid.start(num, condition.base), choose):
+            steps.append(step)
+            if trail:
+                decoded.append(self.tokenizer.decode_state(step))
+        items = decoded[-1] if trail else self.tokenizer.decode_state(steps[-1])
+        return Samples(items, [s.codes for s in steps], condition, decoded)
+
+    def _draw(self, condition: Condition, noise: Noise, settings: list[ScaleSampler]) -> Choose:
+        """Choose codes from the predictor, guided where asked; one network pass a scale, two batches where guided."""
+        batch = len(noise.index)
+        guided = [s.guidance != 1 for s in settings]
+        cache: KVCache | None = None
+        if self.predictor.prefix:  # unconditional keys of coarse scales are needed at every later guided scale
+            guided = [any(guided)] * len(guided)
+            tokens = sum(self.tokenizer.pyramid.num_sites(k) for k in range(self.num_levels))
+            cache = self.predictor.new_cache(batch * (1 + guided[0]), tokens)
+        drop = torch.arange(2 * batch, device=self.device) >= batch
+
+        def choose(k: int, level: Level, context: Tensor, state: Any) -> Tensor:
+            given = condition
+            if guided[k]:
+                context, given = torch.cat([context, context]), condition.map(lambda t: torch.cat([t, t]))
+            fields, dropped = [self._field(given, k)], drop if guided[k] else None
+            (hidden,) = self.predictor([context], [level], [k], given, fields, dropped, cache)
+            if guided[k]:  # the head is linear: mixing before it equals mixing logits, at half its cost
+                conditional, unconditional = hidden.chunk(2)
+                hidden = torch.lerp(unconditional, conditional, settings[k].guidance)
+            uniform = noise.uniform(k, (hidden.shape[1], self.head.draws), self.device)
+            return self.head.sample(self.head(hidden, k), uniform, settings[k])
+
+        return choose
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into ``folder``, atomically; floats as ``dtype`` if given."""
+        header = {
+            "domain": self.domain.name,
+            "domain_config": dataclasses.asdict(self.domain.config),
+            "model": dataclasses.asdict(self.config),
+            "info": self.info,
+        }
+        tensors = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
+        if dtype is not None:
+            tensors = {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
+        save_checkpoint(Path(folder), header, tensors)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> Refiner:
+        """Load a checkpoint folder, or a repository ``owner/name`` of the Hugging Face hub. No pickle is read.
+
+        Raises:
+            RefineError: not a checkpoint, damaged, from a newer version, or not matching its own configuration.
+        """
+        path = Path(folder)
+        if not path.exists() and str(folder).count("/") == 1 and not str(folder).startswith((".", "/", "~")):
+            path = _download(str(folder))
+        header, tensors = load_checkpoint(path)
+        domain_class = load_domain_class(header["domain"])
+        domain = domain_class(typed(domain_class.Config, header["domain_config"], f"{path / 'config.json'} domain"))
+        model = cls(domain, typed(ModelConfig, header["model"], f"{path / 'config.json'} model"))
+        expected = model.state_dict()
+        missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+        if missing or extra:
+            raise RefineError(f"{path}: missing weights {missing[:5]}, unexpected weights {extra[:5]}")
+        for name, tensor in tensors.items():
+            wanted, found = tuple(expected[name].shape), tuple(tensor.shape)
+            require(wanted == found, f"{path}: {name} has shape {found}; expected {wanted}")
+        model.load_state_dict(tensors)
+        model.info = header.get("info", {})
+        return model.to(device).eval()
+
+    def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None) -> str:
+        """Upload the checkpoint to the Hugging Face hub and return its address."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload with refine"))
+
+
+def _download(repo_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=["config.json", "model.safetensors"]))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise RefineError(f"{repo_id!r} is neither a folder here nor a repository of the hub: {error}") from error

@@ -1,0 +1,81 @@
+"""What to do with logits: temperature, top-k, top-p, greedy and guidance, each a number or a list by scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from refine.config import SamplerConfig
+from refine.errors import not_accepted, require
+
+
+@dataclass(frozen=True)
+class ScaleSampler:
+    """The sampler at one scale."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    greedy: bool = False
+    guidance: float = 1.0
+
+    def draw(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """One index (...,) from each row of ``logits`` (..., V), by inverse CDF of ``uniform`` (...,) in [0, 1).
+
+        Temperature first, then top-k, then top-p (keep a code while the mass before it is under p), then the draw.
+        """
+        if self.greedy:
+            return logits.argmax(-1)
+        size = logits.shape[-1]
+        order: Tensor | None = None
+        logits = logits.float() / self.temperature
+        if 0 < self.top_k < size:
+            logits, order = logits.topk(self.top_k, dim=-1)
+        elif self.top_p < 1:
+            logits, order = logits.sort(dim=-1, descending=True)
+        p = logits.softmax(-1)
+        if self.top_p < 1:
+            p = torch.where(p.cumsum(-1) - p < self.top_p, p, 0.0)
+        cdf = p.cumsum(-1)
+        # 1 - u lies in (0, 1]: the first index that reaches it always has positive probability
+        threshold = (1 - uniform)[..., None] * cdf[..., -1:]
+        index = torch.searchsorted(cdf, threshold).clamp_max(cdf.shape[-1] - 1)
+        return (index if order is None else order.gather(-1, index))[..., 0]
+
+
+def by_scale(name: str, value: Any, num_levels: int, valid: Callable[[float], bool], accepted: str) -> list[float]:
+    """A number or a list by scale as a checked list of K numbers."""
+    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * num_levels
+    require(len(values) == num_levels, f"{name}={value}: a list needs one number for each of {num_levels} scales")
+    for v in values:
+        good = isinstance(v, (int, float)) and math.isfinite(v) and valid(v)
+        require(good, f"{name}={value!r} is not accepted; accepted: {accepted}, or a list of them by scale")
+    return [float(v) for v in values]
+
+
+def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
+    """One :class:`ScaleSampler` for each scale.
+
+    Guidance g mixes g times the conditional and (1 - g) times the unconditional prediction; 1 is none. The linear
+    schedule is VAR's: g_k = 1 + (g - 1) k / (K - 1), so VAR's ``cfg=1.5`` is ``guidance=2.5 schedule=linear``.
+
+    Raises:
+        RefineError: a value outside its range, or a list of the wrong length.
+    """
+    temperature = by_scale("temperature", config.temperature, num_levels, lambda v: v > 0, "a number > 0")
+    top_k = by_scale("top_k", config.top_k, num_levels, lambda v: v >= 0 and v == int(v), "an integer >= 0 (0: all)")
+    top_p = by_scale("top_p", config.top_p, num_levels, lambda v: 0 < v <= 1, "a number in (0, 1]")
+    guidance = by_scale("guidance", config.guidance, num_levels, lambda v: v >= 0, "a number >= 0 (1: none)")
+    if config.schedule not in ("constant", "linear"):
+        raise not_accepted("schedule", config.schedule, ("constant", "linear"))
+    if config.schedule == "linear":
+        last = max(1, num_levels - 1)
+        guidance = [1 + (g - 1) * k / last for k, g in enumerate(guidance)]
+    return [
+        ScaleSampler(temperature[k], int(top_k[k]), top_p[k], config.greedy, guidance[k]) for k in range(num_levels)
+    ]
