@@ -136,7 +136,8 @@ class EvaluateConfig:
 class Config:
     """A whole run, as ``config.yaml`` in its folder has it."""
 
-    domain: Any
+    domain: Any  # an instance of the domain's own Config
+    domain_name: str  # what the domain is called; set by domain=NAME
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

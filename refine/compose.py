@@ -1,0 +1,168 @@
+"""From arguments and YAML files to one typed :class:`refine.config.Config`.
+
+Hydra composes the files of the chosen groups, OmegaConf checks every value against the dataclasses. Values are plain
+data all the way: interpolations and keys such as ``_target_`` are refused, so no configuration can name code to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from functools import reduce
+from importlib import resources
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from refine.config import Config
+from refine.domain import entry_point_domains, load_domain_class
+from refine.errors import RefineError, not_accepted, require
+from refine.keys import Key, field_types, keys_of
+from refine.overrides import assignments, take, unknown_key
+
+T = TypeVar("T")
+
+GROUPS = ("domain", "model", "train", "sampler", "experiment")
+
+
+def compose(arguments: Sequence[str], base: Config | None = None, prefer: Collection[str] = ()) -> Config:
+    """The configuration that ``arguments`` describe.
+
+    Args:
+        arguments: ``group=file`` (:data:`GROUPS`), ``key=value`` and flags (:mod:`refine.overrides`). Keys win over
+            groups, groups over defaults, ``experiment`` over other groups' files.
+        base: what stands where the arguments say nothing, e.g. the configuration of the run that is continued.
+        prefer: sections that win when a short key name fits several keys.
+
+    Raises:
+        RefineError: unknown group file, domain, key or type of value; no domain.
+    """
+    choices, rest = take(arguments, GROUPS)
+    values = _chosen(choices) if base is None or "experiment" in choices else _on_top(base, choices)
+    for name, value in assignments(rest, config_keys(values["domain_name"]), prefer).items():
+        *sections, last = name.split(".")
+        node = values
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[last] = value
+    return from_values(values)
+
+
+def config_keys(domain_name: str | None) -> dict[str, Key]:
+    """Every key of a run in that domain, by full name; those of the core alone when there is none."""
+    domain = {} if domain_name is None else keys_of(load_domain_class(domain_name).Config, "domain.")
+    return domain | {n: k for n, k in keys_of(Config).items() if n not in ("domain", "domain_name")}
+
+
+def group_files(group: str) -> list[str]:
+    """The names that ``group=`` accepts."""
+    if group == "domain":
+        return list(entry_point_domains())
+    folder = resources.files("refine.configs").joinpath(group)
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def from_values(values: Mapping[str, Any]) -> Config:
+    """A configuration from nested plain data, as :func:`to_yaml` writes it; keys left out have their defaults."""
+    name = values.get("domain_name")
+    require(isinstance(name, str), f"the configuration names no domain; accepted: {', '.join(entry_point_domains())}")
+    domain: Any = typed(load_domain_class(str(name)).Config, values.get("domain") or {}, "domain")
+    config = typed(Config, {**values, "domain": None})
+    config.domain = domain
+    return config
+
+
+def to_yaml(config: Config) -> str:
+    """The configuration as YAML that :func:`from_values` takes back."""
+    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+
+
+def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """An instance of dataclass ``cls`` with ``values`` over its defaults, nested dataclasses included.
+
+    Args:
+        cls: the dataclass.
+        values: nested plain data.
+        where: what the values are, put before key names in messages.
+
+    Raises:
+        RefineError: unknown key, wrong type, missing value, or anything that is not plain data.
+    """
+    plain_data(values, where)
+    _known(cls, values, where)
+    try:
+        node = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(dict(values)))
+        return OmegaConf.to_object(node)  # type: ignore[return-value]
+    except MissingMandatoryValue as error:
+        raise RefineError(f"{_join(where, error.full_key)} must be given") from None
+    except OmegaConfBaseException as error:
+        name = str(error.full_key or "").partition("[")[0]
+        if name not in keys_of(cls):
+            raise RefineError(f"{where or cls.__name__}: {error}") from None
+        value = reduce(lambda node, part: node[part], name.split("."), values)
+        expected = keys_of(cls)[name].type_name
+        raise RefineError(f"{_join(where, name)}={value!r} is not accepted; expected {expected}") from None
+
+
+def plain_data(value: Any, where: str = "") -> None:
+    """Refuse what could make a configuration more than data: interpolations, ``_target_``-like keys, objects."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            name = _join(where, key)
+            require(isinstance(key, str) and not key.startswith("_"), f"{name} is not accepted as a key")
+            plain_data(item, name)
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            plain_data(item, f"{where}[{i}]")
+    elif isinstance(value, str):
+        require("${" not in value, f"{where}={value!r} is not accepted: values are not interpolated")
+    else:
+        plain = value is None or isinstance(value, (bool, int, float))
+        require(plain, f"{where}={value!r} is not accepted: values are numbers, texts, lists and mappings")
+
+
+def _known(cls: type, values: Mapping[str, Any], where: str) -> None:
+    types = field_types(cls)
+    for name, value in values.items():
+        if name not in types:
+            raise unknown_key(_join(where, name), [_join(where, key) for key in types])
+        if is_dataclass(types[name]) and isinstance(types[name], type):
+            section = isinstance(value, Mapping)
+            require(section, f"{_join(where, name)}={value!r} is not accepted: it is a section of keys")
+            _known(types[name], value, _join(where, name))
+
+
+def _join(where: str, key: object) -> str:
+    return f"{where}.{key}" if where and key else f"{where}{key or ''}"
+
+
+def _chosen(choices: Mapping[str, str]) -> dict[str, Any]:
+    """What the group files say; a domain without a file of its own has the defaults of its Config."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+
+    for group, name in choices.items():
+        if name not in group_files(group):
+            raise not_accepted(group, name, group_files(group))
+    files = dict(choices)
+    if "domain" in files and not resources.files("refine.configs").joinpath(f"domain/{files['domain']}.yaml").is_file():
+        files["domain"] = "[]"  # no file, whatever an experiment says
+    with initialize_config_module("refine.configs", version_base=None):
+        composed = hydra_compose("config", [f"{g}={n}" for g, n in files.items()], return_hydra_config=True)
+    values: dict[str, Any] = OmegaConf.to_container(composed)  # type: ignore[assignment]
+    chosen = values.pop("hydra")["runtime"]["choices"]
+    name = choices.get("domain", chosen.get("domain"))
+    require(name is not None, f"domain= is missing; accepted: {', '.join(entry_point_domains())}")
+    return values | {"domain_name": name}
+
+
+def _on_top(base: Config, choices: Mapping[str, str]) -> dict[str, Any]:
+    """The values of ``base``, with the sections of the chosen groups as their files say."""
+    name = choices.get("domain", base.domain_name)
+    require(name == base.domain_name, f"domain={name!r} is not accepted: the run is of domain {base.domain_name!r}")
+    values = asdict(base)
+    if others := {group: file for group, file in choices.items() if group != "domain"}:
+        chosen = _chosen({"domain": name} | others)
+        values |= {group: chosen.get(group, {}) for group in others}
+    return values

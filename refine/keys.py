@@ -1,0 +1,78 @@
+"""The keys that a user may set: the leaves of nested dataclasses, their types and explanations."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+import tokenize
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from io import StringIO
+from typing import Any, get_type_hints
+
+from refine.errors import RefineError
+
+
+@dataclass(frozen=True)
+class Key:
+    """One settable value.
+
+    Attributes:
+        name: its full name, dotted.
+        type: its annotation.
+        default: the value it has when nobody sets it; ``dataclasses.MISSING`` if it must be set.
+        help: the comment behind the field in the source, which names the accepted values.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: str = ""
+
+    @property
+    def type_name(self) -> str:
+        """The annotation as it is written in source."""
+        return self.type.__name__ if type(self.type) is type else str(self.type).replace("typing.", "")
+
+
+def keys_of(cls: type, prefix: str = "") -> dict[str, Key]:
+    """Every leaf of dataclass ``cls`` by full name, in the order of the source; nested dataclasses are walked into."""
+    return {key.name: key for key in _leaves(cls, prefix)}
+
+
+def _leaves(cls: type, prefix: str) -> Iterator[Key]:
+    hints, notes = field_types(cls), _comments(cls)
+    for f in fields(cls):
+        name, annotation = prefix + f.name, hints[f.name]
+        if is_dataclass(annotation) and isinstance(annotation, type):
+            yield from _leaves(annotation, name + ".")
+        else:
+            default = f.default_factory() if f.default_factory is not MISSING else f.default
+            yield Key(name, annotation, default, notes.get(f.name, ""))
+
+
+def field_types(cls: type) -> dict[str, Any]:
+    """Annotation of each field of a dataclass, strings resolved.
+
+    Raises:
+        RefineError: ``cls`` is no dataclass.
+    """
+    if not (isinstance(cls, type) and is_dataclass(cls)):
+        raise RefineError(f"{cls!r} is not a dataclass, so it cannot describe configuration keys")
+    return get_type_hints(cls)
+
+
+def _comments(cls: type) -> dict[str, str]:
+    """The comment on the line of each field; empty where the source is not at hand."""
+    try:
+        source = textwrap.dedent(inspect.getsource(cls))
+    except OSError:
+        return {}
+    notes: dict[str, str] = {}
+    name = None
+    for token in tokenize.generate_tokens(StringIO(source).readline):
+        if token.type == tokenize.NAME and token.line.lstrip().startswith(token.string + ":"):
+            name = token.string
+        elif token.type == tokenize.COMMENT and name is not None and not token.line.lstrip().startswith("#"):
+            notes[name] = token.string.lstrip("# ")
+    return notes
