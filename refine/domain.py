@@ -194,3 +194,27 @@ def all_domains() -> Iterator[tuple[str, type[Domain] | RefineError]]:
             yield name, load_domain_class(name)
         except RefineError as error:
             yield name, error
+
+
+def load_domain(name: str, **options: Any) -> Domain:
+    """The domain called ``name`` with ``options`` of its ``Config`` set.
+
+    Raises:
+        RefineError: no such domain, or no such option.
+    """
+    from refine.compose import typed
+
+    cls = load_domain_class(name)
+    return cls(typed(cls.Config, options, name))
+
+
+def starter(name: str) -> Path:
+    """The checkpoint that ships with the domain called ``name``.
+
+    Raises:
+        RefineError: it has none.
+    """
+    path = load_domain(name).starter()
+    if path is None:
+        raise RefineError(f"domain {name!r} ships no starter checkpoint; train one with: refine train domain={name}")
+    return path

@@ -180,10 +180,9 @@ def unpack_bits(codes: Tensor, d: int) -> Tensor:
     return (codes[..., None] >> torch.arange(d, device=codes.device)) & 1 == 1
 
 
-def usage(counts: Tensor) -> tuple[float, float]:
-    """Share of codes that occur, and perplexity exp(H) of their distribution, from counts (V,)."""
-    total = counts.sum()
-    require(bool(total > 0), "no codes were counted")
-    p = counts.double() / total
-    entropy = -(p * p.clamp_min(1e-300).log()).sum()
-    return float((counts > 0).double().mean()), float(entropy.exp())
+def usage(codes: Tensor, size: int) -> tuple[float, float]:
+    """Share of the ``size`` codes that occur in ``codes``, and perplexity exp(H) of their distribution."""
+    require(codes.numel() > 0, "no codes were counted")
+    _, counts = codes.flatten().unique(return_counts=True)
+    p = counts.double() / counts.sum()
+    return len(counts) / size, float((-(p * p.log()).sum()).exp())

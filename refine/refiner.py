@@ -125,6 +125,16 @@ class Refiner(nn.Module):
         nats = self.site_log_prob(codes, condition or Condition())
         return LogProb(torch.stack([n.sum(1) for n in nats], dim=1), self.dimensions)
 
+    @torch.no_grad()
+    def accuracy(self, codes: Codes, condition: Condition | None = None) -> Tensor:
+        """(B, K) share of each scale's codes that the most likely code gets right, given the true coarser ones."""
+        greedy = ScaleSampler(greedy=True)
+        hits = []
+        for k, logits in enumerate(self.logits(codes, condition or Condition())):
+            best = self.head.sample(logits, logits.new_zeros(()), greedy)
+            hits.append((best == codes[k]).double().mean(1))
+        return torch.stack(hits, dim=1)
+
     # -- sampling ----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()

@@ -99,7 +99,10 @@ class Tokenizer(nn.Module):
         latent = self.codec.encode(x)
         if not self.quantizer.fitted:
             reconstruction = self.codec.reconstruction_loss(self.codec.decode(latent), x)
-            return TokenizerLoss(reconstruction, reconstruction.detach(), torch.zeros_like(reconstruction), [])
+            # distributed training wants every parameter in the graph of every step
+            idle = [p.sum() for part in (self.pyramid, self.quantizer) for p in part.parameters() if p.requires_grad]
+            total = reconstruction + 0 * sum(idle, torch.zeros_like(reconstruction))
+            return TokenizerLoss(total, reconstruction.detach(), torch.zeros_like(reconstruction), [])
         steps = list(self.forward_process(latent.detach(), base, learn=self.training))
         quantised = self.pyramid.latent(steps[-1].state, steps[-1].k)
         output = self.codec.decode(latent + (quantised - latent).detach())

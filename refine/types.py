@@ -9,6 +9,7 @@ Belkadi, arXiv 2510.02826) counts the other way; docstrings say so where they ci
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -115,6 +116,12 @@ class Condition:
     def __getitem__(self, index: Any) -> Condition:
         return self.map(lambda t: t[index])
 
+    @classmethod
+    def join(cls, parts: Sequence[Condition]) -> Condition:
+        """Batches as one."""
+        names = [f.name for f in fields(cls) if getattr(parts[0], f.name) is not None]
+        return cls(**{name: torch.cat([getattr(p, name) for p in parts]) for name in names})
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -131,3 +138,13 @@ class Samples:
     codes: Codes
     condition: Condition
     trail: list[Tensor]
+
+    @classmethod
+    def join(cls, parts: Sequence[Samples]) -> Samples:
+        """Batches as one."""
+        return cls(
+            torch.cat([p.items for p in parts]),
+            [torch.cat(c) for c in zip(*(p.codes for p in parts), strict=True)],
+            Condition.join([p.condition for p in parts]),
+            [torch.cat(t) for t in zip(*(p.trail for p in parts), strict=True)],
+        )

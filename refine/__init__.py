@@ -1,0 +1,70 @@
+"""refine: next-scale generation as iterative refinement, one core for every domain.
+
+    import refine
+    model = refine.Refiner.from_pretrained(refine.starter("image"))
+    samples = model.sample(16, refine.Condition(label=labels), seed=0)
+
+Names are imported when they are first used, so that ``import refine`` is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Codec": "refine.domain",
+    "Codes": "refine.types",
+    "Condition": "refine.types",
+    "ConditionSpec": "refine.types",
+    "Domain": "refine.domain",
+    "FieldsDataset": "refine.domain",
+    "GridResampler": "refine.resample",
+    "IdentityCodec": "refine.domain",
+    "LaplacianPyramid": "refine.pyramid",
+    "Level": "refine.types",
+    "LogProb": "refine.refiner",
+    "ModelConfig": "refine.config",
+    "Noise": "refine.noise",
+    "Pyramid": "refine.pyramid",
+    "Quantizer": "refine.quantizer",
+    "RefineError": "refine.errors",
+    "Refiner": "refine.refiner",
+    "Resampler": "refine.resample",
+    "ResidualPyramid": "refine.pyramid",
+    "SamplerConfig": "refine.config",
+    "Samples": "refine.types",
+    "Step": "refine.types",
+    "Symmetry": "refine.domain",
+    "Tokenizer": "refine.tokenizer",
+    "load_domain": "refine.domain",
+    "starter": "refine.domain",
+    "walk": "refine.walk",
+}
+
+__all__ = ["__version__", *_HOME]
+
+if TYPE_CHECKING:
+    from refine.config import ModelConfig, SamplerConfig
+    from refine.domain import Codec, Domain, FieldsDataset, IdentityCodec, Symmetry, load_domain, starter
+    from refine.errors import RefineError
+    from refine.noise import Noise
+    from refine.pyramid import LaplacianPyramid, Pyramid, ResidualPyramid
+    from refine.quantizer import Quantizer
+    from refine.refiner import LogProb, Refiner
+    from refine.resample import GridResampler, Resampler
+    from refine.tokenizer import Tokenizer
+    from refine.types import Codes, Condition, ConditionSpec, Level, Samples, Step
+    from refine.walk import walk
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'refine' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,77 @@
+"""`refine train`: one or both stages of a run, from where they stand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from refine.commands.sample import draw_samples
+from refine.config import Config
+from refine.domain import load_domain_class
+from refine.errors import not_accepted, require
+from refine.plots import plot_curves
+from refine.progress import console
+from refine.refiner import Refiner
+from refine.runs import new_run
+from refine.training.engine import fit
+
+STAGES = {"tokenizer": ["tokenizer"], "predictor": ["predictor"], "all": ["tokenizer", "predictor"]}
+
+
+def run(config: Config) -> Path:
+    """Train, resuming whatever the run's folder holds, and draw pictures of the result.
+
+    Returns:
+        The run's folder: ``config.yaml``, ``config.json`` and ``model.safetensors`` (the checkpoint),
+        ``metrics.jsonl``, ``pictures/``, ``resume/`` and ``cache/``.
+
+    Raises:
+        RefineError: a stage that is unknown or needs a trained tokenizer first; a run of another model; a loss that is
+            not finite.
+    """
+    if config.stage not in STAGES:
+        raise not_accepted("stage", config.stage, STAGES)
+    leader = "REFINE_RUN" not in os.environ or os.environ.get("LOCAL_RANK", "0") == "0"
+    folder = new_run(config) if leader else Path(os.environ["REFINE_RUN"])
+    os.environ["REFINE_RUN"] = str(folder)  # processes that a strategy starts run this very command again
+    refiner = start(config, folder)
+    for stage in STAGES[config.stage]:
+        needs = stage == "tokenizer" or bool(refiner.tokenizer.quantizer.fitted)
+        require(needs, f"stage={stage} needs a trained tokenizer; run stage=tokenizer first, or give its run=FOLDER")
+        if refiner.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
+            console.print(f"{stage}: trained already", highlight=False)
+            continue
+        fit(refiner, config, folder, stage)
+        refiner.eval()
+    if leader:
+        draw_pictures(refiner, config, folder)
+    os.environ.pop("REFINE_RUN", None)
+    return folder
+
+
+def start(config: Config, folder: Path) -> Refiner:
+    """The run's model as last published, or a new one.
+
+    Raises:
+        RefineError: the folder holds a model of another configuration.
+    """
+    torch.manual_seed(config.seed)
+    fresh = Refiner(load_domain_class(config.domain_name)(config.domain), config.model)
+    if not (folder / "config.json").exists():
+        return fresh
+    saved = Refiner.from_pretrained(folder)
+    same = (saved.domain.name, saved.domain.config, saved.config) == (config.domain_name, config.domain, config.model)
+    require(same, f"run={folder} holds a model of another domain or model configuration; see refine inspect {folder}")
+    return saved.train()
+
+
+def draw_pictures(refiner: Refiner, config: Config, folder: Path) -> None:
+    """Curves, the domain's own pictures, and samples."""
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    written = [*plot_curves(folder, pictures), *refiner.domain.plot_training(refiner, pictures)]
+    if "predictor" in refiner.info:
+        written += draw_samples(refiner, config, pictures)
+    console.print(f"Checkpoint: {folder}\nPictures: {', '.join(str(p) for p in written)}", highlight=False, soft_wrap=True)

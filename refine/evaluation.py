@@ -1,0 +1,90 @@
+"""Figures that every domain has: code usage, likelihood, token accuracy, and the variance that sampling keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from refine.config import SamplerConfig
+from refine.quantizer import usage
+from refine.refiner import Refiner
+from refine.training.data import Items, in_batches
+from refine.types import Codes, Condition, Samples, Step
+
+
+@dataclass
+class BandVariance:
+    """Running variance, over samples, of what each scale adds to the latent; summed over sites and channels."""
+
+    count: int = 0
+    sums: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def add(self, refiner: Refiner, steps: Iterable[Step]) -> None:
+        """Account for one batch of walked codes."""
+        pyramid, before = refiner.tokenizer.pyramid, None
+        for step in steps:
+            latent = pyramid.latent(step.state, step.k).double()
+            band = latent if before is None else latent - before
+            before = latent
+            first, second = self.sums.get(step.k, (torch.zeros_like(band[0]), torch.zeros_like(band[0])))
+            self.sums[step.k] = first + band.sum(0), second + band.square().sum(0)
+            batch = len(band)
+        self.count += batch
+
+    def values(self) -> list[float]:
+        """One variance for each scale."""
+        n = self.count
+        return [float((second / n - (first / n).square()).sum()) for _, (first, second) in sorted(self.sums.items())]
+
+
+@torch.no_grad()
+def score_codes(refiner: Refiner, items: Items, batch_size: int, progress: Any) -> tuple[dict[str, Any], BandVariance]:
+    """Encode held-out items and score the codes.
+
+    Returns:
+        usage, perplexity, token accuracy and bits per dimension by scale, bits per dimension in all; and the variance
+        of the encoded bands.
+    """
+    codes_seen: list[Codes] = []
+    bits, hits = [], []
+    variance = BandVariance()
+    for batch in progress(in_batches(items, batch_size)):
+        condition = Condition.from_batch(batch).to(refiner.device)
+        codes = refiner.tokenizer.encode(batch["x"].to(refiner.device), condition.base)
+        variance.add(refiner, refiner.tokenizer.replay(codes, condition.base))
+        bits.append(refiner.log_prob(codes, condition).bits_per_dim)
+        hits.append(refiner.accuracy(codes, condition))
+        codes_seen.append([c.cpu() for c in codes])
+    sizes = refiner.tokenizer.quantizer.sizes
+    used = [usage(torch.cat(parts), sizes[k]) for k, parts in enumerate(zip(*codes_seen, strict=True))]
+    by_scale = torch.cat(bits).mean(0)
+    return {
+        "items": sum(len(c[0]) for c in codes_seen),
+        "sites_by_scale": [c.shape[1] for c in codes_seen[0]],
+        "codes_by_scale": sizes,
+        "usage_by_scale": [u for u, _ in used],
+        "perplexity_by_scale": [p for _, p in used],
+        "accuracy_by_scale": torch.cat(hits).mean(0).tolist(),
+        "bits_per_dim": float(by_scale.sum()),
+        "bits_per_dim_by_scale": by_scale.tolist(),
+    }, variance
+
+
+@torch.no_grad()
+def draw(
+    refiner: Refiner, items: Items, batch_size: int, seed: int, sampler: SamplerConfig, progress: Any
+) -> tuple[Samples, BandVariance]:
+    """One sample for each item's condition, and the variance of the sampled bands."""
+    parts: list[Samples] = []
+    variance, first = BandVariance(), 0
+    for batch in progress(in_batches(items, batch_size)):
+        condition, num = Condition.from_batch(batch).to(refiner.device), len(batch["x"])
+        samples = refiner.sample(num, condition, seed, first, sampler)
+        variance.add(refiner, refiner.tokenizer.replay(samples.codes, condition.base))
+        parts.append(samples)
+        first += num
+    return Samples.join(parts), variance

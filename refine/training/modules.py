@@ -1,0 +1,138 @@
+"""The two stages as Lightning modules."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from refine.config import StageConfig
+from refine.errors import RefineError
+from refine.quantizer import usage
+from refine.refiner import Refiner
+from refine.tokenizer import Tokenizer
+from refine.training.data import Items, batch_codes, derive_seed, in_batches
+from refine.types import Condition
+
+
+class StageModule(pl.LightningModule):
+    """What the stages share: optimiser, schedule, a random stream per step, and stopping at a loss that is not finite."""
+
+    name: str
+
+    def __init__(self, stage: StageConfig, seed: int) -> None:
+        super().__init__()
+        self.stage, self.seed = stage, seed
+
+    def configure_optimizers(self) -> Any:
+        """AdamW without decay on vectors; linear warm-up, then a cosine to a hundredth."""
+        learned = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in learned if p.dim() >= 2], "weight_decay": self.stage.weight_decay},
+            {"params": [p for p in learned if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.stage.lr, betas=(0.9, 0.95))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def rate(self, step: int) -> float:
+        """Learning rate at ``step`` as a share of the highest."""
+        warm = min(1.0, (step + 1) / max(1, self.stage.warmup))
+        return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.stage.steps)))) / 2)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # all randomness of a step is a function of (seed, stage, step, process): nothing else has to be restored
+        torch.manual_seed(derive_seed(self.seed, self.name, self.global_step, self.global_rank))
+
+    def checked(self, loss: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """The loss itself, if it is finite."""
+        if not torch.isfinite(loss):
+            raise RefineError(
+                f"the loss of the {self.name} became {loss.item()} at step {self.global_step}, on training items "
+                f"{batch['index'].tolist()}; training stops and the last good checkpoint is kept. "
+                f"A lower train.{self.name}.lr (now {self.stage.lr}) often helps"
+            )
+        return loss
+
+
+class TokenizerModule(StageModule):
+    """Stage 1: codec and quantizer; eq. 1 on the quantised pyramid.
+
+    The codec trains as a plain autoencoder for ``fit_after`` steps, then the quantizer is fitted to its latents
+    (k-means where it has codebooks): random starts collapse.
+    """
+
+    name = "tokenizer"
+
+    def __init__(self, tokenizer: Tokenizer, stage: StageConfig, seed: int, fit_after: int, fit_items: Items) -> None:
+        super().__init__(stage, seed)
+        self.tokenizer, self.fit_after, self.fit_items = tokenizer, fit_after, fit_items
+        self._codes: list[list[Tensor]] = []
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        if not self.tokenizer.quantizer.fitted and self.global_step >= self.fit_after:
+            self.fit_quantizer()
+
+    @torch.no_grad()
+    def fit_quantizer(self) -> None:
+        """Fit the quantizer to the latents of training items."""
+        batches = list(in_batches(self.fit_items, self.stage.batch_size))
+        latent = torch.cat([self.tokenizer.codec.encode(b["x"].to(self.device)) for b in batches])
+        base = torch.cat([b["base"] for b in batches]).to(self.device) if "base" in batches[0] else None
+        self.tokenizer.fit(latent, base)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        out = self.tokenizer(batch["x"], batch.get("base"))
+        self.log("reconstruction", out.reconstruction, prog_bar=True)
+        self.log("commitment", out.commitment)
+        return self.checked(out.total, batch)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.tokenizer.quantizer.update()  # before any checkpoint of this step is written
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        out = self.tokenizer(batch["x"], batch.get("base"))
+        self.log("val_reconstruction", out.reconstruction, prog_bar=True, batch_size=len(batch["x"]))
+        self._codes.append(out.codes)
+
+    def on_validation_epoch_end(self) -> None:
+        codes, self._codes = [c for c in self._codes if c], []
+        for k, parts in enumerate(zip(*codes, strict=True)):
+            share, perplexity = usage(torch.cat(parts), self.tokenizer.quantizer.sizes[k])
+            self.log(f"usage_{k}", share)
+            self.log(f"perplexity_{k}", perplexity)
+
+
+class PredictorModule(StageModule):
+    """Stage 2: the backward process; cross-entropy of every code given the true coarser ones (eq. 18)."""
+
+    name = "predictor"
+
+    def __init__(self, refiner: Refiner, stage: StageConfig, seed: int) -> None:
+        super().__init__(stage, seed)
+        self.refiner = refiner
+        self.refiner.tokenizer.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> PredictorModule:
+        super().train(mode)
+        self.refiner.tokenizer.eval()
+        return self
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        loss, _ = self.refiner.loss(batch_codes(batch), Condition.from_batch(batch))
+        self.log("nll", loss.detach(), prog_bar=True)
+        return self.checked(loss, batch)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        codes, size = batch_codes(batch), len(batch["codes_0"])
+        loss, by_scale = self.refiner.loss(codes, Condition.from_batch(batch))
+        self.log("val_nll", loss, prog_bar=True, batch_size=size)
+        for k, nll in enumerate(by_scale):
+            self.log(f"val_nll_{k}", nll, batch_size=size)
+
+
