@@ -26,33 +26,35 @@ T = TypeVar("T")
 GROUPS = ("domain", "model", "train", "sampler", "experiment")
 
 
-def compose(arguments: Sequence[str], base: Config | None = None, prefer: Collection[str] = ()) -> Config:
+def compose(arguments: Sequence[str], base: Config | None = None, sections: Collection[str] | None = None) -> Config:
     """The configuration that ``arguments`` describe.
 
     Args:
         arguments: ``group=file`` (:data:`GROUPS`), ``key=value`` and flags (:mod:`refine.overrides`). Keys win over
             groups, groups over defaults, ``experiment`` over other groups' files.
         base: what stands where the arguments say nothing, e.g. the configuration of the run that is continued.
-        prefer: sections that win when a short key name fits several keys.
+        sections: first parts of the keys (and groups) that are accepted; None for all.
 
     Raises:
         RefineError: unknown group file, domain, key or type of value; no domain.
     """
-    choices, rest = take(arguments, GROUPS)
+    groups = [g for g in GROUPS if sections is None or g == "domain" or g in sections]
+    choices, rest = take(arguments, groups)
     values = _chosen(choices) if base is None or "experiment" in choices else _on_top(base, choices)
-    for name, value in assignments(rest, config_keys(values["domain_name"]), prefer).items():
-        *sections, last = name.split(".")
+    for name, value in assignments(rest, config_keys(values["domain_name"], sections)).items():
+        *parents, last = name.split(".")
         node = values
-        for section in sections:
+        for section in parents:
             node = node.setdefault(section, {})
         node[last] = value
     return from_values(values)
 
 
-def config_keys(domain_name: str | None) -> dict[str, Key]:
-    """Every key of a run in that domain, by full name; those of the core alone when there is none."""
+def config_keys(domain_name: str | None, sections: Collection[str] | None = None) -> dict[str, Key]:
+    """Every key of a run in that domain, by full name; without the domain's own when it is None."""
     domain = {} if domain_name is None else keys_of(load_domain_class(domain_name).Config, "domain.")
-    return domain | {n: k for n, k in keys_of(Config).items() if n not in ("domain", "domain_name")}
+    core = {n: k for n, k in keys_of(Config).items() if n not in ("domain", "domain_name")}
+    return {n: k for n, k in (domain | core).items() if sections is None or n.partition(".")[0] in sections}
 
 
 def group_files(group: str) -> list[str]:

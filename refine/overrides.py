@@ -42,13 +42,12 @@ def take(arguments: Sequence[str], names: Collection[str]) -> tuple[dict[str, st
     return found, rest
 
 
-def assignments(arguments: Sequence[str], keys: Mapping[str, Key], prefer: Collection[str] = ()) -> dict[str, Any]:
+def assignments(arguments: Sequence[str], keys: Mapping[str, Key]) -> dict[str, Any]:
     """What the arguments say, by full key name.
 
     Args:
         arguments: ``key=value`` and ``--key [value]``, in any order; a flag of a boolean key may stand alone.
-        keys: all keys there are.
-        prefer: sections (first parts of names) that win when a short name fits several keys.
+        keys: those that are accepted, by full name.
 
     Raises:
         RefineError: unknown or ambiguous key, a value that is no YAML, or something that is no assignment at all.
@@ -61,7 +60,7 @@ def assignments(arguments: Sequence[str], keys: Mapping[str, Key], prefer: Colle
         name, equals, raw = body.partition("=")
         if not body or body[0] in "-+~" or not (equals or token.startswith("--")):
             raise RefineError(f"{token!r} is not understood; write key=value or --key value (keys: see --help)")
-        key = resolve(name.replace("-", "_"), keys, prefer)
+        key = resolve(name.replace("-", "_"), keys)
         if not equals:
             alone = key.type is bool and not (tokens and tokens[0].lower() in BOOLS)
             require(alone or bool(tokens), f"--{name} needs a value")
@@ -70,7 +69,7 @@ def assignments(arguments: Sequence[str], keys: Mapping[str, Key], prefer: Colle
     return out
 
 
-def resolve(name: str, keys: Mapping[str, Key], prefer: Collection[str] = ()) -> Key:
+def resolve(name: str, keys: Mapping[str, Key]) -> Key:
     """The key that ``name`` stands for: its full name, or a last part (or parts) of it that no other key has.
 
     Raises:
@@ -79,8 +78,6 @@ def resolve(name: str, keys: Mapping[str, Key], prefer: Collection[str] = ()) ->
     if name in keys:
         return keys[name]
     fits = [full for full in keys if full.endswith("." + name)]
-    if len(fits) > 1:
-        fits = [full for full in fits if full.partition(".")[0] in prefer] or fits
     if len(fits) == 1:
         return keys[fits[0]]
     if fits:

@@ -1,0 +1,105 @@
+"""``refine inspect``: what a checkpoint is, from its header alone; no weights are read."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from refine.checkpoint import locate, opened
+from refine.compose import typed
+from refine.config import ModelConfig
+from refine.domain import load_domain_class
+from refine.errors import RefineError, require
+from refine.runs import find, read_metrics
+
+PARTS = ("tokenizer.codec", "tokenizer.pyramid", "tokenizer.quantizer", "predictor", "head")
+
+
+def run(folder: str | None = None) -> dict[str, Any]:
+    """Describe the checkpoint in ``folder`` (the newest run if None) on the terminal.
+
+    Returns:
+        What was shown.
+
+    Raises:
+        RefineError: there is no checkpoint, or it is damaged.
+    """
+    path = find(folder, None)
+    require(path is not None, "there is no run here; say which: refine inspect RUN")
+    assert path is not None
+    facts = describe(path)
+    table = Table("", show_header=False, title=str(path))
+    for name, value in facts.items():
+        rows = value.items() if isinstance(value, dict) else [("", value)]
+        for i, (inner, item) in enumerate(rows):
+            table.add_row(name if i == 0 else "", f"{inner}: {_show(item)}" if inner else _show(item))
+        table.add_section()
+    Console().print(table)
+    return facts
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Domain, scales, codes, parameters by part, training and figures, and files of a checkpoint."""
+    header, weights = locate(folder)
+    facts: dict[str, Any] = {"domain": header["domain"]}
+    facts |= _scales(header)
+    facts["parameters"] = _parameters(weights)
+    facts["training"] = header["info"] or "none"
+    last: dict[str, Any] = {}
+    for row in read_metrics(folder):
+        stage = row.get("stage", "figures")
+        last[stage] = last.get(stage, {}) | {k: v for k, v in row.items() if k != "stage"}
+    if last:
+        facts["last figures"] = last
+    facts["domain options"] = header["domain_config"]
+    facts["model"] = header["model"]
+    facts["files"] = {p.name: f"{p.stat().st_size:,} bytes" for p in sorted(folder.iterdir()) if p.is_file()}
+    facts["written by"] = f"refine {header['refine_version']}, format {header['format']}"
+    return facts
+
+
+def _scales(header: dict[str, Any]) -> dict[str, Any]:
+    """Sites and codes of each scale, as far as the domain can be asked."""
+    from refine.vq import build_quantizer
+
+    model = typed(ModelConfig, header["model"], "model")
+    try:
+        domain_class = load_domain_class(header["domain"])
+        domain = domain_class(typed(domain_class.Config, header["domain_config"], "domain"))
+        resampler, channels = domain.resampler(), domain.codec().channels
+    except RefineError as error:
+        return {"scales": f"unknown here: {error}"}
+    levels = range(resampler.num_levels)
+    return {
+        "scales": [resampler.num_sites(k) for k in levels],
+        "codes": build_quantizer(model.quantizer, resampler.num_levels, channels).sizes,
+    }
+
+
+def _parameters(weights: Path) -> dict[str, str]:
+    """How many numbers each part of the model has, and of which types."""
+    counts: dict[str, int] = defaultdict(int)
+    kinds: dict[str, set[str]] = defaultdict(set)
+    with opened(weights) as file:
+        for name in file.keys():  # noqa: SIM118  a safetensors handle, not a dict
+            part = next((p for p in PARTS if name.startswith(p + ".")), "other")
+            piece = file.get_slice(name)
+            for key in (part, "all"):
+                counts[key] += math.prod(piece.get_shape())
+                kinds[key].add(piece.get_dtype())
+    return {
+        part: f"{counts[part]:,} ({', '.join(sorted(kinds[part]))})"
+        for part in [*PARTS, "other", "all"]
+        if counts[part]
+    }
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{k}={_show(v)}" for k, v in value.items())
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,116 @@
+"""``refine sample``: draw items from a trained model and write them as files."""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from refine.config import Config
+from refine.domain import Domain, starter
+from refine.errors import RefineError, not_accepted, require
+from refine.progress import track
+from refine.refiner import Refiner
+from refine.runs import find_run, timestamp
+from refine.types import Condition, Samples
+
+
+def run(config: Config) -> Path:
+    """Draw from ``config.run``, else from the newest run of the domain, else from the checkpoint that ships with it.
+
+    Returns:
+        The folder that was written: ``sample.out``, else a new one under ``samples/`` of the run.
+
+    Raises:
+        RefineError: no model, a label that it does not have, or a folder that is in use.
+    """
+    folder = find_run(config)
+    source = folder or starter(config.domain_name)
+    refiner = Refiner.from_pretrained(source, best_device(config.trainer.accelerator))
+    out = _out(config.sample.out, folder, config.domain_name)
+    paths = draw_samples(refiner, config, out)
+    shown = [p.name for p in paths if p.parent == out]
+    text = f"{config.sample.num} samples of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
+    Console().print(text, highlight=False, soft_wrap=True)
+    return out
+
+
+def draw_samples(refiner: Refiner, config: Config, folder: Path) -> list[Path]:
+    """Draw ``sample.num`` items and have the domain write them into ``folder``.
+
+    Returns:
+        The files.
+    """
+    wanted = config.sample
+    require(wanted.num > 0, f"sample.num={wanted.num} is not accepted; accepted: 1 or more")
+    require(wanted.batch_size > 0, f"sample.batch_size={wanted.batch_size} is not accepted; accepted: 1 or more")
+    labels = choose_labels(wanted.label, wanted.num, refiner.domain)
+    starts = range(0, wanted.num, wanted.batch_size)
+    trail = wanted.gif or wanted.strip > 0
+    parts = []
+    for first in track(starts, f"Drawing {wanted.num} samples"):
+        count = min(wanted.batch_size, wanted.num - first)
+        condition = Condition(None if labels is None else labels[first : first + count])
+        parts.append(refiner.sample(count, condition, config.seed, first, config.sampler, trail))
+    folder.mkdir(parents=True, exist_ok=True)
+    return refiner.domain.save(joined(parts), folder, gif=wanted.gif, strip=wanted.strip)
+
+
+def choose_labels(label: Any, num: int, domain: Domain) -> torch.Tensor | None:
+    """(num,) labels: the given class, the given classes in turn, or all in turn; None where the domain has no classes.
+
+    A class is its number or its name.
+
+    Raises:
+        RefineError: no such class.
+    """
+    classes, names = domain.condition.num_classes, domain.class_names()
+    if not classes:
+        require(label is None, f"sample.label={label!r} is not accepted: this model is not conditioned on classes")
+        return None
+    accepted = [*range(classes), *(name for name in names if not name.isdecimal())]
+    numbers = []
+    for item in range(classes) if label is None else label if isinstance(label, list) else [label]:
+        if isinstance(item, bool) or item not in accepted:
+            raise not_accepted("sample.label", item, accepted)
+        numbers.append(names.index(item) if isinstance(item, str) else int(item))
+    require(bool(numbers), "sample.label=[] is not accepted; accepted: a class, a list of classes, or null for all")
+    return torch.tensor(list(islice(cycle(numbers), num)))
+
+
+def joined(parts: list[Samples]) -> Samples:
+    """Batches of samples as one, in memory of the CPU."""
+
+    def cat(tensors: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([t.cpu() for t in tensors])
+
+    labels = [p.condition.label for p in parts if p.condition.label is not None]
+    return Samples(
+        items=cat([p.items for p in parts]),
+        codes=[cat([p.codes[k] for p in parts]) for k in range(len(parts[0].codes))],
+        condition=Condition(cat(labels) if labels else None),
+        trail=[cat([p.trail[k] for p in parts]) for k in range(len(parts[0].trail))],
+    )
+
+
+def best_device(accelerator: str) -> str:
+    """The device that Lightning's ``trainer.accelerator`` stands for."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "cuda"
+    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return "mps"
+    if accelerator in ("auto", "cpu"):
+        return "cpu"
+    raise RefineError(f"trainer.accelerator={accelerator!r} is not available here; accepted: auto, cpu")
+
+
+def _out(given: str | None, run: Path | None, domain: str) -> Path:
+    if given is None:
+        return Path("samples", f"{domain}-{timestamp()}") if run is None else run / "samples" / timestamp()
+    out = Path(given).expanduser()
+    free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    require(free, f"sample.out={given!r} is not accepted: it is there already; give a new or an empty folder")
+    return out
