@@ -55,6 +55,8 @@ def save_checkpoint(folder: Path, header: Mapping[str, Any], tensors: Mapping[st
         with atomic_write(folder / NEXT) as temporary:
             save_file(arrays, temporary, metadata={"refine": full["weights"]})
         write_text(folder / CONFIG, json.dumps(full, indent=2) + "\n")
+    except SafetensorError as error:  # how safetensors reports a full disk
+        raise RefineError(f"{folder} cannot be written: {error}; the checkpoint that was there is kept") from error
     finally:
         _settle(folder)
 
@@ -134,7 +136,7 @@ def _check_header(header: Any, path: Path) -> None:
 
 
 def _within(folder: Path, name: str) -> Path:
-    """A file of the checkpoint. Links may not leave it, but the hub's cache links from snapshots/ to blobs/ beside it."""
+    """A file of the checkpoint; links may not leave it, save those of the hub's cache, from snapshots/ to blobs/."""
     hub = folder.parent.name == "snapshots"
     inside(folder.parent.parent if hub else folder, (folder / name).absolute())
     return folder / name

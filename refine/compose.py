@@ -38,8 +38,7 @@ def compose(arguments: Sequence[str], base: Config | None = None, sections: Coll
     Raises:
         RefineError: unknown group file, domain, key or type of value; no domain.
     """
-    groups = [g for g in GROUPS if sections is None or g == "domain" or g in sections]
-    choices, rest = take(arguments, groups)
+    choices, rest = take(arguments, accepted_groups(sections))
     values = _chosen(choices) if base is None or "experiment" in choices else _on_top(base, choices)
     for name, value in assignments(rest, config_keys(values["domain_name"], sections)).items():
         *parents, last = name.split(".")
@@ -55,6 +54,11 @@ def config_keys(domain_name: str | None, sections: Collection[str] | None = None
     domain = {} if domain_name is None else keys_of(load_domain_class(domain_name).Config, "domain.")
     core = {n: k for n, k in keys_of(Config).items() if n not in ("domain", "domain_name")}
     return {n: k for n, k in (domain | core).items() if sections is None or n.partition(".")[0] in sections}
+
+
+def accepted_groups(sections: Collection[str] | None) -> list[str]:
+    """The groups that may be chosen where only ``sections`` are accepted."""
+    return [g for g in GROUPS if sections is None or g == "domain" or g in sections]
 
 
 def group_files(group: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import textwrap
 import tokenize
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ class Key:
     Attributes:
         name: its full name, dotted.
         type: its annotation.
-        default: the value it has when nobody sets it; ``dataclasses.MISSING`` if it must be set.
+        default: the value it has when nobody sets it; None too where it must be set.
         help: the comment behind the field in the source, which names the accepted values.
     """
 
@@ -33,6 +34,11 @@ class Key:
     def type_name(self) -> str:
         """The annotation as it is written in source."""
         return self.type.__name__ if type(self.type) is type else str(self.type).replace("typing.", "")
+
+    @property
+    def default_text(self) -> str:
+        """The default as it would be given."""
+        return json.dumps(self.default) if isinstance(self.default, bool | None) else str(self.default)
 
 
 def keys_of(cls: type, prefix: str = "") -> dict[str, Key]:
@@ -48,6 +54,7 @@ def _leaves(cls: type, prefix: str) -> Iterator[Key]:
             yield from _leaves(annotation, name + ".")
         else:
             default = f.default_factory() if f.default_factory is not MISSING else f.default
+            default = None if default is MISSING else default
             yield Key(name, annotation, default, notes.get(f.name, ""))
 
 

@@ -1,0 +1,196 @@
+"""The command line: ``refine COMMAND [key=value ...] [--flag ...]``. Commands are imported when they run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from refine import __version__
+from refine.errors import RefineError
+
+if TYPE_CHECKING:
+    from refine.config import Config
+
+HELP = """Next-scale generation: train and sample coarse-to-fine models of images, graphs, weather and more.
+
+\b
+  refine domains                                   what there is to model
+  refine train domain=image                        train on the default data
+  refine train domain=image data=mnist --run runs/mnist
+  refine sample domain=image --num 64 --label 7    draw from the newest run
+  refine sample run=runs/mnist --temperature 0.9
+  refine evaluate run=runs/mnist                  figures on held-out data
+  refine inspect runs/mnist                       what a checkpoint is
+
+key=value and --key value say the same, in any order. A key may be written by its last part where no other key has it:
+num=64 is sample.num=64. A training that stopped goes on with: refine train run=FOLDER.
+
+Environment: REFINE_DEBUG=1 (or --debug anywhere) shows tracebacks.
+"""
+
+SECTIONS: dict[str, tuple[str, ...] | None] = {
+    "train": None,
+    "sample": ("sample", "sampler", "trainer", "seed", "run"),
+    "evaluate": ("evaluate", "sampler", "seed", "run"),
+}
+"""The parts of the configuration that each command uses; None for all."""
+
+
+class KeysCommand(click.Command):
+    """A command that takes keys of the configuration, not options of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave the arguments as they are: which flags take a value is known once the domain is."""
+        ctx.params["arguments"] = [a for a in args if a not in ("-h", "--help")]
+        if len(ctx.params["arguments"]) < len(args):
+            click.echo(self.get_help(ctx))
+            ctx.exit()
+        return []
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return ["[KEY=VALUE | --KEY VALUE] ..."]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The groups and keys that the command uses; a domain's too if the arguments name one."""
+        from refine.overrides import take
+
+        domain = take(ctx.params["arguments"], ["domain"])[0].get("domain")
+        for title, rows in key_help(str(self.name), domain).items():
+            with formatter.section(title):
+                formatter.write_dl(rows, col_max=40)
+
+
+def key_help(command: str, domain: str | None) -> dict[str, list[tuple[str, str]]]:
+    """What a command accepts, as (key=default, explanation) rows by section."""
+    from refine.compose import accepted_groups, config_keys, group_files
+
+    sections = SECTIONS[command]
+    groups = [(f"{group}=", " | ".join(group_files(group))) for group in accepted_groups(sections)]
+    out = {"Files of settings": [(name, files) for name, files in groups if files]}
+    for key in config_keys(domain, sections).values():
+        section, dot, _ = key.name.partition(".")
+        title = f"Keys of {section}" if dot else "Keys of the run"
+        out.setdefault(title, []).append((f"{key.name}={key.default_text}", key.help or key.type_name))
+    if domain is None and sections is None:
+        out["Keys of domain"] = [("domain.*", "see: refine train domain=NAME --help")]
+    return out
+
+
+class Group(click.Group):
+    """Lists commands in the order of work."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=Group, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="refine")
+def cli() -> None:
+    """See HELP."""
+
+
+@cli.command(cls=KeysCommand)
+def train(arguments: Sequence[str]) -> None:
+    """Train a model, or go on with run=FOLDER."""
+    from refine.commands.train import run
+
+    config = configure("train", arguments)
+    try:
+        run(config)
+    except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns the first into the second
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise StoppedError(f"stopped; go on with: refine train run={shlex.quote(str(config.run))}") from error
+
+
+@cli.command(cls=KeysCommand)
+def sample(arguments: Sequence[str]) -> None:
+    """Draw from a trained model.
+
+    That is run=FOLDER, else the newest run of the domain, else the model that ships with it.
+    """
+    from refine.commands.sample import run
+
+    run(configure("sample", arguments))
+
+
+@cli.command(cls=KeysCommand)
+def evaluate(arguments: Sequence[str]) -> None:
+    """Score a trained model on held-out data.
+
+    That is run=FOLDER, else the newest run of the domain, else the model that ships with it.
+    """
+    from refine.commands.evaluate import run
+
+    run(configure("evaluate", arguments))
+
+
+@cli.command()
+@click.argument("folder", metavar="[RUN]", required=False)
+def inspect(folder: str | None) -> None:
+    """Tell what a checkpoint is.
+
+    Its domain, scales, codes, parameters by part, figures and files. RUN is its folder; by default the newest run.
+    """
+    from refine.commands.inspect import run
+
+    run(folder and folder.removeprefix("run="))
+
+
+@cli.command()
+def domains() -> None:
+    """List the installed domains, broken ones too."""
+    from refine.commands.domains import run
+
+    run()
+
+
+def configure(command: str, arguments: Sequence[str]) -> Config:
+    """The configuration of a command: its arguments over that of the run that is meant, if there is one."""
+    from refine.compose import compose
+    from refine.domain import starter
+    from refine.overrides import take
+    from refine.runs import CONFIG, find, load_run_config
+
+    named = take(arguments, ("run", "domain"))[0]
+    run, domain = named.get("run"), named.get("domain")
+    if command == "train":
+        resumed = run is not None and (Path(run).expanduser() / CONFIG).is_file()
+        base = load_run_config(Path(str(run)).expanduser()) if resumed else None
+    elif folder := find(run, domain):
+        base = load_run_config(folder)
+    elif domain is not None:
+        base = load_run_config(starter(domain))
+        base.run = None  # what ships with a package is read, not written to
+    else:
+        base = None
+    return compose(arguments, base, SECTIONS[command])
+
+
+class StoppedError(Exception):
+    """Ctrl-C, with what to do next."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get("REFINE_DEBUG", "0") not in ("", "0")
+    try:
+        code = cli.main([a for a in arguments if a != "--debug"], prog_name="refine", standalone_mode=False)
+    except (RefineError, click.ClickException, OSError) as error:
+        if debug:
+            raise
+        click.echo(f"error: {error.format_message() if isinstance(error, click.ClickException) else error}", err=True)
+        code = 2
+    except (StoppedError, click.Abort, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        click.echo(str(error) or "stopped", err=True)
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
