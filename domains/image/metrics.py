@@ -1,0 +1,201 @@
+"""Figures of image models: fidelity of reconstructions, and how near samples come to a reference split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from refine.domains.image.classifier import Classifier, accuracy, predict, trained_classifier
+from refine.domains.image.pixels import to_float, to_uint8
+from refine.errors import RefineError, not_accepted, require
+from refine.progress import track
+from refine.types import Samples
+
+if TYPE_CHECKING:
+    from refine.config import EvaluateConfig
+    from refine.domains.image.domain import ImageDomain
+    from refine.refiner import Refiner
+
+FEATURES = ("auto", "inception", "classifier")
+MAX_PSNR = 100.0  # dB; what a perfect reconstruction counts as
+NEIGHBOURS = 3  # k of precision and recall
+SEED = 0  # of the order in which items and samples are taken
+
+Extract = Callable[[Tensor], Tensor]
+"""uint8 images (N, C, H, W) to features (N, F)."""
+
+
+def image_metrics(domain: ImageDomain, refiner: Refiner, samples: Samples, config: EvaluateConfig) -> dict[str, Any]:
+    """All figures of the domain as plain data that json takes.
+
+    ``reference``: the split and how many of its items, taken in a seeded random order. ``reconstruction``: PSNR (the
+    mean over images, and of the mean squared error of all), SSIM with the side of its window, the Fréchet distance of
+    reconstructions. ``samples``: Fréchet distance, precision and recall of as many samples, and ``class_agreement``,
+    the share of class-conditional samples that the classifier calls their class. ``train``: the same distances of as
+    many real training images, which is what a perfect model would get. ``features`` names the extractor.
+    ``classifier``: its accuracy on the real test split and on reconstructions.
+
+    Raises:
+        RefineError: unknown ``features``; ``features=inception`` without it; ``features=classifier`` without labels.
+    """
+    reference = domain.images(config.split)
+    rows = _shuffled(len(reference))[: config.items]
+    real = reference.pixels[rows]
+    rebuilt_float = _reconstruct(refiner, real, config.batch_size)
+    rebuilt, drawn = to_uint8(rebuilt_float), to_uint8(samples.items)[_shuffled(len(samples.items))]
+    train = domain.images("train").pixels
+    train = train[_shuffled(len(train))[: len(drawn)]]
+
+    classifier = _classifier(domain, refiner.device)
+    name, extract, note = _extractor(config.features, classifier, refiner.device)
+    out: dict[str, Any] = {
+        "reference": {"split": config.split, "items": len(real), "order": f"shuffled, seed {SEED}"},
+        "reconstruction": fidelity(rebuilt_float, to_float(real)),
+        "samples": {"items": len(drawn), "order": f"shuffled, seed {SEED}"},
+        "train": {"items": len(train)},
+        "features": {"extractor": name} | ({"note": note} if note else {}),
+    }
+    if extract is not None:
+        real_features = extract(real)
+        out["features"] |= {"dimensions": real_features.shape[1], "neighbours": NEIGHBOURS}
+        for key, pixels in (("reconstruction", rebuilt), ("samples", drawn), ("train", train)):
+            out[key] |= distances(real_features, extract(pixels))
+    if classifier is not None:
+        out["classifier"] = {
+            "test_accuracy": float(classifier.accuracy),
+            "reconstruction_accuracy": accuracy(
+                classifier, rebuilt, None if reference.labels is None else reference.labels[rows]
+            ),
+        }
+        if samples.condition.label is not None:
+            agreement = accuracy(classifier, to_uint8(samples.items), samples.condition.label)
+            out["samples"]["class_agreement"] = agreement
+    return out
+
+
+def fidelity(output: Tensor, target: Tensor) -> dict[str, Any]:
+    """PSNR and SSIM of float images (N, C, H, W) in [-1, 1], taken on [0, 1] as torchmetrics defines them.
+
+    SSIM's usual window of 11 x 11 (sigma 1.5) is shrunk, sigma with it, to fit images smaller than 11.
+    """
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+    output, target = (output.clamp(-1, 1) + 1) / 2, (target + 1) / 2
+    each = peak_signal_noise_ratio(output, target, 1.0, reduction="none", dim=(1, 2, 3))
+    together = peak_signal_noise_ratio(output, target, 1.0)
+    out: dict[str, Any] = {
+        "psnr": float(each.clamp(max=MAX_PSNR).mean()),
+        "psnr_of_mean_error": float(together.clamp(max=MAX_PSNR)),
+    }
+    margin = min(5, (min(target.shape[2:]) - 1) // 2)
+    if margin > 0:
+        parts = [
+            structural_similarity_index_measure(a, b, sigma=0.3 * margin, data_range=1.0, reduction="sum")
+            for a, b in zip(output.split(500), target.split(500), strict=True)
+        ]
+        out |= {"ssim": float(torch.stack([torch.as_tensor(p) for p in parts]).sum() / len(target))}
+        out |= {"ssim_window": 2 * margin + 1}
+    return out
+
+
+def distances(real: Tensor, other: Tensor) -> dict[str, float]:
+    """Fréchet distance, precision and recall between features (N, F) and (M, F)."""
+    precision, recall = precision_recall(real.numpy(), other.numpy())
+    return {"frechet_distance": frechet_distance(real, other), "precision": precision, "recall": recall}
+
+
+class _AsTheyAre(nn.Identity):
+    """Hands features to a torchmetrics class that expects images and a network."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+
+def frechet_distance(real: Tensor, other: Tensor) -> float:
+    """|m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)) of Gaussians fitted to features (N, F) and (M, F)."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric = FrechetInceptionDistance(feature=_AsTheyAre(real.shape[1]))
+    metric.update(real.double(), real=True)
+    metric.update(other.double(), real=False)
+    return float(metric.compute())
+
+
+def precision_recall(real: np.ndarray, other: np.ndarray, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
+    """Improved precision and recall of features (N, F) and (M, F) (Kynkäänniemi et al., arXiv 1904.06991).
+
+    Precision is the share of ``other`` within reach of some ``real``, the reach of a point being the distance to its
+    third neighbour in its own set; recall the share of ``real`` within reach of some ``other``. Both sets are cut to
+    the size of the smaller.
+    """
+    count = min(len(real), len(other))
+    real, other = real[:count].astype(np.float64), other[:count].astype(np.float64)
+    return _covered(other, real, neighbours), _covered(real, other, neighbours)
+
+
+def _covered(points: np.ndarray, by: np.ndarray, neighbours: int) -> float:
+    from sklearn.metrics import pairwise_distances_chunked
+    from sklearn.neighbors import NearestNeighbors
+
+    near = NearestNeighbors(n_neighbors=min(neighbours, len(by) - 1), algorithm="brute").fit(by)
+    reach = near.kneighbors()[0][:, -1]  # of the points themselves, each not its own neighbour
+    inside = pairwise_distances_chunked(points, by, reduce_func=lambda part, start: (part <= reach).any(axis=1))
+    return float(np.concatenate(list(inside)).mean())
+
+
+@torch.no_grad()
+def _reconstruct(refiner: Refiner, pixels: Tensor, batch_size: int) -> Tensor:
+    """uint8 images through the tokenizer, as floats on the CPU."""
+    parts = pixels.split(batch_size)
+    tokenizer = refiner.tokenizer
+    out = [tokenizer.decode(tokenizer.encode(to_float(p.to(refiner.device)))) for p in track(parts, "reconstructing")]
+    return torch.cat(out).cpu()
+
+
+def _classifier(domain: ImageDomain, device: torch.device) -> Classifier | None:
+    classes = len(domain.class_names())
+    return trained_classifier(domain.images("train"), domain.images("test"), classes, device) if classes > 1 else None
+
+
+def _extractor(
+    features: str, classifier: Classifier | None, device: torch.device
+) -> tuple[str | None, Extract | None, str]:
+    """Name, function and a remark: ``auto`` prefers Inception, then the classifier, then none."""
+    if features not in FEATURES:
+        raise not_accepted("features", features, FEATURES)
+    why = ""
+    if features != "classifier":
+        try:
+            return "inception-v3-compat (2048 features of torch-fidelity)", _inception(device), ""
+        except Exception as error:  # not installed, no network, no space: auto has another way
+            why = f"Inception is not at hand: {type(error).__name__}: {str(error).splitlines()[0]}"
+            if features == "inception":
+                raise RefineError(f"features=inception cannot be used. {why}") from error
+    if classifier is None:
+        message = "features=classifier needs images with labels of two classes or more"
+        require(features == "auto", message)
+        return None, None, f"{why}; {message}"
+    return classifier.name(), lambda pixels: predict(classifier, pixels)[0], why
+
+
+def _inception(device: torch.device) -> Extract:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    network = FrechetInceptionDistance(feature=2048).inception.to(device).eval()
+
+    @torch.no_grad()
+    def extract(pixels: Tensor) -> Tensor:
+        colour = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
+        parts = track(colour.split(50), "Inception features")
+        return torch.cat([network(part.contiguous().to(device)).cpu() for part in parts])
+
+    return extract
+
+
+def _shuffled(count: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(SEED))
