@@ -37,7 +37,7 @@ def new_run(config: Config) -> Path:
     Raises:
         RefineError: the folder holds something else, or a run of another domain or model.
     """
-    path = Path(config.run).expanduser() if config.run else _unused(RUNS / _name(config))
+    path = Path(config.run).expanduser() if config.run else unused(RUNS / _name(config))
     if (path / CONFIG).exists():
         _same_model(config, load_run_config(path), path)
     elif path.exists():
@@ -122,19 +122,20 @@ def timestamp() -> str:
     return time.strftime("%Y%m%d-%H%M%S")
 
 
-def _name(config: Config) -> str:
-    data = getattr(config.domain, "data", None)
-    return "-".join(
-        [config.domain_name, *([data] if isinstance(data, str) and data.isidentifier() else []), timestamp()]
-    )
-
-
-def _unused(path: Path) -> Path:
+def unused(path: Path) -> Path:
+    """``path``, with a number behind it where that is taken."""
     candidate, number = path, 1
     while candidate.exists():
         number += 1
         candidate = path.with_name(f"{path.name}-{number}")
     return candidate
+
+
+def _name(config: Config) -> str:
+    data = getattr(config.domain, "data", None)
+    return "-".join(
+        [config.domain_name, *([data] if isinstance(data, str) and data.isidentifier() else []), timestamp()]
+    )
 
 
 def _same_model(config: Config, saved: Config, path: Path) -> None:

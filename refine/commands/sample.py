@@ -14,7 +14,7 @@ from refine.domain import Domain, starter
 from refine.errors import RefineError, not_accepted, require
 from refine.progress import track
 from refine.refiner import Refiner
-from refine.runs import find_run, timestamp
+from refine.runs import find_run, timestamp, unused
 from refine.types import Condition, Samples
 
 
@@ -109,7 +109,7 @@ def best_device(accelerator: str) -> str:
 
 def _out(given: str | None, run: Path | None, domain: str) -> Path:
     if given is None:
-        return Path("samples", f"{domain}-{timestamp()}") if run is None else run / "samples" / timestamp()
+        return unused(Path("samples", f"{domain}-{timestamp()}") if run is None else run / "samples" / timestamp())
     out = Path(given).expanduser()
     free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     require(free, f"sample.out={given!r} is not accepted: it is there already; give a new or an empty folder")

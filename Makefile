@@ -1,0 +1,40 @@
+# make demo: a trained model and its pictures, from nothing but Python.   make test: everything that CI runs.
+
+BIN := .venv/bin
+# PYTHON may be set; else the first of these that is new enough
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.14,$(shell \
+	$(p) -c 'import sys; print("$(p)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
+PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: demo test clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.demo
+	$(BIN)/refine train domain=image --run runs/demo
+	$(BIN)/refine sample run=runs/demo
+
+test: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+.venv/.test: .venv/.demo
+	$(PIP) --editable '.[dev,image]'
+	@touch $@
+
+.venv/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into .venv (once; PyTorch is large)"
+	$(PIP) torch
+	$(PIP) --editable '.[image]'
+	@touch $@
+
+$(BIN)/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "refine needs Python 3.11 or newer; here is: $$(python3 --version 2>&1)." >&2; \
+		echo "Install one, or say where it is: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv || { rm -rf .venv; \
+		echo "Python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
