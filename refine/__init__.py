@@ -7,6 +7,7 @@
 Names are imported when they are first used, so that ``import refine`` is cheap.
 """
 
+# ruff: noqa: F401  (what type checkers see is what __getattr__ gives)
 from __future__ import annotations
 
 import importlib

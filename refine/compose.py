@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from functools import reduce
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -152,15 +153,24 @@ def _chosen(choices: Mapping[str, str]) -> dict[str, Any]:
         if name not in group_files(group):
             raise not_accepted(group, name, group_files(group))
     files = dict(choices)
-    if "domain" in files and not resources.files("refine.configs").joinpath(f"domain/{files['domain']}.yaml").is_file():
-        files["domain"] = "[]"  # no file, whatever an experiment says
+    if "experiment" in files:
+        own = OmegaConf.create(_group_file("experiment", files["experiment"]).read_text(encoding="utf-8")).domain_name
+        if files.setdefault("domain", own) != own:
+            raise RefineError(
+                f"domain={files['domain']!r} does not go with experiment={files['experiment']}, of {own!r}"
+            )
+    domain = files.get("domain")
+    require(domain is not None, f"domain= is missing; accepted: {', '.join(group_files('domain'))}")
+    if not _group_file("domain", str(domain)).is_file():
+        del files["domain"]
     with initialize_config_module("refine.configs", version_base=None):
-        composed = hydra_compose("config", [f"{g}={n}" for g, n in files.items()], return_hydra_config=True)
+        composed = hydra_compose("config", [f"{group}={name}" for group, name in files.items()])
     values: dict[str, Any] = OmegaConf.to_container(composed)  # type: ignore[assignment]
-    chosen = values.pop("hydra")["runtime"]["choices"]
-    name = choices.get("domain", chosen.get("domain"))
-    require(name is not None, f"domain= is missing; accepted: {', '.join(entry_point_domains())}")
-    return values | {"domain_name": name}
+    return values | {"domain_name": domain}
+
+
+def _group_file(group: str, name: str) -> Traversable:
+    return resources.files("refine.configs").joinpath(group, f"{name}.yaml")
 
 
 def _on_top(base: Config, choices: Mapping[str, str]) -> dict[str, Any]:

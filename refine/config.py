@@ -75,10 +75,11 @@ class StageConfig:
 class TrainConfig:
     """The two stages, and how often something is written."""
 
-    tokenizer: StageConfig = field(default_factory=StageConfig)
+    tokenizer: StageConfig = field(default_factory=lambda: StageConfig(ema=0.0))
     predictor: StageConfig = field(default_factory=StageConfig)
     fit_after: int = 200  # tokenizer: steps as a plain autoencoder before the quantizer is fitted to its latents
     fit_items: int = 4096  # tokenizer: training items that the quantizer's start is fitted to
+    site_budget: int = 0  # predictor, markov only: sites an item may cost at one scale; larger scales see fewer items
     val_items: int = 1024
     val_every: int = 250
     save_every: int = 250

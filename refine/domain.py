@@ -131,7 +131,7 @@ class Domain(abc.ABC):
         """Write drawn items into ``folder`` and say which files those are; by default one ``samples.npz``."""
         path = folder / "samples.npz"
         arrays = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
-        np.savez_compressed(path, items=samples.items.cpu().numpy(), **arrays)
+        np.savez_compressed(path, items=samples.items.cpu().numpy(), **arrays)  # type: ignore[arg-type]
         return [path]
 
     def plot_training(self, refiner: Refiner, folder: Path) -> list[Path]:

@@ -43,18 +43,19 @@ class Key:
 
 def keys_of(cls: type, prefix: str = "") -> dict[str, Key]:
     """Every leaf of dataclass ``cls`` by full name, in the order of the source; nested dataclasses are walked into."""
-    return {key.name: key for key in _leaves(cls, prefix)}
+    return {key.name: key for key in _leaves(cls, prefix, None)}
 
 
-def _leaves(cls: type, prefix: str) -> Iterator[Key]:
+def _leaves(cls: type, prefix: str, instance: Any) -> Iterator[Key]:
     hints, notes = field_types(cls), _comments(cls)
     for f in fields(cls):
         name, annotation = prefix + f.name, hints[f.name]
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        default = default if instance is None else getattr(instance, f.name)
+        default = None if default is MISSING else default
         if is_dataclass(annotation) and isinstance(annotation, type):
-            yield from _leaves(annotation, name + ".")
+            yield from _leaves(annotation, name + ".", default)
         else:
-            default = f.default_factory() if f.default_factory is not MISSING else f.default
-            default = None if default is MISSING else default
             yield Key(name, annotation, default, notes.get(f.name, ""))
 
 

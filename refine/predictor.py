@@ -1,4 +1,4 @@
-"""The scale-step Transformer psi of eq. 18: a set network with adaptive LayerNorm; geometry enters through Level only."""
+"""The scale-step Transformer psi of eq. 18: a set network; geometry enters through :class:`refine.types.Level` only."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ class Block(nn.Module):
         gate1, gate2, scale1, scale2, shift1, shift2 = modulation.unsqueeze(2).unbind(1)
         h = modulate(x, scale1, shift1)
         x = x + self.dropout(self.attention(h, lengths, relations, cache, block)) * gate1
-        return x + self.dropout(self.mlp(modulate(x, scale2, shift2))) * gate2
+        x = x + self.dropout(self.mlp(modulate(x, scale2, shift2))) * gate2
+        return x
 
 
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

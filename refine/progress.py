@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -19,7 +19,7 @@ def track(items: Iterable[T], what: str, total: int | None = None, every: float 
     if console.is_terminal:
         yield from rich_track(items, what, total=total, console=console, transient=True)
         return
-    count = total if total is not None else len(items) if hasattr(items, "__len__") else None
+    count = len(items) if total is None and isinstance(items, Sized) else total
     last = time.monotonic()
     for done, item in enumerate(items):
         if time.monotonic() - last > every:

@@ -137,8 +137,9 @@ class LaplacianPyramid(Pyramid):
         if self.loop == "closed":
             return GaussianTarget(levels, [])
         bands = self.bands(levels)
-        known = [0.0] * self.num_levels if base is None else self.bands(self.gaussian(base))
-        return GaussianTarget(levels, [r - b for r, b in zip(bands, known, strict=True)])
+        if base is not None:
+            bands = [r - b for r, b in zip(bands, self.bands(self.gaussian(base)), strict=True)]
+        return GaussianTarget(levels, bands)
 
     def residual(self, target: GaussianTarget, state: LaplacianState, context: Tensor, k: int) -> Tensor:
         return target.bands[k] if target.bands else target.levels[k] - context

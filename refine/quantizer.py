@@ -156,10 +156,8 @@ class Bitwise(ScaledQuantizer):
         return (unpack_bits(codes, self.bits).to(self.amplitude.dtype) * 2 - 1) * self.amplitude[k]
 
     def penalty(self, x: Tensor, codes: Tensor, k: int) -> Tensor:
-        if self.sphere:  # on the unit sphere a channel has size 1/sqrt(d); back to order one
-            x = F.normalize(x, dim=-1) * math.sqrt(self.channels)
-        else:
-            x = x / self.amplitude[k]
+        # on the unit sphere a channel has size 1/sqrt(d); bring both kinds to order one
+        x = F.normalize(x, dim=-1) * math.sqrt(self.channels) if self.sphere else x / self.amplitude[k]
         p = torch.sigmoid(2 * x.reshape(-1, self.channels))
         return self.entropy * (_bernoulli_entropy(p).mean(0) - _bernoulli_entropy(p.mean(0))).sum()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from refine.predictor import Predictor
 from refine.pyramid import build_pyramid
 from refine.sampler import ScaleSampler, build_sampler
 from refine.tokenizer import Tokenizer
-from refine.types import Codes, Condition, Level, Samples
+from refine.types import Codes, Condition, Level, Samples, Step
 from refine.vq import build_quantizer
 from refine.walk import Choose, walk
 
@@ -95,29 +95,58 @@ class Refiner(nn.Module):
         return [self.head(h, k) for k, h in enumerate(hidden)]
 
     def _hidden(self, codes: Codes, condition: Condition, drop: Tensor | None) -> list[Tensor]:
-        with torch.no_grad():  # contexts are functions of the frozen tokenizer
-            steps = list(self.tokenizer.replay(codes, condition.base))
+        steps = self._teacher(codes, condition)
+        return self._predict(steps, condition, drop)
+
+    @torch.no_grad()  # contexts are functions of the frozen tokenizer
+    def _teacher(self, codes: Codes, condition: Condition) -> list[Step]:
+        return list(self.tokenizer.replay(codes, condition.base))
+
+    def _predict(self, steps: Sequence[Step], condition: Condition, drop: Tensor | None = None) -> list[Tensor]:
+        """Hidden states of some scales for the first items of a batch, as many as ``condition`` has."""
         contexts, levels = [s.context for s in steps], [s.level for s in steps]
         fields = [self._field(condition, s.k) for s in steps]
-        return self.predictor(contexts, levels, range(len(steps)), condition, fields, drop)
+        out: list[Tensor] = self.predictor(contexts, levels, [s.k for s in steps], condition, fields, drop)
+        return out
 
     def _field(self, condition: Condition, k: int) -> Tensor | None:
         return None if condition.field is None else self.tokenizer.pyramid.field(condition.field, k)
 
     def site_log_prob(self, codes: Codes, condition: Condition, drop: Tensor | None = None) -> list[Tensor]:
         """(B, N_k) nats of each code given the coarser scales; 0 where a site does not exist."""
-        out = []
-        for k, logits in enumerate(self.logits(codes, condition, drop)):
-            nats = self.head.log_prob(logits, codes[k])
-            mask = self.tokenizer.pyramid.level(k, None).mask
-            out.append(nats if mask is None else nats * mask)
-        return out
+        return [self._nats(h, codes[k], k) for k, h in enumerate(self._hidden(codes, condition, drop))]
 
-    def loss(self, codes: Codes, condition: Condition) -> tuple[Tensor, Tensor]:
-        """Mean negative log-likelihood of a code, in nats: over all sites, and (K,) of each scale."""
-        nats = self.site_log_prob(codes, condition)
-        by_scale = torch.stack([n.mean() for n in nats])
-        return -torch.cat(nats, dim=1).mean(), -by_scale.detach()
+    def _nats(self, hidden: Tensor, codes: Tensor, k: int) -> Tensor:
+        nats = self.head.log_prob(self.head(hidden, k), codes)
+        mask = self.tokenizer.pyramid.level(k, None).mask
+        return nats if mask is None else nats * mask
+
+    def loss(self, codes: Codes, condition: Condition, site_budget: int = 0) -> tuple[Tensor, Tensor]:
+        """Mean negative log-likelihood of a code, in nats: over all sites, and (K,) of each scale.
+
+        Args:
+            codes: K tensors (B, N_k).
+            condition: of the batch.
+            site_budget: sites that one item may cost at one scale on average; scales with more are scored on the
+                first items of the batch only. Markov scales are independent problems, so this stays unbiased and the
+                finest scale stops dominating the cost. 0 for no limit.
+
+        Raises:
+            RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones.
+        """
+        allowed = site_budget == 0 or not self.predictor.prefix
+        require(allowed, f"train.site_budget={site_budget} needs model.predictor.attention=markov; accepted here: 0")
+        batch, steps = len(codes[0]), self._teacher(codes, condition)
+        sites = [step.codes.shape[1] for step in steps]
+        share = [batch if site_budget == 0 else max(1, min(batch, batch * site_budget // n)) for n in sites]
+        by_scale: dict[int, Tensor] = {}
+        for items in set(share):
+            part = [replace(s, context=s.context[:items]) for s, n in zip(steps, share, strict=True) if n == items]
+            for step, hidden in zip(part, self._predict(part, condition[:items]), strict=True):
+                by_scale[step.k] = -self._nats(hidden, step.codes[:items], step.k).mean()
+        losses = torch.stack([by_scale[k] for k in range(self.num_levels)])
+        weights = torch.tensor(sites, device=losses.device) / sum(sites)
+        return (losses * weights).sum(), losses.detach()
 
     @torch.no_grad()
     def log_prob(self, codes: Codes, condition: Condition | None = None) -> LogProb:

@@ -144,7 +144,7 @@ def _normalise(matrix: Tensor) -> Tensor:
 
 
 def _blur_down(n: int, m: int) -> Tensor:
-    """REDUCE of Burt & Adelson from n to m: blur, keep every second sample, as often as it fits; then one partial step."""
+    """Burt & Adelson's REDUCE from n to m: blur and keep every second sample while it fits; then one partial step."""
     matrix = torch.eye(n, dtype=torch.float64)
     while (n + 1) // 2 >= m and n > m:
         keep = _binomial(n)[::2]

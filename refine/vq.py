@@ -136,7 +136,9 @@ class VQ(Quantizer):
         for book, (counts, sums, spare) in self._seen.items():
             codebook = self.codebooks[book]
             count, total = self.get_buffer(f"count_{book}"), self.get_buffer(f"sum_{book}")
-            all_reduce_(counts), all_reduce_(sums), broadcast_(spare)
+            for statistic in (counts, sums):
+                all_reduce_(statistic)
+            broadcast_(spare)
             fair = counts.sum() / len(counts)
             count.lerp_(counts / fair, 1 - self.decay)
             total.lerp_(sums / fair, 1 - self.decay)
@@ -153,13 +155,11 @@ def build_quantizer(config: QuantizerConfig, num_scales: int, channels: int) -> 
     """The quantizer that a configuration asks for."""
     if config.kind == "vq":
         sizes = [int(v) for v in config.size] if isinstance(config.size, Sequence) else [int(config.size)] * num_scales
-        rest = {"shared": config.shared, "update": config.update, "decay": config.decay}
-        return VQ(num_scales, channels, sizes, cosine=config.cosine, revive=config.revive, **rest)
+        c = config
+        return VQ(num_scales, channels, sizes, c.shared, c.update, c.decay, c.cosine, c.revive)
     if config.kind == "fsq":
-        require(
-            len(config.levels) == channels,
-            f"model.quantizer.levels={list(config.levels)}: the latent has {channels} channels and needs as many levels",
-        )
+        fits = len(config.levels) == channels
+        require(fits, f"model.quantizer.levels={list(config.levels)}: {channels} latent channels need as many levels")
         return FSQ(num_scales, config.levels)
     if config.kind == "bitwise":
         return Bitwise(num_scales, channels, config.sphere, config.entropy)

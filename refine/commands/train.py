@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from refine.commands.sample import draw_samples
 from refine.config import Config
@@ -33,9 +34,7 @@ def run(config: Config) -> Path:
     """
     if config.stage not in STAGES:
         raise not_accepted("stage", config.stage, STAGES)
-    leader = "REFINE_RUN" not in os.environ or os.environ.get("LOCAL_RANK", "0") == "0"
-    folder = new_run(config) if leader else Path(os.environ["REFINE_RUN"])
-    os.environ["REFINE_RUN"] = str(folder)  # processes that a strategy starts run this very command again
+    folder = run_folder(config)
     refiner = start(config, folder)
     for stage in STAGES[config.stage]:
         needs = stage == "tokenizer" or bool(refiner.tokenizer.quantizer.fitted)
@@ -45,10 +44,26 @@ def run(config: Config) -> Path:
             continue
         fit(refiner, config, folder, stage)
         refiner.eval()
-    if leader:
+    if leads():
         draw_pictures(refiner, config, folder)
-    os.environ.pop("REFINE_RUN", None)
     return folder
+
+
+def leads() -> bool:
+    """Whether this is the first of the processes that train together."""
+    return int(rank_zero_only.rank) == 0  # type: ignore[attr-defined]
+
+
+def run_folder(config: Config) -> Path:
+    """The run's folder, made by the first process; the others, which run this very command again, are told."""
+    if leads():
+        folder = new_run(config)
+        os.environ["REFINE_RUN"] = str(folder)
+        return folder
+    told = os.environ.get("REFINE_RUN", config.run)
+    require(told is not None, "processes started from outside (torchrun, SLURM) need run=FOLDER, the same for all")
+    assert told is not None
+    return Path(told)
 
 
 def start(config: Config, folder: Path) -> Refiner:
@@ -74,4 +89,5 @@ def draw_pictures(refiner: Refiner, config: Config, folder: Path) -> None:
     written = [*plot_curves(folder, pictures), *refiner.domain.plot_training(refiner, pictures)]
     if "predictor" in refiner.info:
         written += draw_samples(refiner, config, pictures)
-    console.print(f"Checkpoint: {folder}\nPictures: {', '.join(str(p) for p in written)}", highlight=False, soft_wrap=True)
+    shown = ", ".join(str(p) for p in written if p.parent == pictures)
+    console.print(f"Checkpoint: {folder}\nPictures: {shown}", highlight=False, soft_wrap=True)

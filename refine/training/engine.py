@@ -5,11 +5,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, WeightAveraging
+from torch import Tensor
 
 from refine.config import Config, StageConfig
 from refine.progress import console
@@ -78,7 +83,7 @@ def fit(refiner: Refiner, config: Config, run: Path, name: str) -> None:
         module = TokenizerModule(refiner.tokenizer, stage, config.seed, config.train.fit_after, fit_items)
         data = StageData(train, val, config, stage)
     else:
-        module = PredictorModule(refiner, stage, config.seed)
+        module = PredictorModule(refiner, stage, config.seed, config.train.site_budget)
         data = TokenData(refiner, train, val, config, run / "cache")
 
     def publish(step: int) -> None:
@@ -86,8 +91,12 @@ def fit(refiner: Refiner, config: Config, run: Path, name: str) -> None:
         refiner.save_pretrained(run)
 
     resume = run / "resume" / f"{name}.safetensors"
-    trainer = build_trainer(config, stage, run, name, publish)
+    if resume.exists() and (done := SafetensorsIO().load_checkpoint(resume))["global_step"] >= stage.steps:
+        module.load_state_dict(done["state_dict"])  # killed between the last step and its publication
+        publish(done["global_step"])
+        return
     with quiet_lightning():
+        trainer = build_trainer(config, stage, run, name, publish)
         trainer.fit(module, data, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -107,7 +116,7 @@ def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publ
     )
     save.FILE_EXTENSION = ".safetensors"
     show: Callback = RichProgressBar() if console.is_terminal else Lines(name)
-    average = [EMAWeightAveraging(decay=stage.ema, use_buffers=False)] if stage.ema > 0 else []
+    average = [WeightAveraging(use_buffers=False, avg_fn=partial(ema, stage.ema))] if stage.ema > 0 else []
     return pl.Trainer(
         **dataclasses.asdict(config.trainer),
         max_steps=stage.steps,
@@ -127,17 +136,22 @@ def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publ
     )
 
 
-class quiet_lightning(warnings.catch_warnings):  # noqa: N801  a context manager, like its parent
-    """Hide Lightning's advice that does not concern our users (worker counts, tips, hardware banners)."""
+def ema(decay: float, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    """Exponential moving average; its memory grows with the updates made, so that short runs are not held back."""
+    return torch.lerp(average, current, 1 - min(decay, (1 + float(updates)) / (10 + float(updates))))
 
-    def __enter__(self) -> Any:
-        out = super().__enter__()
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", category=UserWarning, message=".*does not have many workers.*")
-        self._level = logging.getLogger("lightning.pytorch").level
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        return out
 
-    def __exit__(self, *error: object) -> None:
-        logging.getLogger("lightning.pytorch").setLevel(self._level)
-        super().__exit__(*error)
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Hide Lightning's banners, tips, and advice on worker counts: they do not concern our users."""
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

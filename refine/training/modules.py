@@ -19,7 +19,7 @@ from refine.types import Condition
 
 
 class StageModule(pl.LightningModule):
-    """What the stages share: optimiser, schedule, a random stream per step, and stopping at a loss that is not finite."""
+    """What the stages share: optimiser, schedule, a random stream per step, a stop at a loss that is not finite."""
 
     name: str
 
@@ -113,9 +113,9 @@ class PredictorModule(StageModule):
 
     name = "predictor"
 
-    def __init__(self, refiner: Refiner, stage: StageConfig, seed: int) -> None:
+    def __init__(self, refiner: Refiner, stage: StageConfig, seed: int, site_budget: int) -> None:
         super().__init__(stage, seed)
-        self.refiner = refiner
+        self.refiner, self.site_budget = refiner, site_budget
         self.refiner.tokenizer.requires_grad_(False)
 
     def train(self, mode: bool = True) -> PredictorModule:
@@ -124,7 +124,7 @@ class PredictorModule(StageModule):
         return self
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        loss, _ = self.refiner.loss(batch_codes(batch), Condition.from_batch(batch))
+        loss, _ = self.refiner.loss(batch_codes(batch), Condition.from_batch(batch), self.site_budget)
         self.log("nll", loss.detach(), prog_bar=True)
         return self.checked(loss, batch)
 
@@ -134,5 +134,3 @@ class PredictorModule(StageModule):
         self.log("val_nll", loss, prog_bar=True, batch_size=size)
         for k, nll in enumerate(by_scale):
             self.log(f"val_nll_{k}", nll, batch_size=size)
-
-
