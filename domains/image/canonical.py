@@ -1,7 +1,7 @@
 """Digits, MNIST and CIFAR-10 as published: out of ``REFINE_DATA``, else downloaded with a checksum; never unpickled.
 
-Every reader returns uint8 (N, C, H, W) and int64 labels (N,) of one split. MNIST and CIFAR-10 have no validation split
-of their own; theirs is the last 5,000 training images.
+MNIST and CIFAR-10 have no validation split of their own; theirs is the last 5,000 training images. ``strict`` matters
+only where single images may be damaged.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from refine.domains.image.dataset import ImageDataset
 from refine.domains.image.pixels import read_pictures
 from refine.errors import RefineError, require
 
 HELD_OUT = 5000
+JPEG = b"\xff\xd8"  # what such a file begins with
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_MD5 = {
     "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -39,7 +40,7 @@ def cache_dir() -> Path:
     return Path(os.environ.get("REFINE_CACHE") or pooch.os_cache("refine"))
 
 
-def digits(split: str) -> tuple[Tensor, Tensor]:
+def digits(split: str, strict: bool = False) -> ImageDataset:
     """scikit-learn's 1,797 digits of 8x8: a fixed stratified split into 1,257 train, 180 val and 360 test."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -50,10 +51,10 @@ def digits(split: str) -> tuple[Tensor, Tensor]:
     rest, test = train_test_split(np.arange(len(labels)), test_size=360, stratify=labels, random_state=0)
     train, val = train_test_split(rest, test_size=180, stratify=labels[rest], random_state=0)
     rows = torch.from_numpy({"train": train, "val": val, "test": test}[split])
-    return pixels[rows], labels[rows]
+    return ImageDataset(pixels[rows], labels[rows], "scikit-learn's digits")
 
 
-def mnist(split: str) -> tuple[Tensor, Tensor]:
+def mnist(split: str, strict: bool = False) -> ImageDataset:
     """MNIST, 1 x 28 x 28: 55,000 train, 5,000 val, 10,000 test.
 
     Raises:
@@ -66,14 +67,14 @@ def mnist(split: str) -> tuple[Tensor, Tensor]:
     target = torch.from_numpy(read_idx(labels, ())).long()
     require(len(pixels) == len(target), f"{images} has {len(pixels)} images, but {labels} has {len(target)} labels")
     rows = _rows(split, len(target), images)
-    return pixels[rows], target[rows]
+    return ImageDataset(pixels[rows], target[rows], "MNIST")
 
 
-def cifar10(split: str, strict: bool) -> tuple[Tensor, Tensor, list[str]]:
-    """CIFAR-10, 3 x 32 x 32: 45,000 train, 5,000 val, 10,000 test; also the images that could not be read.
+def cifar10(split: str, strict: bool = False) -> ImageDataset:
+    """CIFAR-10, 3 x 32 x 32: 45,000 train, 5,000 val, 10,000 test.
 
     ``REFINE_DATA/cifar10/train.parquet`` and ``test.parquet`` (columns ``img {bytes, path}`` and ``label``) go before
-    the original; mind that such copies may have been through JPEG.
+    the original; where such a copy has been through JPEG the dataset's ``origin`` says so.
 
     Raises:
         RefineError: a file is truncated or foreign, or cannot be downloaded; with ``strict``, an image cannot be read.
@@ -97,10 +98,10 @@ def cifar10(split: str, strict: bool) -> tuple[Tensor, Tensor, list[str]]:
     )
     table = torch.from_numpy(np.frombuffer(raw, np.uint8).copy()).reshape(-1, row)
     rows = _rows(split, len(table), path)
-    return table[rows, 1:].reshape(-1, 3, 32, 32), table[rows, 0].long(), []
+    return ImageDataset(table[rows, 1:].reshape(-1, 3, 32, 32), table[rows, 0].long(), "CIFAR-10")
 
 
-def _cifar_parquet(path: Path, split: str, strict: bool) -> tuple[Tensor, Tensor, list[str]]:
+def _cifar_parquet(path: Path, split: str, strict: bool) -> ImageDataset:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -113,7 +114,9 @@ def _cifar_parquet(path: Path, split: str, strict: bool) -> tuple[Tensor, Tensor
     rows = _rows(split, len(labels), path)
     sources = [(f"row {i}", encoded[i].as_py() or b"") for i in range(len(labels))[rows]]
     pixels, kept, skipped = read_pictures(sources, (32, 32), 3, strict, str(path))
-    return pixels, labels[rows][kept], skipped
+    lossy = any(content.startswith(JPEG) for _, content in sources)
+    origin = f"CIFAR-10, {path.name}" + (" (its images went through JPEG)" if lossy else "")
+    return ImageDataset(pixels, labels[rows][kept], origin, skipped)
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refine.domains.image.canonical import cache_dir
-from refine.domains.image.data import ImageDataset
+from refine.domains.image.dataset import ImageDataset
 from refine.domains.image.pixels import to_float
 from refine.errors import require
 from refine.files import atomic_write, write_text

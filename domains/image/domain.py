@@ -16,7 +16,8 @@ from refine.domain import Codec, Domain
 from refine.domains.image import folder as folders
 from refine.domains.image import pictures
 from refine.domains.image.codec import ConvCodec, GridCodec, LinearCodec, PixelCodec
-from refine.domains.image.data import CANONICAL, DATA, ImageDataset, check_split, read_canonical
+from refine.domains.image.data import CANONICAL, DATA, read_canonical
+from refine.domains.image.dataset import ImageDataset, check_split
 from refine.domains.image.pixels import to_picture, to_uint8
 from refine.errors import not_accepted, require
 from refine.files import atomic_write
@@ -109,7 +110,7 @@ class ImageDomain(Domain):
 
     def dataset(self, split: str) -> ImageDataset:
         images = self.images(split)
-        return images if self.config.label_conditional else ImageDataset(images.pixels, None, images.skipped)
+        return images if self.config.label_conditional else ImageDataset(images.pixels, None, images.origin)
 
     def codec(self) -> Codec:
         return CODECS[self.config.codec](self.config, self.shape)

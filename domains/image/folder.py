@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from refine.domains.image.data import ImageDataset
+from refine.domains.image.dataset import ImageDataset
 from refine.domains.image.pixels import read_pictures
 from refine.errors import RefineError, require
 
@@ -109,4 +109,4 @@ def read_folder(
     root = Path(folder).expanduser()
     pixels, kept, skipped = read_pictures([(str(p), root / p) for p in chosen], size, channels, strict, folder)
     labels = torch.tensor([classes.index(chosen[i].parts[0]) for i in kept]) if classes else None
-    return ImageDataset(pixels, labels, skipped)
+    return ImageDataset(pixels, labels, f"folder {root.name}", skipped)

@@ -53,7 +53,12 @@ def image_metrics(domain: ImageDomain, refiner: Refiner, samples: Samples, confi
     classifier = _classifier(domain, refiner.device)
     name, extract, note = _extractor(config.features, classifier, refiner.device)
     out: dict[str, Any] = {
-        "reference": {"split": config.split, "items": len(real), "order": f"shuffled, seed {SEED}"},
+        "reference": {
+            "data": reference.origin,
+            "split": config.split,
+            "items": len(real),
+            "order": f"shuffled, seed {SEED}",
+        },
         "reconstruction": fidelity(rebuilt_float, to_float(real)),
         "samples": {"items": len(drawn), "order": f"shuffled, seed {SEED}"},
         "train": {"items": len(train)},
