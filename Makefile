@@ -34,7 +34,8 @@ clean:
 
 $(BIN)/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "refine needs Python 3.11 or newer; here is: $$(python3 --version 2>&1)." >&2; \
+		echo "refine needs Python 3.11 or newer; $(or $(PYTHON),python3) is" \
+			"$$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo not there)." >&2; \
 		echo "Install one, or say where it is: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@"$(PYTHON)" -m venv .venv || { rm -rf .venv; \
 		echo "Python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
