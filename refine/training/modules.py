@@ -34,7 +34,7 @@ class StageModule(pl.LightningModule):
             {"params": [p for p in learned if p.dim() >= 2], "weight_decay": self.stage.weight_decay},
             {"params": [p for p in learned if p.dim() < 2], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.stage.lr, betas=(0.9, 0.95))
+        optimizer = torch.optim.AdamW(groups, lr=self.stage.lr, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
