@@ -105,6 +105,7 @@ def trained_classifier(
         model = Classifier(shape, num_classes, recipe)
     if not _load(model, stem):
         _train(model, train, recipe, torch.device(device))
+        assert test.labels is not None
         model.accuracy.fill_(accuracy(model, test.pixels, test.labels))
         _save(model, stem, recipe, len(train))
     console.print(f"judged by a {model.name()}", highlight=False)
@@ -121,9 +122,8 @@ def predict(model: Classifier, pixels: Tensor, batch_size: int = 500) -> tuple[T
     return torch.cat([f for f, _ in parts]), torch.cat([c for _, c in parts])
 
 
-def accuracy(model: Classifier, pixels: Tensor, labels: Tensor | None) -> float:
+def accuracy(model: Classifier, pixels: Tensor, labels: Tensor) -> float:
     """Share of uint8 images (N, C, H, W) that ``model`` gives their label."""
-    assert labels is not None
     return float((predict(model, pixels)[1] == labels.cpu()).float().mean())
 
 

@@ -32,53 +32,44 @@ Extract = Callable[[Tensor], Tensor]
 def image_metrics(domain: ImageDomain, refiner: Refiner, samples: Samples, config: EvaluateConfig) -> dict[str, Any]:
     """All figures of the domain as plain data that json takes.
 
-    ``reference``: the split and how many of its items, taken in a seeded random order. ``reconstruction``: PSNR (the
-    mean over images, and of the mean squared error of all), SSIM with the side of its window, the Fréchet distance of
-    reconstructions. ``samples``: Fréchet distance, precision and recall of as many samples, and ``class_agreement``,
-    the share of class-conditional samples that the classifier calls their class. ``train``: the same distances of as
-    many real training images, which is what a perfect model would get. ``features`` names the extractor.
-    ``classifier``: its accuracy on the real test split and on reconstructions.
+    ``psnr`` (mean over images), ``psnr_of_mean_error``, ``ssim`` and ``ssim_window`` compare reconstructions with their
+    images. ``frechet_distance``, ``precision`` and ``recall`` compare samples with the reference split in the features
+    that ``feature_extractor`` names; ``..._of_reconstructions`` and ``..._of_train`` do so with reconstructions and
+    with real training images, as many as there are samples: what a perfect model would get. ``class_agreement`` is the
+    share of class-conditional samples that the classifier calls their class, beside its accuracy on the real test split
+    and on reconstructions.
 
     Raises:
         RefineError: unknown ``features``; ``features=inception`` without it; ``features=classifier`` without labels.
     """
-    reference = domain.images(config.split)
+    reference, drawn = domain.images(config.split), to_uint8(samples.items)
     rows = _shuffled(len(reference))[: config.items]
     real = reference.pixels[rows]
-    rebuilt_float = _reconstruct(refiner, real, config.batch_size)
-    rebuilt, drawn = to_uint8(rebuilt_float), to_uint8(samples.items)[_shuffled(len(samples.items))]
+    rebuilt = _reconstruct(refiner, real, config.batch_size)
     train = domain.images("train").pixels
-    train = train[_shuffled(len(train))[: len(drawn)]]
-
+    others = {
+        "": drawn[_shuffled(len(drawn))],
+        "_of_reconstructions": to_uint8(rebuilt),
+        "_of_train": train[_shuffled(len(train))[: len(drawn)]],
+    }
+    out: dict[str, Any] = {
+        "reference": f"{reference.origin}, {config.split} split, {len(real)} images in random order (seed {SEED})"
+    }
+    out |= fidelity(rebuilt, to_float(real))
     classifier = _classifier(domain, refiner.device)
     name, extract, note = _extractor(config.features, classifier, refiner.device)
-    out: dict[str, Any] = {
-        "reference": {
-            "data": reference.origin,
-            "split": config.split,
-            "items": len(real),
-            "order": f"shuffled, seed {SEED}",
-        },
-        "reconstruction": fidelity(rebuilt_float, to_float(real)),
-        "samples": {"items": len(drawn), "order": f"shuffled, seed {SEED}"},
-        "train": {"items": len(train)},
-        "features": {"extractor": name} | ({"note": note} if note else {}),
-    }
+    out |= {"feature_extractor": name} | ({"feature_note": note} if note else {})
     if extract is not None:
         real_features = extract(real)
-        out["features"] |= {"dimensions": real_features.shape[1], "neighbours": NEIGHBOURS}
-        for key, pixels in (("reconstruction", rebuilt), ("samples", drawn), ("train", train)):
-            out[key] |= distances(real_features, extract(pixels))
+        for suffix, pixels in others.items():
+            out |= {key + suffix: value for key, value in distances(real_features, extract(pixels)).items()}
     if classifier is not None:
-        out["classifier"] = {
-            "test_accuracy": float(classifier.accuracy),
-            "reconstruction_accuracy": accuracy(
-                classifier, rebuilt, None if reference.labels is None else reference.labels[rows]
-            ),
-        }
+        assert reference.labels is not None
         if samples.condition.label is not None:
-            agreement = accuracy(classifier, to_uint8(samples.items), samples.condition.label)
-            out["samples"]["class_agreement"] = agreement
+            out["class_agreement"] = accuracy(classifier, drawn, samples.condition.label)
+        out["classifier_accuracy"] = float(classifier.accuracy)
+        rebuilt_accuracy = accuracy(classifier, others["_of_reconstructions"], reference.labels[rows])
+        out["classifier_accuracy_of_reconstructions"] = rebuilt_accuracy
     return out
 
 

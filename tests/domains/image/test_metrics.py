@@ -112,16 +112,16 @@ def test_real_images_as_samples_get_the_figures_of_real_images(digits: ImageDoma
     config = EvaluateConfig(samples=360, features="classifier")
     out = digits.metrics(Blurred(0.02), samples_of(test.pixels, test.labels), config, tmp_path)  # type: ignore[arg-type]
     assert json.loads(json.dumps(out, allow_nan=False)) == out
-    assert out["reference"] | {"data": ""} == {"data": "", "split": "test", "items": 360, "order": "shuffled, seed 0"}
-    assert out["reference"]["data"] == "scikit-learn's digits"
-    assert out["samples"]["frechet_distance"] == pytest.approx(0, abs=1e-4)
-    assert out["samples"]["precision"] == out["samples"]["recall"] == 1
-    assert out["samples"]["class_agreement"] == pytest.approx(out["classifier"]["test_accuracy"])
-    assert out["classifier"]["test_accuracy"] >= 0.97
-    assert out["classifier"]["reconstruction_accuracy"] == pytest.approx(out["classifier"]["test_accuracy"], abs=0.01)
-    assert out["reconstruction"]["psnr"] == pytest.approx(40, abs=0.1)
-    assert out["train"]["frechet_distance"] > 10 * out["samples"]["frechet_distance"]
-    assert "classifier" in out["features"]["extractor"] and out["features"]["neighbours"] == 3
+    assert out["reference"] == "scikit-learn's digits, test split, 360 images in random order (seed 0)"
+    assert out["frechet_distance"] == pytest.approx(0, abs=1e-4)
+    assert out["precision"] == out["recall"] == 1
+    assert out["class_agreement"] == pytest.approx(out["classifier_accuracy"])
+    assert out["classifier_accuracy"] >= 0.97
+    assert out["classifier_accuracy_of_reconstructions"] == pytest.approx(out["classifier_accuracy"], abs=0.01)
+    assert out["psnr"] == pytest.approx(40, abs=0.1)
+    assert out["frechet_distance_of_train"] > 10 * abs(out["frechet_distance"])
+    assert out["precision_of_train"] > 0.7 and out["precision_of_reconstructions"] > 0.9
+    assert "classifier" in out["feature_extractor"] and f"{out['classifier_accuracy']:.2%}" in out["feature_extractor"]
 
 
 def test_noise_and_wrong_labels_get_worse_figures(digits: ImageDomain, tmp_path: Path) -> None:
@@ -130,21 +130,32 @@ def test_noise_and_wrong_labels_get_worse_figures(digits: ImageDomain, tmp_path:
     config = EvaluateConfig(samples=200, features="classifier", items=200)
     refiner = Blurred(0.0)
     bad = digits.metrics(refiner, samples_of(noise, test.labels[:200]), config, tmp_path)  # type: ignore[arg-type]
-    assert bad["samples"]["frechet_distance"] > 10 * bad["train"]["frechet_distance"]
-    assert bad["samples"]["recall"] < 0.5 and bad["samples"]["class_agreement"] < 0.4
-    assert bad["reference"]["items"] == 200 and bad["reconstruction"]["psnr"] == 100
+    assert bad["frechet_distance"] > 10 * bad["frechet_distance_of_train"]
+    assert bad["recall"] < 0.5 and bad["class_agreement"] < 0.4
+    assert "200 images" in bad["reference"] and bad["psnr"] == 100
     off = samples_of(test.pixels, (test.labels + 1) % 10)
     wrong = digits.metrics(refiner, off, config, tmp_path)  # type: ignore[arg-type]
-    assert wrong["samples"]["class_agreement"] < 0.02
+    assert wrong["class_agreement"] < 0.02
 
 
 def test_unconditional_samples_have_no_agreement_and_unlabelled_images_no_classifier(
-    digits: ImageDomain, tmp_path: Path
+    digits: ImageDomain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("torchmetrics.image.fid._TORCH_FIDELITY_AVAILABLE", False)
     test = digits.images("test")
     config = EvaluateConfig(samples=50, features="classifier")
     out = digits.metrics(Blurred(0.0), samples_of(test.pixels[:50], None), config, tmp_path)  # type: ignore[arg-type]
-    assert "class_agreement" not in out["samples"] and "frechet_distance" in out["samples"]
+    assert "class_agreement" not in out and "frechet_distance" in out
+    (tmp_path / "images").mkdir()
+    for i, pixels in enumerate(test.pixels[:40]):
+        to_picture(pixels).save(tmp_path / "images" / f"{i}.png")
+    domain = ImageDomain(ImageConfig(data="folder", folder=str(tmp_path / "images"), channels=1))
+    samples = samples_of(test.pixels[:30], None)
+    out = domain.metrics(Blurred(0.2), samples, EvaluateConfig(features="auto"), tmp_path)  # type: ignore[arg-type]
+    assert out["psnr"] == pytest.approx(20, abs=1) and "classifier_accuracy" not in out
+    assert out["feature_extractor"] is None and "frechet_distance" not in out
+    with pytest.raises(RefineError, match="features=classifier needs images with labels"):
+        domain.metrics(Blurred(0.0), samples, config, tmp_path)  # type: ignore[arg-type]
 
 
 def test_features_that_cannot_be_had(digits: ImageDomain, tmp_path: Path) -> None:
@@ -152,13 +163,6 @@ def test_features_that_cannot_be_had(digits: ImageDomain, tmp_path: Path) -> Non
     samples, refiner = samples_of(test.pixels, test.labels), Blurred(0.0)
     with pytest.raises(RefineError, match="features='clip' is not accepted; accepted: auto, inception, classifier"):
         digits.metrics(refiner, samples, EvaluateConfig(features="clip"), tmp_path)  # type: ignore[arg-type]
-    folder = tmp_path / "unlabelled"
-    folder.mkdir()
-    for i, pixels in enumerate(test.pixels[:40]):
-        to_picture(pixels).save(folder / f"{i}.png")
-    domain = ImageDomain(ImageConfig(data="folder", folder=str(folder), channels=1))
-    with pytest.raises(RefineError, match="features=classifier needs images with labels"):
-        domain.metrics(refiner, samples, EvaluateConfig(features="classifier"), tmp_path)  # type: ignore[arg-type]
 
 
 def test_auto_says_why_it_does_not_use_inception(
@@ -168,6 +172,6 @@ def test_auto_says_why_it_does_not_use_inception(
     test = digits.images("test")
     samples, refiner = samples_of(test.pixels[:60], test.labels[:60]), Blurred(0.0)
     out = digits.metrics(refiner, samples, EvaluateConfig(features="auto"), tmp_path)  # type: ignore[arg-type]
-    assert "classifier" in out["features"]["extractor"] and "Torch-fidelity" in out["features"]["note"]
+    assert "classifier" in out["feature_extractor"] and "Torch-fidelity" in out["feature_note"]
     with pytest.raises(RefineError, match="features=inception cannot be used"):
         digits.metrics(refiner, samples, EvaluateConfig(features="inception"), tmp_path)  # type: ignore[arg-type]
