@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,8 @@ def save_checkpoint(folder: Path, header: Mapping[str, Any], tensors: Mapping[st
     """
     arrays = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
     full = {"format": FORMAT, "refine_version": __version__, **header, "weights": ""}
-    full["weights"] = fingerprint(full, arrays)
     _check_header(full, folder / CONFIG)
+    full["weights"] = fingerprint(full, arrays)
     folder.mkdir(parents=True, exist_ok=True)
     _settle(folder)
     try:
@@ -68,19 +67,18 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         RefineError: a file is missing, truncated, foreign, from a newer version, of another save, or leads out of the
             folder; or the header holds anything but plain data.
     """
-    header, path = locate(folder)
-    with opened(path) as file:
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header, weights = open_checkpoint(folder)
+    return header, {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118  no dict
 
 
-def locate(folder: Path) -> tuple[dict[str, Any], Path]:
-    """The header of a checkpoint and the path of its weights; errors as :func:`load_checkpoint`."""
-    for _ in range(3):  # a save may be under way: what was read a moment ago is then replaced by a matching pair
+def open_checkpoint(folder: Path) -> tuple[dict[str, Any], Any]:
+    """Header and the open safetensors file of a checkpoint, no weights read; errors as :func:`load_checkpoint`."""
+    for _ in range(10):  # a save may be under way: what was looked for a moment ago is then there under another name
         header = read_header(folder)
         for name in (WEIGHTS, NEXT):
-            path = _within(folder, name)
-            if path.is_file() and _fingerprint_of(path) == header["weights"]:
-                return header, path
+            weights = _open_weights(_within(folder, name))
+            if weights is not None and _fingerprint_of(weights) == header["weights"]:
+                return header, weights
     require((folder / WEIGHTS).is_file(), f"{folder} has no {WEIGHTS}")
     raise RefineError(
         f"{folder / WEIGHTS} does not belong to the {CONFIG} beside it; copy both files of one checkpoint"
@@ -109,14 +107,17 @@ def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str
     return digest.hexdigest()
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """A safetensors file, with its failures as :class:`RefineError`."""
+def _open_weights(path: Path) -> Any:
     try:
-        with safe_open(path, "pt") as file:
-            yield file
+        return safe_open(path, "pt")
+    except FileNotFoundError:
+        return None
     except (SafetensorError, OSError) as error:
         raise RefineError(f"{path} is damaged or not a safetensors file: {error}") from None
+
+
+def _fingerprint_of(weights: Any) -> str | None:
+    return (weights.metadata() or {}).get("refine")
 
 
 def _check_header(header: Any, path: Path) -> None:
@@ -142,16 +143,6 @@ def _within(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _fingerprint_of(path: Path) -> str | None:
-    try:
-        with opened(path) as file:
-            return (file.metadata() or {}).get("refine")
-    except RefineError:
-        if path.is_file():
-            raise
-        return None  # it took its final name meanwhile
-
-
 def _settle(folder: Path) -> None:
     """Finish or undo a save that was interrupted: nothing but the checkpoint in force is left."""
     for stale in [*folder.glob(".model.next-*.safetensors"), *folder.glob(".config-*.json")]:
@@ -160,7 +151,7 @@ def _settle(folder: Path) -> None:
         return
     try:
         wanted = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["weights"]
-        in_force = _fingerprint_of(folder / NEXT) == wanted
+        in_force = _fingerprint_of(_open_weights(folder / NEXT)) == wanted
     except (OSError, ValueError, KeyError, TypeError, RefineError):
         in_force = False
     if in_force:

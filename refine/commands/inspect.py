@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from refine.checkpoint import locate, opened
+from refine.checkpoint import open_checkpoint
 from refine.compose import typed
 from refine.config import ModelConfig
 from refine.domain import load_domain_class
@@ -45,7 +45,7 @@ def run(folder: str | None = None) -> dict[str, Any]:
 
 def describe(folder: Path) -> dict[str, Any]:
     """Domain, scales, codes, parameters by part, training and figures, and files of a checkpoint."""
-    header, weights = locate(folder)
+    header, weights = open_checkpoint(folder)
     facts: dict[str, Any] = {"domain": header["domain"]}
     facts |= _scales(header)
     facts["parameters"] = _parameters(weights)
@@ -81,17 +81,16 @@ def _scales(header: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parameters(weights: Path) -> dict[str, str]:
+def _parameters(weights: Any) -> dict[str, str]:
     """How many numbers each part of the model has, and of which types."""
     counts: dict[str, int] = defaultdict(int)
     kinds: dict[str, set[str]] = defaultdict(set)
-    with opened(weights) as file:
-        for name in file.keys():  # noqa: SIM118  a safetensors handle, not a dict
-            part = next((p for p in PARTS if name.startswith(p + ".")), "other")
-            piece = file.get_slice(name)
-            for key in (part, "all"):
-                counts[key] += math.prod(piece.get_shape())
-                kinds[key].add(piece.get_dtype())
+    for name in weights.keys():  # noqa: SIM118  an open safetensors file, no dict
+        part = next((p for p in PARTS if name.startswith(p + ".")), "other")
+        piece = weights.get_slice(name)
+        for key in (part, "all"):
+            counts[key] += math.prod(piece.get_shape())
+            kinds[key].add(piece.get_dtype())
     return {
         part: f"{counts[part]:,} ({', '.join(sorted(kinds[part]))})"
         for part in [*PARTS, "other", "all"]
