@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from refine import ConditionSpec, Domain, FieldsDataset, GridResampler, IdentityCodec
+from refine import Codec, ConditionSpec, Domain, FieldsDataset, GridResampler
 
 
 @dataclass
@@ -29,6 +29,20 @@ class ToyConfig:
     filter: Filter = field(default_factory=Filter)
 
 
+class ToyCodec(Codec):
+    channels = 2
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = torch.nn.Linear(1, 2), torch.nn.Linear(2, 1)
+
+    def encode(self, x):
+        return self.encoder(x)
+
+    def decode(self, latent):
+        return self.decoder(latent)
+
+
 class ToyDomain(Domain):
     name, Config, group = "toy", ToyConfig, "none at all"
 
@@ -40,7 +54,7 @@ class ToyDomain(Domain):
         return FieldsDataset(x=x[..., None], label=label)
 
     def codec(self):
-        return IdentityCodec(1)
+        return ToyCodec()
 
     def resampler(self):
         return GridResampler([(n,) for n in self.config.scales], up="linear")
@@ -70,5 +84,5 @@ def install(folder: Path, name: str, source: str, entry: str) -> Path:
 
 
 def install_toy(folder: Path) -> Path:
-    """The domain ``toy``: labelled waves of eight samples, no codec to train."""
+    """The domain ``toy``: labelled waves of eight samples."""
     return install(folder, "refine_toy", TOY, "toy = refine_toy:ToyDomain")
