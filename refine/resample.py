@@ -68,7 +68,9 @@ class GridResampler(Resampler):
         frequencies: int = 4,
     ) -> None:
         super().__init__()
-        self.shapes = [(s, s) if isinstance(s, int) else tuple(int(n) for n in s) for s in shapes]
+        listed = isinstance(shapes, Sequence) and not isinstance(shapes, str)
+        require(listed, f"scales={shapes!r} is not accepted; accepted: a list of grids, coarsest first")
+        self.shapes = [grid_shape(s) for s in shapes]
         require(len(self.shapes) > 0, "scales=[] is not accepted; at least one scale is needed")
         for a, b in itertools.pairwise(self.shapes):
             grows = len(a) == len(b) and math.prod(a) < math.prod(b) and all(m <= n for m, n in zip(a, b, strict=True))
@@ -114,6 +116,14 @@ class GridResampler(Resampler):
         if key not in self._matrices:
             self._matrices[key] = axis_matrix(kind, n, m).to(like.device, like.dtype)
         return self._matrices[key]
+
+
+def grid_shape(scale: int | Sequence[int]) -> tuple[int, ...]:
+    """One of ``scales`` as sizes by axis; a number n stands for (n, n)."""
+    shape = (scale, scale) if isinstance(scale, int) else tuple(scale) if isinstance(scale, Sequence) else ()
+    whole = len(shape) > 0 and all(isinstance(n, int) for n in shape)
+    require(whole, f"{scale!r} in scales is not accepted; accepted: a whole number, or one for each axis of the grid")
+    return shape
 
 
 def grid_features(shape: tuple[int, ...], frequencies: int) -> Tensor:
