@@ -55,7 +55,7 @@ class ModelConfig:
     pyramid: PyramidConfig = field(default_factory=PyramidConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    commitment: float = 0.25  # beta of eq. 1
+    commitment: float = 0.02  # beta of eq. 1, where items have a variance of about one
 
 
 @dataclass

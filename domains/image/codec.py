@@ -121,6 +121,7 @@ class ConvCodec(GridCodec):
             up += [nn.Conv2d(width, (2 if last else 4) * width, 3, padding=1), nn.PixelShuffle(2)]
             up += [] if last else stack()
         out = width // 2 if halvings else width
-        encoder = nn.Sequential(*down, nn.Conv2d(width, channels, 1))
+        # unit variance: without it, latents outgrow the codebooks that follow them, and training diverges
+        encoder = nn.Sequential(*down, nn.Conv2d(width, channels, 1), nn.BatchNorm2d(channels, affine=False))
         decoder = nn.Sequential(*up, nn.SiLU(), nn.Conv2d(out, image[0], 3, padding=1))
         super().__init__(image, channels, factor, encoder, decoder)
