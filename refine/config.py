@@ -38,14 +38,14 @@ class QuantizerConfig:
 class PredictorConfig:
     """The scale-step Transformer (:mod:`refine.predictor`)."""
 
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-    mlp_ratio: float = 4.0
+    width: int = 128  # D; a multiple of heads
+    depth: int = 4  # blocks
+    heads: int = 4  # attention heads
+    mlp_ratio: float = 4.0  # hidden width of the MLPs, in widths
     attention: str = "markov"  # markov | prefix
     shared_adaln: bool = True  # one adaptive-LayerNorm projection for all blocks
-    dropout: float = 0.0
-    condition_dropout: float = 0.1  # in training only
+    dropout: float = 0.0  # of both branches of a block
+    condition_dropout: float = 0.1  # share of items trained without their condition, for guidance
 
 
 @dataclass
@@ -62,13 +62,13 @@ class ModelConfig:
 class StageConfig:
     """One stage of training."""
 
-    steps: int = 1000
-    batch_size: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: int = 100
-    grad_clip: float = 1.0
-    ema: float = 0.999  # 0 for none
+    steps: int = 1000  # optimiser steps
+    batch_size: int = 64  # items, per process
+    lr: float = 1e-3  # the highest learning rate
+    weight_decay: float = 0.01  # of matrices only
+    warmup: int = 100  # steps of linear warm-up; a cosine follows
+    grad_clip: float = 1.0  # largest gradient norm; 0 for no limit
+    ema: float = 0.999  # decay of the averaged weights that are published; 0 for none
 
 
 @dataclass
@@ -80,33 +80,33 @@ class TrainConfig:
     fit_after: int = 200  # tokenizer: steps as a plain autoencoder before the quantizer is fitted to its latents
     fit_items: int = 4096  # tokenizer: training items that the quantizer's start is fitted to
     site_budget: int = 0  # predictor, markov only: sites an item may cost at one scale; larger scales see fewer items
-    val_items: int = 1024
-    val_every: int = 250
-    save_every: int = 250
-    log_every: int = 25
-    workers: int = 0
+    val_items: int = 1024  # validation items, evenly spread over the split
+    val_every: int = 250  # steps between validations; each publishes the checkpoint
+    save_every: int = 250  # steps between resume files
+    log_every: int = 25  # steps between records in metrics.jsonl
+    workers: int = 0  # processes that load data
 
 
 @dataclass
 class TrainerConfig:
     """Passed to Lightning's Trainer as it is."""
 
-    accelerator: str = "auto"
-    devices: Any = 1
-    num_nodes: int = 1
-    strategy: str = "auto"
-    precision: str = "32-true"
+    accelerator: str = "auto"  # auto | cpu | gpu | ...
+    devices: Any = 1  # how many, a list of them, or auto
+    num_nodes: int = 1  # machines
+    strategy: str = "auto"  # auto | ddp | fsdp | ...
+    precision: str = "32-true"  # 32-true | bf16-mixed | 16-mixed | ...
 
 
 @dataclass
 class SamplerConfig:
     """What to do with the logits at each scale; each value is a number, or a list by scale."""
 
-    temperature: Any = 1.0
-    top_k: Any = 0  # 0 for all
-    top_p: Any = 1.0
-    greedy: bool = False
-    guidance: Any = 1.0  # 1 for none
+    temperature: Any = 1.0  # a number > 0, or a list by scale
+    top_k: Any = 0  # likeliest codes kept, or a list by scale; 0 for all
+    top_p: Any = 1.0  # mass of the likeliest codes kept, or a list by scale; 1 for all
+    greedy: bool = False  # the likeliest code, always
+    guidance: Any = 1.0  # classifier-free guidance, or a list by scale; 1 for none, at the cost of one pass
     schedule: str = "constant"  # constant | linear (VAR's ramp from 1 to guidance)
 
 
@@ -114,11 +114,11 @@ class SamplerConfig:
 class SampleConfig:
     """`refine sample`."""
 
-    num: int = 64
+    num: int = 64  # samples
     label: Any = None  # a class, a list of classes, or null for all in turn
-    batch_size: int = 64
+    batch_size: int = 64  # samples drawn at once
     out: str | None = None  # folder to write to; null for samples/ in the run
-    gif: bool = False
+    gif: bool = False  # also an animation of the refinement, where the domain has one
     strip: int = 8  # samples shown in the refinement strip
 
 
@@ -126,10 +126,10 @@ class SampleConfig:
 class EvaluateConfig:
     """`refine evaluate`."""
 
-    split: str = "test"
+    split: str = "test"  # train | val | test
     items: int = 10000  # items of the split that are scored
-    samples: int = 10000  # drawn samples
-    batch_size: int = 100
+    samples: int = 10000  # drawn samples, one for the condition of each of as many items
+    batch_size: int = 100  # items at once
     features: str = "auto"  # auto | inception | classifier
 
 
@@ -146,6 +146,5 @@ class Config:
     sample: SampleConfig = field(default_factory=SampleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     stage: str = "all"  # tokenizer | predictor | all
-    seed: int = 0
+    seed: int = 0  # of everything random
     run: str | None = None  # the run's folder; null for runs/<domain>-<time> (train) or the newest (others)
-    strict: bool = False  # refuse what would otherwise be skipped and counted (unreadable items)

@@ -24,5 +24,5 @@ def track(items: Iterable[T], what: str, total: int | None = None, every: float 
     for done, item in enumerate(items):
         if time.monotonic() - last > every:
             last = time.monotonic()
-            console.print(f"{what}: {done}" + (f" of {count}" if count else ""), highlight=False)
+            console.print(f"{what}: {done}" + (f" of {count}" if count else ""), highlight=False, soft_wrap=True)
         yield item

@@ -64,4 +64,8 @@ class Lines(Callback):
         if done or time.monotonic() - self.last > self.every:
             self.last = time.monotonic()
             figures = "  ".join(f"{k} {float(v):.4g}" for k, v in trainer.progress_bar_metrics.items())
-            console.print(f"{self.what}: step {trainer.global_step} of {trainer.max_steps}  {figures}", highlight=False)
+            console.print(
+                f"{self.what}: step {trainer.global_step} of {trainer.max_steps}  {figures}",
+                highlight=False,
+                soft_wrap=True,
+            )
