@@ -84,6 +84,7 @@ class ScaledQuantizer(Quantizer):
     def __init__(self, num_scales: int, channels: int, sizes: Sequence[int]) -> None:
         super().__init__(num_scales, channels, sizes, shared=False)
         self.register_buffer("amplitude", torch.ones(num_scales))
+        self._measured: dict[int, Tensor] = {}
 
     @abc.abstractmethod
     def measure(self, x: Tensor) -> Tensor:
@@ -93,10 +94,15 @@ class ScaledQuantizer(Quantizer):
         self.amplitude[k] = broadcast_(self.measure(x.detach()))
 
     def observe(self, x: Tensor, codes: Tensor, k: int) -> None:
-        mean = all_reduce_(self.measure(x.detach()).clone())
-        if dist.is_available() and dist.is_initialized():
-            mean /= dist.get_world_size()
-        self.amplitude[k] = torch.lerp(self.amplitude[k], mean, 0.01)
+        self._measured[k] = self.measure(x.detach())
+
+    def update(self) -> None:
+        for k, mean in self._measured.items():
+            all_reduce_(mean)
+            if dist.is_available() and dist.is_initialized():
+                mean /= dist.get_world_size()
+            self.amplitude[k] = torch.lerp(self.amplitude[k], mean, 0.01)
+        self._measured.clear()
 
 
 class FSQ(ScaledQuantizer):
@@ -126,7 +132,7 @@ class FSQ(ScaledQuantizer):
 
     def embed(self, codes: Tensor, k: int) -> Tensor:
         levels, base = cast(Tensor, self.levels), cast(Tensor, self.base)
-        digits = codes[..., None] // base % levels
+        digits = (codes[..., None] // base % levels).to(self.amplitude.dtype)
         return (digits * 2 / (levels - 1) - 1) * self.amplitude[k]
 
 

@@ -26,18 +26,21 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
 
 
 def kmeans(x: Tensor, size: int, iterations: int = 20) -> Tensor:
-    """``size`` centres (V, C) of the rows of ``x`` (M, C) by Lloyd's algorithm; empty clusters restart at random rows.
+    """``size`` centres (V, C) of the rows of ``x`` (M, C) by Lloyd's algorithm; empty clusters restart at rows.
 
-    With fewer distinct rows than centres the surplus centres stay at jittered copies of rows.
+    The restarts fall where squared distances are large (as in k-means++), so rows that repeat, such as the background
+    of pictures, do not keep centres for nothing. With fewer distinct rows than centres the surplus stays unused.
     """
     pick = torch.randperm(len(x), device=x.device)[:size]
     centres = x[pick]
     if len(centres) < size:
         extra = x[torch.randint(len(x), (size - len(centres),), device=x.device)]
-        centres = torch.cat([centres, extra + 0.01 * x.std() * torch.randn_like(extra)])
+        centres = torch.cat([centres, extra + 0.01 * x.std(correction=0) * torch.randn_like(extra)])
     for _ in range(iterations):
-        counts, sums = cluster_sums(x, nearest(x, centres), size)
-        restart = x[torch.randint(len(x), (size,), device=x.device)]
+        codes = nearest(x, centres)
+        counts, sums = cluster_sums(x, codes, size)
+        far = (x - centres[codes]).square().sum(1).clamp_min(1e-12)
+        restart = x[torch.multinomial(far, size, replacement=True)]
         centres = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], restart)
     return centres
 
@@ -111,8 +114,9 @@ class VQ(Quantizer):
             if k == self.num_scales - 1:
                 self._seen.clear()
         rows = rows[torch.randperm(len(rows), device=rows.device)[:100_000]]
-        centres = kmeans(F.normalize(rows, dim=1) if self.cosine else rows, self.sizes[k])
-        codes = nearest(rows, centres)
+        places = F.normalize(rows, dim=1) if self.cosine else rows
+        centres = kmeans(places, self.sizes[k])
+        codes = nearest(places, F.normalize(centres, dim=1) if self.cosine else centres)
         counts, sums = cluster_sums(rows, codes, self.sizes[k])
         means = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centres)
         with torch.no_grad():
@@ -129,7 +133,9 @@ class VQ(Quantizer):
         if seen is None:
             self._seen[self.book(k)] = [counts, sums, spare]
         else:
-            seen[0], seen[1] = seen[0] + counts, seen[1] + sums
+            before, now = seen[0].sum(), counts.sum()  # every residual, of whatever scale, is as likely to be a spare
+            other = torch.rand(len(spare), 1, device=rows.device) * (before + now) < now
+            seen[:] = seen[0] + counts, seen[1] + sums, torch.where(other, spare, seen[2])
 
     @torch.no_grad()
     def update(self) -> None:
@@ -154,8 +160,10 @@ class VQ(Quantizer):
 def build_quantizer(config: QuantizerConfig, num_scales: int, channels: int) -> Quantizer:
     """The quantizer that a configuration asks for."""
     if config.kind == "vq":
-        sizes = [int(v) for v in config.size] if isinstance(config.size, Sequence) else [int(config.size)] * num_scales
-        c = config
+        c, listed = config, isinstance(config.size, Sequence) and not isinstance(config.size, str)
+        sizes = list(config.size) if listed else [config.size] * num_scales
+        whole = all(isinstance(v, int) for v in sizes)
+        require(whole, f"model.quantizer.size={c.size!r} is not accepted; accepted: a whole number, or one by scale")
         return VQ(num_scales, channels, sizes, c.shared, c.update, c.decay, c.cosine, c.revive)
     if config.kind == "fsq":
         fits = len(config.levels) == channels
