@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refine.errors import require
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -17,10 +19,18 @@ class Noise:
     Attributes:
         seed: 0 <= seed < 2^64.
         index: the number of each sample of the batch, B of them; not its place in the batch.
+
+    Raises:
+        RefineError: a seed or an index outside that range.
     """
 
     seed: int
     index: Sequence[int]
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**64, f"seed={self.seed} is not accepted; accepted: 0 to 2^64 - 1")
+        low = min(self.index, default=0)
+        require(low >= 0, f"there is no sample number {low}; samples are numbered from 0")
 
     def uniform(self, k: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
         """(B, *shape) float32 in [0, 1) for scale k."""

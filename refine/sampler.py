@@ -53,7 +53,7 @@ def by_scale(name: str, value: Any, num_levels: int, valid: Callable[[float], bo
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * num_levels
     require(len(values) == num_levels, f"{name}={value}: a list needs one number for each of {num_levels} scales")
     for v in values:
-        good = isinstance(v, (int, float)) and math.isfinite(v) and valid(v)
+        good = isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) and valid(v)
         require(good, f"{name}={value!r} is not accepted; accepted: {accepted}, or a list of them by scale")
     return [float(v) for v in values]
 

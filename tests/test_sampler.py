@@ -1,0 +1,151 @@
+"""Drawing codes: the law is the softmax's, restricted as asked, and nothing else is ever drawn."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from torch import Tensor
+
+from refine.config import SamplerConfig
+from refine.errors import RefineError
+from refine.sampler import ScaleSampler, build_sampler
+
+V = 12
+
+
+def logits(seed: int = 0, size: int = V) -> Tensor:
+    return 1.5 * torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+def law(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+    """The distribution that is asked for, one code at a time."""
+    p = (logits.double() / temperature).softmax(-1)
+    order = p.argsort(descending=True)
+    if top_k:
+        p[order[top_k:]] = 0
+        p = p / p.sum()
+    kept, mass = torch.zeros_like(p), 0.0
+    for i in order.tolist():
+        if mass >= top_p:
+            break
+        kept[i], mass = p[i], mass + float(p[i])
+    return kept / kept.sum()
+
+
+def counts(sampler: ScaleSampler, logits: Tensor, draws: int = 20_000) -> Tensor:
+    uniform = torch.rand(draws, generator=torch.Generator().manual_seed(1))
+    drawn = sampler.draw(logits.expand(draws, -1), uniform)
+    return torch.bincount(drawn, minlength=logits.shape[-1])
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9, 0.4])
+@pytest.mark.parametrize("top_k", [0, 5, 1])
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 3.0])
+def test_frequencies_are_those_of_the_restricted_softmax(temperature: float, top_k: int, top_p: float) -> None:
+    wanted = law(logits(), temperature, top_k, top_p)
+    found = counts(ScaleSampler(temperature, top_k, top_p), logits())
+    assert found[wanted == 0].sum() == 0
+    expected = wanted * found.sum()
+    often = expected >= 5  # the rest counts as one, for chi-square needs some of each
+    if often.sum() > 1:
+        pairs = [torch.cat([t[often], t[~often].sum()[None]]) for t in (found, expected)]
+        observed, expected = (p[: -1 if pairs[1][-1] < 5 else None].double() for p in pairs)
+        assert chisquare(observed.numpy(), (expected * observed.sum() / expected.sum()).numpy()).pvalue > 1e-3
+
+
+def test_the_test_notices_a_wrong_temperature() -> None:
+    found, wanted = counts(ScaleSampler(1.1), logits()), law(logits(), 1.0, 0, 1.0)
+    assert chisquare(found.numpy(), (wanted * found.sum()).numpy()).pvalue < 1e-6
+
+
+@pytest.mark.parametrize(("top_k", "top_p"), itertools.product([0, 1, 3, V, V + 5], [1e-6, 0.3, 0.7, 1.0]))
+def test_a_sweep_of_uniforms_draws_exactly_the_support(top_k: int, top_p: float) -> None:
+    support = law(logits(3), 1.0, min(top_k, V), top_p).nonzero().flatten()
+    sweep = torch.linspace(0, 1, 200_001)[:-1]
+    drawn = ScaleSampler(top_k=top_k, top_p=top_p).draw(logits(3).expand(len(sweep), -1), sweep)
+    assert torch.equal(drawn.unique(), support.sort().values)
+
+
+@pytest.mark.parametrize("u", [0.0, 2.0**-24, 0.5, 1 - 2.0**-24])
+@pytest.mark.parametrize("place", ["first", "last", "middle"])
+def test_codes_of_no_probability_are_never_drawn(u: float, place: str) -> None:
+    row = torch.full((V,), -torch.inf)
+    row[{"first": slice(0, 2), "last": slice(V - 2, V), "middle": slice(4, 6)}[place]] = 0.0
+    for sampler in (ScaleSampler(), ScaleSampler(top_k=4), ScaleSampler(top_p=0.99), ScaleSampler(top_p=0.1)):
+        assert row[sampler.draw(row, torch.tensor(u))] == 0.0
+
+
+def test_draws_are_the_same_one_by_one() -> None:
+    rows, uniform = torch.randn(4, 5, V), torch.rand(4, 5)
+    for sampler in (ScaleSampler(), ScaleSampler(0.7, 4, 0.8), ScaleSampler(greedy=True)):
+        together = sampler.draw(rows, uniform)
+        assert together.shape == (4, 5)
+        for i, j in itertools.product(range(4), range(5)):
+            assert sampler.draw(rows[i, j], uniform[i, j]) == together[i, j]
+
+
+def test_greedy_takes_the_most_likely_code_and_small_temperatures_come_close() -> None:
+    rows = torch.randn(100, V)
+    best = rows.argmax(-1)
+    assert torch.equal(ScaleSampler(greedy=True).draw(rows, torch.rand(100)), best)
+    assert torch.equal(ScaleSampler(top_k=1).draw(rows, torch.rand(100)), best)
+    assert torch.equal(ScaleSampler(top_p=1e-6).draw(rows, torch.rand(100)), best)
+    assert torch.equal(ScaleSampler(temperature=1e-4).draw(rows, torch.rand(100)), best)
+
+
+def test_values_by_scale() -> None:
+    config = SamplerConfig(temperature=[1.0, 0.5, 2], top_k=[0, 1, 2], top_p=[1.0, 0.5, 0.9], guidance=[1, 2, 0])
+    for k, s in enumerate(build_sampler(config, 3)):
+        assert (s.temperature, s.top_k, s.top_p, s.guidance) == (
+            config.temperature[k],
+            config.top_k[k],
+            config.top_p[k],
+            config.guidance[k],
+        )
+    assert build_sampler(SamplerConfig(temperature=0.7), 4) == [ScaleSampler(temperature=0.7)] * 4
+
+
+def test_linear_schedule_is_vars_ramp() -> None:
+    """VAR: (1 + t) conditional - t unconditional with t = cfg k / (K - 1), so its cfg of 1.5 is guidance 2.5 here."""
+    cfg = 1.5
+    found = [s.guidance for s in build_sampler(SamplerConfig(guidance=1 + cfg, schedule="linear"), 10)]
+    assert found == pytest.approx([1 + cfg * k / 9 for k in range(10)])
+    assert [s.guidance for s in build_sampler(SamplerConfig(guidance=2.5), 3)] == [2.5] * 3
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_one_scale_has_no_ramp(guidance: float) -> None:
+    (only,) = build_sampler(SamplerConfig(guidance=guidance, schedule="linear"), 1)
+    assert only.guidance == 1.0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 0},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"temperature": "hot"},
+        {"temperature": None},
+        {"temperature": [1.0, 1.0]},
+        {"temperature": [1.0, 1.0, 0.0]},
+        {"temperature": []},
+        {"top_k": -1},
+        {"top_k": 2.5},
+        {"top_p": 0},
+        {"top_p": 1.5},
+        {"guidance": -0.5},
+        {"guidance": {"a": 1}},
+        {"temperature": True},
+        {"schedule": "cosine"},
+    ],
+)
+def test_values_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(RefineError, match=rf"{name}=.*(accepted|needs one number)"):
+        build_sampler(SamplerConfig(**options), 3)
