@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from refine import Codec, ConditionSpec, Domain, FieldsDataset, GridResampler
@@ -27,13 +27,12 @@ def beats(num: int, length: int, seed: int) -> dict[str, Tensor]:
     """(num, length) signals in millivolts, sums of Gaussian waves P, Q, R, S, T, and the rhythm of each."""
     g = torch.Generator().manual_seed(seed)
     label = torch.randint(len(RHYTHMS), (num,), generator=g)
-    time = torch.arange(length) / length
     rate = torch.tensor([2.0, 3.0, 2.0])[label] * (1 + 0.05 * torch.randn(num, generator=g))
-    phase = (time * rate[:, None] + torch.rand(num, 1, generator=g)) % 1
+    phase = (torch.arange(length) / length * rate[:, None] + torch.rand(num, 1, generator=g)) % 1
     t_wave = torch.where(label == 2, 0.02, 0.3)[:, None]
     x = 0.02 * torch.randn(num, length, generator=g)
-    for place, width, height in [(0.2, 0.03, 0.15), (0.35, 0.015, -0.1), (0.4, 0.02, 1.0), (0.45, 0.015, -0.2)]:
-        x += height * torch.exp(-(((phase - place) / width) ** 2) / 2)
+    for at, width, height in [(0.2, 0.03, 0.15), (0.35, 0.015, -0.1), (0.4, 0.02, 1), (0.45, 0.015, -0.2)]:
+        x += height * torch.exp(-(((phase - at) / width) ** 2) / 2)
     return {"x": x + t_wave * torch.exp(-(((phase - 0.65) / 0.05) ** 2) / 2), "label": label}
 
 
@@ -70,9 +69,12 @@ class SignalDomain(Domain):
     def condition(self):
         return ConditionSpec(num_classes=len(RHYTHMS))
 
+    def class_names(self):
+        return RHYTHMS
+
     def save(self, samples, folder, **options):
-        figure, axes = plt.subplots(4, 4, figsize=(12, 6), sharex=True, sharey=True)
-        for axis, x in zip(axes.flat, samples.items.cpu(), strict=False):
+        figure = Figure(figsize=(12, 6))
+        for axis, x in zip(figure.subplots(4, 4, sharex=True, sharey=True).flat, samples.items.cpu(), strict=False):
             axis.plot(x)
         figure.savefig(folder / "signals.png")
         return [*super().save(samples, folder), folder / "signals.png"]
