@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -53,6 +54,9 @@ class ConditionEmbedding(nn.Module):
         return tokens if drop is None else torch.where(drop[:, None, None], self.field_null, tokens)
 
 
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"silu": nn.SiLU, "gelu": partial(nn.GELU, approximate="tanh")}
+
+
 class Block(nn.Module):
     """Attention and MLP, each modulated and gated by the condition (adaptive LayerNorm, VAR's order of terms)."""
 
@@ -60,7 +64,8 @@ class Block(nn.Module):
         super().__init__()
         width, hidden = config.width, int(config.width * config.mlp_ratio)
         self.attention = Attention(width, config.heads, config.attention == "prefix")
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+        activation = ACTIVATIONS[config.activation]()
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), activation, nn.Linear(hidden, width))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -102,7 +107,9 @@ class Predictor(nn.Module):
         super().__init__()
         if config.attention not in ("markov", "prefix"):
             raise not_accepted("model.predictor.attention", config.attention, ("markov", "prefix"))
-        good = config.heads > 0 and config.width % config.heads == 0
+        if config.activation not in ACTIVATIONS:
+            raise not_accepted("model.predictor.activation", config.activation, ACTIVATIONS)
+        good = config.heads > 0 and config.width > 0 and config.width % config.heads == 0
         require(good, f"model.predictor.width={config.width} must be a multiple of heads={config.heads}")
         width = config.width
         self.config, self.prefix = config, config.attention == "prefix"
@@ -173,7 +180,7 @@ class Predictor(nn.Module):
         batch, lengths = contexts[0].shape[0], [level.num_sites for level in levels]
         if self.prefix and any(x is not None for v in levels for x in (v.mask, v.pair, v.edges)):
             require(False, "model.predictor.attention=prefix takes levels of positions only; accepted here: markov")
-        if drop is None and self.training and self.config.condition_dropout > 0:
+        if drop is None and self.training:  # at no dropout too: then every weight is in the graph of every step
             drop = torch.rand(batch, device=contexts[0].device) < self.config.condition_dropout
         c = self.condition(condition, batch, drop)
         tokens = []

@@ -62,7 +62,7 @@ def test_the_test_notices_a_wrong_temperature() -> None:
     assert chisquare(found.numpy(), (wanted * found.sum()).numpy()).pvalue < 1e-6
 
 
-@pytest.mark.parametrize(("top_k", "top_p"), itertools.product([0, 1, 3, V, V + 5], [1e-6, 0.3, 0.7, 1.0]))
+@pytest.mark.parametrize(("top_k", "top_p"), list(itertools.product([0, 1, 3, V, V + 5], [1e-6, 0.3, 0.7, 1.0])))
 def test_a_sweep_of_uniforms_draws_exactly_the_support(top_k: int, top_p: float) -> None:
     support = law(logits(3), 1.0, min(top_k, V), top_p).nonzero().flatten()
     sweep = torch.linspace(0, 1, 200_001)[:-1]

@@ -30,7 +30,7 @@ SCHEDULES: dict[str, list[Any]] = {
 }
 KINDS = [(down, up) for down in DOWN for up in UP]
 
-all_schedules = pytest.mark.parametrize("shapes", SCHEDULES.values(), ids=list(SCHEDULES))
+all_schedules = pytest.mark.parametrize("shapes", list(SCHEDULES.values()), ids=list(SCHEDULES))
 all_kinds = pytest.mark.parametrize(("down", "up"), KINDS, ids=["-".join(kind) for kind in KINDS])
 
 
