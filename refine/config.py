@@ -42,6 +42,7 @@ class PredictorConfig:
     depth: int = 4  # blocks
     heads: int = 4  # attention heads
     mlp_ratio: float = 4.0  # hidden width of the MLPs, in widths
+    activation: str = "silu"  # silu (a tenth of the cost of GELU on CPUs) | gelu (VAR)
     attention: str = "markov"  # markov | prefix
     shared_adaln: bool = True  # one adaptive-LayerNorm projection for all blocks
     dropout: float = 0.0  # of both branches of a block
@@ -55,7 +56,7 @@ class ModelConfig:
     pyramid: PyramidConfig = field(default_factory=PyramidConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    commitment: float = 0.02  # beta of eq. 1, where items have a variance of about one
+    commitment: float = 0.25  # beta of eq. 1
 
 
 @dataclass
