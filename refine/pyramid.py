@@ -167,7 +167,8 @@ class Phi(nn.Module):
 
     def forward(self, h_BNC: Tensor) -> Tensor:
         grid = h_BNC.transpose(1, 2).unflatten(2, self.shape)
-        out = self.conv(grid).flatten(2).transpose(1, 2)
+        with torch.autocast(h_BNC.device.type, enabled=False):  # states add up over scales
+            out = self.conv(grid).flatten(2).transpose(1, 2)
         return torch.lerp(h_BNC, out, self.ratio)
 
 

@@ -96,13 +96,11 @@ class Tokenizer(nn.Module):
 
         Gradients pass straight through from the quantised latent to the encoder's.
         """
-        latent = self.codec.encode(x)
+        latent = self.codec.encode(x).to(x.dtype)  # autocast ends here
         if not self.quantizer.fitted:
             reconstruction = self.codec.reconstruction_loss(self.codec.decode(latent), x)
-            # distributed training wants every parameter in the graph of every step
-            idle = [p.sum() for part in (self.pyramid, self.quantizer) for p in part.parameters() if p.requires_grad]
-            total = reconstruction + 0 * sum(idle, torch.zeros_like(reconstruction))
-            return TokenizerLoss(total, reconstruction.detach(), torch.zeros_like(reconstruction), [])
+            none = torch.zeros_like(reconstruction)
+            return TokenizerLoss(reconstruction + self._idle(), reconstruction.detach(), none, [])
         steps = list(self.forward_process(latent.detach(), base, learn=self.training))
         quantised = self.pyramid.latent(steps[-1].state, steps[-1].k)
         output = self.codec.decode(latent + (quantised - latent).detach())
@@ -110,8 +108,13 @@ class Tokenizer(nn.Module):
         codebook = F.mse_loss(quantised, latent.detach())
         commitment = F.mse_loss(latent, quantised.detach())
         penalty = self._penalty(latent, steps, base)
-        total = reconstruction + codebook + self.commitment * commitment + penalty
+        total = reconstruction + codebook + self.commitment * commitment + penalty + self._idle()
         return TokenizerLoss(total, reconstruction.detach(), commitment.detach(), [s.codes for s in steps])
+
+    def _idle(self) -> Tensor:
+        """Zero, made of all that learns here: distributed training wants every parameter in the graph of every step."""
+        learned = [p for part in (self.pyramid, self.quantizer) for p in part.parameters() if p.requires_grad]
+        return torch.stack([0 * p.sum() for p in learned]).sum() if learned else torch.zeros(())
 
     def _penalty(self, latent: Tensor, steps: list[Step], base: Tensor | None) -> Tensor:
         """The quantizer's own terms, with gradients into the latent through every residual."""

@@ -20,8 +20,9 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
 
     argmin_v |x|^2 + |e_v|^2 - 2 x.e_v, without the term that does not depend on v.
     """
-    half_norms = codebook.square().sum(1) / 2
-    rows = [torch.addmm(half_norms, part, codebook.T, alpha=-1).argmin(1) for part in x.split(CHUNK)]
+    with torch.autocast(x.device.type, enabled=False):  # distances of low precision pick other codes
+        half_norms = codebook.square().sum(1) / 2
+        rows = [torch.addmm(half_norms, part, codebook.T, alpha=-1).argmin(1) for part in x.split(CHUNK)]
     return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
