@@ -92,7 +92,8 @@ class ConvCodec(GridCodec):
     """Encoder and decoder of a convolutional VQ-VAE.
 
     Each halving is a 4x4 convolution of stride 2 and each doubling a sub-pixel convolution, every one followed or
-    preceded by ``blocks`` residual blocks. The output is not squashed into [-1, 1]; pictures cut what is beyond.
+    preceded by ``blocks`` residual blocks. Latents have mean zero and variance one in every channel (in evaluation, as
+    it was in training). The output is not squashed into [-1, 1]; pictures cut what is beyond.
 
     Args:
         image: (C, H, W).

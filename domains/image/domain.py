@@ -147,10 +147,10 @@ class ImageDomain(Domain):
         paths.append(folder / "samples.npz")
         if samples.trail:
             trail = [to_uint8(items) for items in samples.trail]
-            names = [f"{h}x{w}" for h, w in self.resampler().shapes]
             rows = [[t[i] for t in trail] for i in range(min(strip, len(pixels)))]
-            picture = pictures.grid(rows, column_labels=names)
-            paths.append(pictures.save_picture(picture, folder / "refinement.png"))
+            if rows:
+                picture = pictures.grid(rows, column_labels=[f"{h}x{w}" for h, w in self.resampler().shapes])
+                paths.append(pictures.save_picture(picture, folder / "refinement.png"))
             if gif:
                 frames = [self._sample_grid(t, labels) for t in trail]
                 paths.append(pictures.save_animation(frames, folder / "refinement.gif"))

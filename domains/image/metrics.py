@@ -119,7 +119,7 @@ def frechet_distance(real: Tensor, other: Tensor) -> float:
     metric = FrechetInceptionDistance(feature=_AsTheyAre(real.shape[1]))
     metric.update(real.double(), real=True)
     metric.update(other.double(), real=False)
-    return float(metric.compute())
+    return max(0.0, float(metric.compute()))
 
 
 def precision_recall(real: np.ndarray, other: np.ndarray, neighbours: int = NEIGHBOURS) -> tuple[float, float]:

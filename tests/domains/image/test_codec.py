@@ -36,9 +36,17 @@ def test_conv_latents_have_a_site_for_every_patch(factor: int, size: tuple[int, 
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in codec.parameters())
 
 
+def test_conv_latents_have_mean_zero_and_variance_one_in_training() -> None:
+    codec = ConvCodec((1, 8, 8), 3, 2, width=8, blocks=1)
+    latent = codec.encode(7 * images(64, 1, 8, 8) + 2).flatten(0, 1)
+    torch.testing.assert_close(latent.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(latent.var(0), torch.ones(3), atol=0.01, rtol=0)
+
+
 def test_sites_run_row_by_row() -> None:
     x = images(1, 1, 8, 12)
     for codec in (LinearCodec((1, 8, 12), 4, 4), ConvCodec((1, 8, 12), 4, 4, width=8, blocks=0)):
+        codec.eval()  # in training, latents of a batch are normalised together
         for row, column, site in [(0, 11, 2), (7, 0, 3), (7, 11, 5)]:  # corners, which one patch alone sees
             moved = x.clone()
             moved[..., row, column] += 1

@@ -128,6 +128,7 @@ def test_samples_become_pictures_and_arrays(digits: ImageDomain, tmp_path: Path)
         assert np.array_equal(cell(strip, 2 + 3 * 58, top + 58 * row), pixels[row, 0].numpy())
     first = np.rint((to_float(pixels[0, 0]).numpy() / 4 + 1) * 127.5)
     assert np.array_equal(cell(strip, 2, top), first.astype(np.uint8))
+    assert "refinement.png" not in [p.name for p in digits.save(samples, tmp_path / "no strip", strip=0)]
 
     gif = Image.open(folder / "refinement.gif")
     assert gif.n_frames == 4 and gif.size == grid.size and gif.info["loop"] == 0
