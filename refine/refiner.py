@@ -18,6 +18,7 @@ from refine.config import ModelConfig, SamplerConfig
 from refine.domain import Domain, load_domain_class
 from refine.errors import RefineError, require
 from refine.head import build_head
+from refine.inference import inference
 from refine.noise import Noise
 from refine.predictor import Predictor
 from refine.pyramid import build_pyramid
@@ -148,25 +149,25 @@ class Refiner(nn.Module):
         weights = torch.tensor(sites, device=losses.device) / sum(sites)
         return (losses * weights).sum(), losses.detach()
 
-    @torch.no_grad()
+    @inference
     def log_prob(self, codes: Codes, condition: Condition | None = None) -> LogProb:
         """Exact log-likelihood of codes given the condition."""
         nats = self.site_log_prob(codes, condition or Condition())
         return LogProb(torch.stack([n.sum(1) for n in nats], dim=1), self.dimensions)
 
-    @torch.no_grad()
+    @inference
     def accuracy(self, codes: Codes, condition: Condition | None = None) -> Tensor:
         """(B, K) share of each scale's codes that the most likely code gets right, given the true coarser ones."""
         greedy = ScaleSampler(greedy=True)
         hits = []
         for k, logits in enumerate(self.logits(codes, condition or Condition())):
-            best = self.head.sample(logits, logits.new_zeros(()), greedy)
+            best = self.head.sample(logits, logits.new_zeros(1), greedy)
             hits.append((best == codes[k]).double().mean(1))
         return torch.stack(hits, dim=1)
 
     # -- sampling ----------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
+    @inference
     def sample(
         self,
         num: int,
@@ -190,7 +191,7 @@ class Refiner(nn.Module):
         """
         return self._generate(num, condition, seed, first, sampler, trail, None, None)
 
-    @torch.no_grad()
+    @inference
     def inpaint(
         self,
         codes: Codes,
@@ -238,6 +239,7 @@ class Refiner(nn.Module):
     ) -> Samples:
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
         condition = (condition or Condition()).to(self.device)
+        self.domain.condition.check(condition, num)
         settings = build_sampler(sampler or SamplerConfig(), self.num_levels)
         draw = self._draw(condition, Noise(seed, range(first, first + num)), settings)
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refine.errors import require
+
 Codes = list[Tensor]
 """The codes of a batch: K tensors (B, N_k), int64, coarsest first."""
 
@@ -81,6 +83,19 @@ class ConditionSpec:
     num_classes: int = 0
     vector: int = 0
     field: int = 0
+
+    def check(self, condition: Condition, num: int) -> None:
+        """Make sure that ``condition`` is one for ``num`` items.
+
+        Raises:
+            RefineError: another number of them, or a label that is none.
+        """
+        for f in fields(condition):
+            rows = num if (value := getattr(condition, f.name)) is None else len(value)
+            require(rows == num, f"condition.{f.name} has {rows} rows; expected one for each of num={num}")
+        if condition.label is not None and self.num_classes:
+            wrong = condition.label[(condition.label < 0) | (condition.label >= self.num_classes)].tolist()
+            require(not wrong, f"label={wrong[:5]} is not accepted; accepted: 0 to {self.num_classes - 1}")
 
 
 @dataclass(frozen=True)
