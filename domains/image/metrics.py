@@ -169,7 +169,8 @@ def _extractor(
         try:
             return "inception-v3-compat (2048 features of torch-fidelity)", _inception(device), ""
         except Exception as error:  # not installed, no network, no space: auto has another way
-            why = f"Inception is not at hand: {type(error).__name__}: {str(error).splitlines()[0]}"
+            cause = str(error).partition("\n")[0].partition(". ")[0]
+            why = f"Inception is not at hand: {type(error).__name__}: {cause}"
             if features == "inception":
                 raise RefineError(f"features=inception cannot be used. {why}") from error
     if classifier is None:
