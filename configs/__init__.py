@@ -1,1 +1,1 @@
-"""The YAML files of configuration groups, read by :mod:`refine.compose`. Plain values; the keys are refine/config.py."""
+"""The YAML files of configuration groups, read by :mod:`refine.compose`: plain values for keys of refine/config.py."""

@@ -104,7 +104,8 @@ def train(arguments: Sequence[str]) -> None:
     try:
         run(config)
     except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns the first into the second
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
+        stopped = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+        if not stopped or config.run is None:
             raise
         raise StoppedError(f"stopped; go on with: refine train run={shlex.quote(str(config.run))}") from error
 

@@ -24,15 +24,15 @@ from refine.overrides import assignments, take, unknown_key
 
 T = TypeVar("T")
 
-GROUPS = ("domain", "model", "train", "sampler", "experiment")
+GROUPS = ("domain", "experiment", "model", "train", "sampler")
 
 
 def compose(arguments: Sequence[str], base: Config | None = None, sections: Collection[str] | None = None) -> Config:
     """The configuration that ``arguments`` describe.
 
     Args:
-        arguments: ``group=file`` (:data:`GROUPS`), ``key=value`` and flags (:mod:`refine.overrides`). Keys win over
-            groups, groups over defaults, ``experiment`` over other groups' files.
+        arguments: ``group=file``, ``key=value`` and flags (:mod:`refine.overrides`). Keys win over groups, groups over
+            defaults; a later group of :data:`GROUPS` over an earlier one.
         base: what stands where the arguments say nothing, e.g. the configuration of the run that is continued.
         sections: first parts of the keys (and groups) that are accepted; None for all.
 

@@ -36,8 +36,8 @@ def test_spellings_of_one_key(spelling: list[str]) -> None:
 
 
 def test_flags_and_overrides_intermixed_in_any_order() -> None:
-    config = compose(["--val-every", "3", "seed=-1", "--domain=toy", "--mirror", "stage=predictor", "--strict", "true"])
-    assert (config.train.val_every, config.seed, config.stage, config.strict) == (3, -1, "predictor", True)
+    config = compose(["--val-every", "3", "seed=-1", "--domain=toy", "--mirror", "stage=predictor", "--greedy", "true"])
+    assert (config.train.val_every, config.seed, config.stage, config.sampler.greedy) == (3, -1, "predictor", True)
     assert config.domain.mirror is True
     assert compose(["--gif", "false", "--mirror", "domain=toy"]).sample.gif is False
 
@@ -150,7 +150,7 @@ def test_sections_make_short_names_unique_and_refuse_the_rest() -> None:
 
 
 def test_yaml_round_trip() -> None:
-    config = toy("scales=[1,8]", "folder=/a: b #c", "top_k=[0,50]", "out=null", "data=2020-01-01", "--strict")
+    config = toy("scales=[1,8]", "folder=/a: b #c", "top_k=[0,50]", "out=null", "data=2020-01-01", "--gif")
     assert from_values(OmegaConf.to_container(OmegaConf.create(to_yaml(config)))) == config  # type: ignore[arg-type]
 
 
