@@ -56,8 +56,8 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int, progress: Any) 
         condition = Condition.from_batch(batch).to(refiner.device)
         codes = refiner.tokenizer.encode(batch["x"].to(refiner.device), condition.base)
         variance.add(refiner, refiner.tokenizer.replay(codes, condition.base))
-        bits.append(refiner.log_prob(codes, condition).bits_per_dim)
-        hits.append(refiner.accuracy(codes, condition))
+        bits.append(refiner.log_prob(codes, condition).bits_per_dim.cpu())
+        hits.append(refiner.accuracy(codes, condition).cpu())
         codes_seen.append([c.cpu() for c in codes])
     sizes = refiner.tokenizer.quantizer.sizes
     used = [usage(torch.cat(parts), sizes[k]) for k, parts in enumerate(zip(*codes_seen, strict=True))]
@@ -85,6 +85,6 @@ def draw(
         condition, num = Condition.from_batch(batch).to(refiner.device), len(batch["x"])
         samples = refiner.sample(num, condition, seed, first, sampler)
         variance.add(refiner, refiner.tokenizer.replay(samples.codes, condition.base))
-        parts.append(samples)
+        parts.append(samples.cpu())
         first += num
     return Samples.join(parts), variance

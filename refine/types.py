@@ -154,6 +154,11 @@ class Samples:
     condition: Condition
     trail: list[Tensor]
 
+    def cpu(self) -> Samples:
+        """The same in the memory of the CPU."""
+        codes, trail = [c.cpu() for c in self.codes], [t.cpu() for t in self.trail]
+        return Samples(self.items.cpu(), codes, self.condition.to("cpu"), trail)
+
     @classmethod
     def join(cls, parts: Sequence[Samples]) -> Samples:
         """Batches as one."""

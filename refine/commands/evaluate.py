@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from refine import __version__
+from refine.commands.sample import best_device
 from refine.config import Config
-from refine.domain import load_domain_class
+from refine.domain import starter
 from refine.errors import not_accepted, require
 from refine.evaluation import draw, score_codes
 from refine.files import write_text
@@ -35,10 +37,8 @@ def run(config: Config) -> dict[str, Any]:
         raise not_accepted("evaluate.split", settings.split, ("train", "val", "test"))
     require(settings.items > 0 and settings.samples > 0, "evaluate.items and evaluate.samples must be 1 or more")
     run_folder = find_run(config)
-    source = run_folder or load_domain_class(config.domain_name)(config.domain).starter()
-    require(source is not None, f"there is no run of domain={config.domain_name} to evaluate; train one first")
-    assert source is not None
-    refiner = Refiner.from_pretrained(source)
+    source = run_folder or starter(config.domain_name)
+    refiner = Refiner.from_pretrained(source, best_device(config.trainer.accelerator))
     dataset = refiner.domain.dataset(settings.split)
     items, asked = spread(dataset, settings.items), spread(dataset, settings.samples)
     bar = functools.partial(track, what=f"Encoding {settings.split}")
@@ -69,5 +69,5 @@ def show(figures: dict[str, Any]) -> None:
     rest = Table("figure", "value", title="Overall")
     for name, value in figures.items():
         if not name.endswith("_by_scale"):
-            rest.add_row(name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
+            rest.add_row(name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else escape(str(value)))
     console.print(table, rest)

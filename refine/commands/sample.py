@@ -54,9 +54,9 @@ def draw_samples(refiner: Refiner, config: Config, folder: Path) -> list[Path]:
     for first in track(starts, f"Drawing {wanted.num} samples"):
         count = min(wanted.batch_size, wanted.num - first)
         condition = Condition(None if labels is None else labels[first : first + count])
-        parts.append(refiner.sample(count, condition, config.seed, first, config.sampler, trail))
+        parts.append(refiner.sample(count, condition, config.seed, first, config.sampler, trail).cpu())
     folder.mkdir(parents=True, exist_ok=True)
-    return refiner.domain.save(joined(parts), folder, gif=wanted.gif, strip=wanted.strip)
+    return refiner.domain.save(Samples.join(parts), folder, gif=wanted.gif, strip=wanted.strip)
 
 
 def choose_labels(label: Any, num: int, domain: Domain) -> torch.Tensor | None:
@@ -79,21 +79,6 @@ def choose_labels(label: Any, num: int, domain: Domain) -> torch.Tensor | None:
         numbers.append(names.index(item) if isinstance(item, str) else int(item))
     require(bool(numbers), "sample.label=[] is not accepted; accepted: a class, a list of classes, or null for all")
     return torch.tensor(list(islice(cycle(numbers), num)))
-
-
-def joined(parts: list[Samples]) -> Samples:
-    """Batches of samples as one, in memory of the CPU."""
-
-    def cat(tensors: list[torch.Tensor]) -> torch.Tensor:
-        return torch.cat([t.cpu() for t in tensors])
-
-    labels = [p.condition.label for p in parts if p.condition.label is not None]
-    return Samples(
-        items=cat([p.items for p in parts]),
-        codes=[cat([p.codes[k] for p in parts]) for k in range(len(parts[0].codes))],
-        condition=Condition(cat(labels) if labels else None),
-        trail=[cat([p.trail[k] for p in parts]) for k in range(len(parts[0].trail))],
-    )
 
 
 def best_device(accelerator: str) -> str:

@@ -77,7 +77,11 @@ def start(config: Config, folder: Path) -> Refiner:
     if not (folder / "config.json").exists():
         return fresh
     saved = Refiner.from_pretrained(folder)
-    same = (saved.domain.name, saved.domain.config, saved.config) == (config.domain_name, config.domain, config.model)
+    same = (saved.domain.name, saved.domain.config, saved.config) == (
+        fresh.domain.name,
+        fresh.domain.config,
+        fresh.config,
+    )
     require(same, f"run={folder} holds a model of another domain or model configuration; see refine inspect {folder}")
     return saved.train()
 

@@ -55,7 +55,8 @@ class TokenData(StageData):
 
     def __init__(self, refiner: Refiner, train: Items, val: Items, config: Config, cache: Path) -> None:
         super().__init__(train, val, config, config.train.predictor)
-        key = fingerprint(refiner.tokenizer, dataclasses.asdict(config.domain), len(train))  # type: ignore[arg-type]
+        sizes = [len(items) for items in (train, val)]  # type: ignore[arg-type]
+        key = fingerprint(refiner.tokenizer, dataclasses.asdict(config.domain), sizes)
         self.refiner = refiner
         self.paths = {split: cache / f"{split}-{key}.safetensors" for split in ("train", "val")}
 
