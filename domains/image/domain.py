@@ -35,8 +35,8 @@ MAX_ROWS, MAX_COLUMNS = 40, 16  # of a sample grid
 class ImageConfig:
     """Options of the image domain; null where the data itself answers."""
 
-    data: str = "digits"  # digits | mnist | cifar10 | folder
-    folder: str | None = None  # data=folder: images, in subfolders named by their labels or all in the folder itself
+    data: str | None = None  # digits | mnist | cifar10 | folder; null: folder where one is given, else digits
+    folder: str | None = None  # images, in subfolders named by their labels or all in the folder itself
     size: Any = None  # pixels: one number or [height, width]; resized on the short side, cropped to the centre
     channels: int | None = None  # 1 grey | 3 RGB; null: the data's own, 3 for a folder
     classes: list[str] | None = None  # names of the labels; null: the data's own
@@ -100,6 +100,7 @@ class ImageDomain(Domain):
         check_split(split)
         if split not in self._splits:
             c, (channels, *_) = self.config, self.shape
+            assert c.data is not None
             if c.data == "folder":
                 assert c.folder is not None
                 read = partial(folders.read_folder, c.folder, split, self.class_names())
@@ -192,6 +193,9 @@ class ImageDomain(Domain):
 
 def _complete(config: ImageConfig) -> ImageConfig:
     """The configuration with what it leaves to the data filled in; touches the data only where it has to."""
+    if config.data is None:
+        config = replace(config, data="folder" if config.folder else "digits")
+    assert config.data is not None
     if config.data not in DATA:
         raise not_accepted("domain.data", config.data, DATA)
     if config.codec not in CODECS:

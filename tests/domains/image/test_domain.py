@@ -51,7 +51,7 @@ def test_every_codec_and_shape_can_be_had() -> None:
         ({"channels": 2}, r"domain.channels=2 is not accepted; accepted: 1 \(grey\), 3 \(RGB\)"),
         ({"size": [8, 8, 8]}, "domain.size=.* is not accepted"),
         ({"size": 0}, "domain.size=0 is not accepted"),
-        ({"folder": "x"}, "domain.folder='x' is read only with domain.data=folder"),
+        ({"data": "mnist", "folder": "x"}, "domain.folder='x' is read only with domain.data=folder"),
         ({"classes": ["a", "b"]}, "domain.classes has 2 names; digits has 10 classes"),
         ({"codec": "identity", "factor": 2}, "domain.factor=2 is not accepted; accepted: 1"),
     ],
