@@ -87,7 +87,10 @@ def fit(refiner: Refiner, config: Config, run: Path, name: str) -> None:
         module = PredictorModule(refiner, stage, config.seed, config.train.site_budget)
         data = TokenData(refiner, train, val, config, run / "cache")
 
+    module.train()  # Lightning keeps the mode it finds, and the stage before ended in evaluation
+
     def publish(step: int) -> None:
+        module.check_weights()
         refiner.info[name] = {"steps": step, "of": stage.steps}
         refiner.save_pretrained(run)
 
@@ -111,7 +114,8 @@ def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publ
     save = ModelCheckpoint(
         dirpath=run / "resume",
         filename=name,
-        every_n_train_steps=config.train.save_every,
+        # never later than the first published weights, or a run killed between the two would begin again from those
+        every_n_train_steps=min(config.train.save_every, config.train.val_every),
         enable_version_counter=False,
         auto_insert_metric_name=False,
     )

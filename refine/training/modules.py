@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from refine.config import StageConfig
-from refine.errors import RefineError
+from refine.errors import RefineError, require
 from refine.quantizer import usage
 from refine.refiner import Refiner
 from refine.tokenizer import Tokenizer
@@ -57,6 +57,18 @@ class StageModule(pl.LightningModule):
             )
         return loss
 
+    def check_weights(self) -> None:
+        """Make sure that every weight is a number: a finite loss may have a gradient that is not."""
+        broken = [name for name, p in self.named_parameters() if not torch.isfinite(p).all()]
+        require(
+            not broken,
+            f"weights of the {self.name} ({', '.join(broken[:3])}) stopped being finite before step {self.global_step}; "
+            f"training stops and the last good checkpoint is kept",
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.check_weights()
+
 
 class TokenizerModule(StageModule):
     """Stage 1: codec and quantizer; eq. 1 on the quantised pyramid.
@@ -82,6 +94,13 @@ class TokenizerModule(StageModule):
         """Fit the quantizer to the latents of training items."""
         batches = list(in_batches(self.fit_items, self.stage.batch_size))
         latent = torch.cat([self.tokenizer.codec.encode(b["x"].to(self.device)) for b in batches])
+        bad = (~latent.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+        items = [getattr(self.fit_items, "indices", range(len(latent)))[i] for i in bad]
+        require(
+            not items,
+            f"latents of the {self.name} are not finite at step {self.global_step}, where the quantizer is fitted, on "
+            f"training items {items}; training stops and the last good checkpoint is kept",
+        )
         base = torch.cat([b["base"] for b in batches]).to(self.device) if "base" in batches[0] else None
         self.tokenizer.fit(latent, base)
 
