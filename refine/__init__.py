@@ -42,7 +42,6 @@ _HOME = {
     "Tokenizer": "refine.tokenizer",
     "load_domain": "refine.domain",
     "starter": "refine.domain",
-    "walk": "refine.walk",
 }
 
 __all__ = ["__version__", *_HOME]
@@ -58,7 +57,6 @@ if TYPE_CHECKING:
     from refine.resample import GridResampler, Resampler
     from refine.tokenizer import Tokenizer
     from refine.types import Codes, Condition, ConditionSpec, Level, Samples, Step
-    from refine.walk import walk
 
 
 def __getattr__(name: str) -> Any:

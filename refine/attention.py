@@ -25,6 +25,11 @@ class KVCache:
         self.values = [like.new_empty(shape) for _ in range(depth)]
         self.length = 0
 
+    def keep(self, batch: int) -> None:
+        """Go on with the first ``batch`` samples only."""
+        self.keys = [k[:batch] for k in self.keys]
+        self.values = [v[:batch] for v in self.values]
+
     def extend(self, block: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store (B, H, N, d) behind what is there and return all of it; the caller advances ``length`` at the end."""
         stop = self.length + k.shape[2]

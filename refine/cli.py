@@ -17,7 +17,7 @@ from refine.errors import RefineError
 if TYPE_CHECKING:
     from refine.config import Config
 
-HELP = """Next-scale generation: train and sample coarse-to-fine models of images, graphs, weather and more.
+HELP = """Next-scale generation: train, sample and score coarse-to-fine models of images, or of data of your own.
 
 \b
   refine domains                                   what there is to model
@@ -89,10 +89,18 @@ class Group(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=Group, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=Group,
+    help=HELP,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.version_option(__version__, prog_name="refine")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """See HELP."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command(cls=KeysCommand)

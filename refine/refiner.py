@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refine import hub
 from refine.attention import KVCache
 from refine.checkpoint import load_checkpoint, save_checkpoint
 from refine.compose import typed
 from refine.config import ModelConfig, SamplerConfig
 from refine.domain import Domain, load_domain_class
-from refine.errors import RefineError, require
+from refine.errors import require
 from refine.head import build_head
 from refine.inference import inference
 from refine.noise import Noise
@@ -260,14 +262,16 @@ class Refiner(nn.Module):
         batch = len(noise.index)
         guided = [s.guidance != 1 for s in settings]
         cache: KVCache | None = None
-        if self.predictor.prefix:  # unconditional keys of coarse scales are needed at every later guided scale
-            guided = [any(guided)] * len(guided)
+        if self.predictor.prefix:  # a guided scale needs the unconditional keys of all coarser ones
+            guided = [any(guided[k:]) for k in range(self.num_levels)]
             tokens = sum(self.tokenizer.pyramid.num_sites(k) for k in range(self.num_levels))
             cache = self.predictor.new_cache(batch * (1 + guided[0]), tokens)
         drop = torch.arange(2 * batch, device=self.device) >= batch
 
         def choose(k: int, level: Level, context: Tensor, state: Any) -> Tensor:
             given = condition
+            if cache is not None and not guided[k]:
+                cache.keep(batch)
             if guided[k]:
                 context, given = torch.cat([context, context]), condition.map(lambda t: torch.cat([t, t]))
             fields, dropped = [self._field(given, k)], drop if guided[k] else None
@@ -302,17 +306,14 @@ class Refiner(nn.Module):
         Raises:
             RefineError: not a checkpoint, damaged, from a newer version, or not matching its own configuration.
         """
-        path = Path(folder)
-        if not path.exists() and str(folder).count("/") == 1 and not str(folder).startswith((".", "/", "~")):
-            path = _download(str(folder))
+        path = hub.locate(folder)
         header, tensors = load_checkpoint(path)
         domain_class = load_domain_class(header["domain"])
         domain = domain_class(typed(domain_class.Config, header["domain_config"], f"{path / 'config.json'} domain"))
         model = cls(domain, typed(ModelConfig, header["model"], f"{path / 'config.json'} model"))
         expected = model.state_dict()
         missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-        if missing or extra:
-            raise RefineError(f"{path}: missing weights {missing[:5]}, unexpected weights {extra[:5]}")
+        require(not (missing or extra), f"{path}: missing weights {missing[:5]}, unexpected weights {extra[:5]}")
         for name, tensor in tensors.items():
             wanted, found = tuple(expected[name].shape), tuple(tensor.shape)
             require(wanted == found, f"{path}: {name} has shape {found}; expected {wanted}")
@@ -322,22 +323,6 @@ class Refiner(nn.Module):
 
     def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None) -> str:
         """Upload the checkpoint to the Hugging Face hub and return its address."""
-        import tempfile
-
-        from huggingface_hub import HfApi
-
-        api = HfApi(token=token)
-        api.create_repo(repo_id, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload with refine"))
-
-
-def _download(repo_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(snapshot_download(repo_id, allow_patterns=["config.json", "model.safetensors"]))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise RefineError(f"{repo_id!r} is neither a folder here nor a repository of the hub: {error}") from error
+            return hub.upload(Path(folder), repo_id, self.domain.name, private, token)

@@ -66,6 +66,7 @@ def small_refiner(domain: Domain) -> Refiner:
         for parameter in (*refiner.predictor.parameters(), *refiner.head.parameters()):
             parameter.add_(0.2 * torch.randn_like(parameter))
     items = _items(domain, 16)
+    check_codec(refiner, items)
     with torch.no_grad():
         refiner.tokenizer.fit(refiner.tokenizer.codec.encode(items["x"]), items.get("base"))
     return refiner

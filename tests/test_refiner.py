@@ -155,13 +155,13 @@ class Rows:
         (2.0, "constant", [10, 10, 10, 10], [10, 10, 10, 10]),
         (0.0, "constant", [10, 10, 10, 10], [10, 10, 10, 10]),
         (3.0, "linear", [5, 10, 10, 10], [10, 10, 10, 10]),
-        ([1, 1, 2, 1], "constant", [5, 5, 10, 5], [10, 10, 10, 10]),
+        ([1, 1, 2, 1], "constant", [5, 5, 10, 5], [10, 10, 10, 5]),
     ],
 )
 def test_guidance_costs_what_it_must(
     attention: str, guidance: Any, schedule: str, markov: list[int], prefix: list[int]
 ) -> None:
-    """One pass a scale, of B rows, or 2B where guided; with a cache the unconditional rows run along."""
+    """One pass a scale, of B rows, or 2B where guided; with a cache the unconditional rows run along while needed."""
     refiner = build(attention, shapes=LONG)
     rows = Rows(refiner)
     refiner.sample(5, label(1, 5), sampler=SamplerConfig(guidance=guidance, schedule=schedule))

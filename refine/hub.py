@@ -1,0 +1,49 @@
+"""Checkpoints on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from refine.errors import RefineError
+
+CARD = """---
+library_name: refine
+tags: [refine, next-scale-generation, {domain}]
+---
+A {domain} model of `refine` (`pip install refine-var[{domain}]`).
+
+```python
+import refine
+
+model = refine.Refiner.from_pretrained("{repo_id}")
+samples = model.sample(16, seed=0)
+```
+"""
+
+
+def locate(name: str | Path) -> Path:
+    """The folder called ``name``; if there is none and it reads like ``owner/name``, the downloaded repository.
+
+    Raises:
+        RefineError: the hub has no such repository, or cannot be reached.
+    """
+    path, text = Path(name), str(name)
+    if path.exists() or text.count("/") != 1 or text.startswith((".", "/", "~")):
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(text, allow_patterns=["config.json", "model.safetensors"]))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise RefineError(f"{text!r} is neither a folder here nor a repository of the hub: {error}") from error
+
+
+def upload(folder: Path, repo_id: str, domain: str, private: bool, token: str | None) -> str:
+    """Create the repository if needed, upload a checkpoint folder with a model card, and return its address."""
+    from huggingface_hub import HfApi
+
+    (folder / "README.md").write_text(CARD.format(domain=domain, repo_id=repo_id), encoding="utf-8")
+    api = HfApi(token=token)
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload with refine"))
