@@ -83,7 +83,7 @@ def train_and_die(arguments: list[str], stage: str, step: int, moment: str) -> N
 
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["refine.commands.train"])
+PROCESSES.set_forkserver_preload(["refine.commands.train", "hydra", "pytest"])
 
 
 def start(target: Any, *args: Any) -> Any:
@@ -205,6 +205,17 @@ def test_averages_remember_at_most_their_decay(decay: float) -> None:
         expected = kept * average + (1 - kept)
         average = ema(decay, average, torch.ones(1), n)
         torch.testing.assert_close(average, expected)
+
+
+@pytest.mark.parametrize("pyramid", ["laplacian", "residual"])
+def test_mixed_precision_trains_to_the_same_place(pyramid: str, tmp_path: Path) -> None:
+    options = [f"model.pyramid.kind={pyramid}", "model.pyramid.phi=2"]
+    exact = train(f"run={tmp_path / 'exact'}", *options)
+    mixed = train(f"run={tmp_path / 'mixed'}", *options, "trainer.precision=bf16-mixed")
+    for key in ("val_reconstruction", "val_nll"):
+        curves = [[row[key] for row in read_metrics(run) if key in row] for run in (exact, mixed)]
+        assert curves[0] == pytest.approx(curves[1], rel=0.05)
+    assert all(t.dtype != torch.bfloat16 for t in weights(mixed).values())
 
 
 @pytest.mark.parametrize("fit_after", [0, 1000])

@@ -1,0 +1,69 @@
+"""Figures of every domain, against what they are by definition."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from toy import items_of, tiny_refiner
+
+from refine.config import ModelConfig, PredictorConfig, QuantizerConfig, SamplerConfig
+from refine.evaluation import BandVariance, draw, score_codes
+from refine.quantizer import usage
+from refine.refiner import Refiner
+
+SHAPES = [[1, 1], [2, 2], [4, 5]]
+
+
+@pytest.fixture(params=["vq", "bitwise"])
+def refiner(request: pytest.FixtureRequest) -> Refiner:
+    model = ModelConfig(quantizer=QuantizerConfig(kind=request.param, size=7), predictor=PredictorConfig(16, 1, 2))
+    return tiny_refiner(model, shapes=SHAPES, classes=3, base=True, items=22)
+
+
+def test_scores_are_means_over_all_items_whatever_the_batches(refiner: Refiner) -> None:
+    data = refiner.domain.dataset("train")
+    x, given = items_of(refiner, 22)
+    codes = refiner.tokenizer.encode(x, given.base)
+    nats = refiner.log_prob(codes, given).nats
+    for batch_size in (22, 8, 1):
+        found, _ = score_codes(refiner, data, batch_size, iter)
+        assert found["items"] == 22
+        assert found["sites_by_scale"] == [1, 4, 20]
+        bits = -nats.double().mean(0) / math.log(2) / 40
+        assert found["bits_per_dim_by_scale"] == pytest.approx(bits.tolist(), rel=1e-4)
+        assert found["bits_per_dim"] == pytest.approx(float(bits.sum()), rel=1e-4)
+        assert found["accuracy_by_scale"] == pytest.approx(refiner.accuracy(codes, given).mean(0).tolist())
+        for k, size in enumerate(refiner.tokenizer.quantizer.sizes):
+            assert (found["usage_by_scale"][k], found["perplexity_by_scale"][k]) == pytest.approx(usage(codes[k], size))
+
+
+def test_band_variance_is_the_variance_over_items(refiner: Refiner) -> None:
+    x, given = items_of(refiner, 22)
+    codes = refiner.tokenizer.encode(x, given.base)
+    pyramid = refiner.tokenizer.pyramid
+    states = [pyramid.latent(s.state, s.k).double() for s in refiner.tokenizer.replay(codes, given.base)]
+    bands = [states[0], *(b - a for a, b in itertools.pairwise(states))]
+    variance = BandVariance()
+    for rows in (slice(0, 9), slice(9, 21), slice(21, 22)):
+        assert given.base is not None
+        variance.add(refiner, refiner.tokenizer.replay([c[rows] for c in codes], given.base[rows]))
+    assert variance.count == 22
+    assert variance.values() == pytest.approx([float(b.var(0, correction=0).sum()) for b in bands], rel=1e-6)
+
+
+def test_samples_are_drawn_for_the_conditions_of_the_items(refiner: Refiner) -> None:
+    data = refiner.domain.dataset("train")
+    _, given = items_of(refiner, 22)
+    sampler = SamplerConfig(temperature=0.8)
+    together, _ = draw(refiner, data, 22, 3, sampler, iter)
+    parts, variance = draw(refiner, data, 5, 3, sampler, iter)
+    assert variance.count == 22
+    for samples in (together, parts):
+        assert samples.condition.label is not None and given.label is not None
+        assert torch.equal(samples.condition.label, given.label)
+    assert all(torch.equal(a, b) for a, b in zip(together.codes, parts.codes, strict=True))
+    alone = refiner.sample(22, given, seed=3, sampler=sampler)
+    assert all(torch.equal(a, b) for a, b in zip(together.codes, alone.codes, strict=True))
