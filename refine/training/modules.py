@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refine.config import StageConfig
 from refine.errors import RefineError, require
@@ -62,7 +62,7 @@ class StageModule(pl.LightningModule):
         broken = [name for name, p in self.named_parameters() if not torch.isfinite(p).all()]
         require(
             not broken,
-            f"weights of the {self.name} ({', '.join(broken[:3])}) stopped being finite before step {self.global_step}; "
+            f"weights of the {self.name} ({', '.join(broken[:3])}) were not finite any more at step {self.global_step}; "
             f"training stops and the last good checkpoint is kept",
         )
 
@@ -83,6 +83,9 @@ class TokenizerModule(StageModule):
         super().__init__(stage, seed)
         self.tokenizer, self.fit_after, self.fit_items = tokenizer, fit_after, fit_items
         self._codes: list[list[Tensor]] = []
+        # Lightning wants something to optimise, also where codebooks alone learn (from what they observe)
+        learns = any(q.requires_grad for q in tokenizer.parameters())
+        self.nothing = None if learns else nn.Parameter(torch.zeros(()))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
@@ -108,7 +111,7 @@ class TokenizerModule(StageModule):
         out = self.tokenizer(batch["x"], batch.get("base"))
         self.log("reconstruction", out.reconstruction, prog_bar=True)
         self.log("commitment", out.commitment)
-        return self.checked(out.total, batch)
+        return self.checked(out.total if self.nothing is None else out.total + 0 * self.nothing, batch)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
