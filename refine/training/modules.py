@@ -62,7 +62,7 @@ class StageModule(pl.LightningModule):
         broken = [name for name, p in self.named_parameters() if not torch.isfinite(p).all()]
         require(
             not broken,
-            f"weights of the {self.name} ({', '.join(broken[:3])}) were not finite any more at step {self.global_step}; "
+            f"weights of the {self.name} ({', '.join(broken[:3])}) were not finite any more, step {self.global_step}; "
             f"training stops and the last good checkpoint is kept",
         )
 
