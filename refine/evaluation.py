@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ from refine.config import SamplerConfig
 from refine.quantizer import usage
 from refine.refiner import Refiner
 from refine.training.data import Items, in_batches
-from refine.types import Codes, Condition, Samples, Step
+from refine.types import Codes, Condition, Samples
 
 
 @dataclass
@@ -23,10 +22,10 @@ class BandVariance:
     count: int = 0
     sums: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def add(self, refiner: Refiner, steps: Iterable[Step]) -> None:
-        """Account for one batch of walked codes."""
-        pyramid, before = refiner.tokenizer.pyramid, None
-        for step in steps:
+    def add(self, refiner: Refiner, codes: Codes, base: Tensor | None) -> None:
+        """Account for one batch of codes."""
+        pyramid, before = refiner.tokenizer.pyramid, None if base is None else base.double()
+        for step in refiner.tokenizer.replay(codes, base):
             latent = pyramid.latent(step.state, step.k).double()
             band = latent if before is None else latent - before
             before = latent
@@ -55,7 +54,7 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int, progress: Any) 
     for batch in progress(in_batches(items, batch_size)):
         condition = Condition.from_batch(batch).to(refiner.device)
         codes = refiner.tokenizer.encode(batch["x"].to(refiner.device), condition.base)
-        variance.add(refiner, refiner.tokenizer.replay(codes, condition.base))
+        variance.add(refiner, codes, condition.base)
         bits.append(refiner.log_prob(codes, condition).bits_per_dim.cpu())
         hits.append(refiner.accuracy(codes, condition).cpu())
         codes_seen.append([c.cpu() for c in codes])
@@ -84,7 +83,7 @@ def draw(
     for batch in progress(in_batches(items, batch_size)):
         condition, num = Condition.from_batch(batch).to(refiner.device), len(batch["x"])
         samples = refiner.sample(num, condition, seed, first, sampler)
-        variance.add(refiner, refiner.tokenizer.replay(samples.codes, condition.base))
+        variance.add(refiner, samples.codes, condition.base)
         parts.append(samples.cpu())
         first += num
     return Samples.join(parts), variance

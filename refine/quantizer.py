@@ -109,8 +109,12 @@ class FSQ(ScaledQuantizer):
     """Finite scalar quantisation (arXiv 2309.15505): channel i takes one of ``levels[i]`` evenly spaced values.
 
     The source bounds channels with a tanh so that the encoder learns the range. Here a code has to approximate a
-    residual, so values are rounded and clamped instead, and the range is three standard deviations of the scale.
+    residual, so values are rounded and clamped instead. The amplitude is the scale's standard deviation, and a channel
+    of L levels spans (log2 L + 1) / 2 of it to either side: what is best for a Gaussian, to within a few per cent for
+    L = 4 to 32 (Max, 1960).
     """
+
+    span: Tensor
 
     def __init__(self, num_scales: int, levels: Sequence[int]) -> None:
         require(len(levels) > 0 and min(levels) >= 2, f"model.quantizer.levels={list(levels)}: each must be 2 or more")
@@ -120,20 +124,21 @@ class FSQ(ScaledQuantizer):
         base = [math.prod(levels[:i]) for i in range(len(levels))]
         self.register_buffer("levels", torch.tensor(list(levels)), persistent=False)
         self.register_buffer("base", torch.tensor(base), persistent=False)
+        self.register_buffer("span", (torch.tensor(list(levels)).log2() + 1) / 2, persistent=False)
 
     def measure(self, x: Tensor) -> Tensor:
-        return 3 * x.square().mean().sqrt().clamp_min(1e-6)
+        return x.square().mean().sqrt().clamp_min(1e-6)
 
     def encode(self, x: Tensor, k: int) -> Tensor:
         levels, base = cast(Tensor, self.levels), cast(Tensor, self.base)
         top = levels - 1
-        digits = ((x / self.amplitude[k] + 1) * top / 2).round().clamp_min(0).minimum(top.to(x.dtype))
+        digits = ((x / (self.amplitude[k] * self.span) + 1) * top / 2).round().clamp_min(0).minimum(top.to(x.dtype))
         return (digits.long() * base).sum(-1)
 
     def embed(self, codes: Tensor, k: int) -> Tensor:
         levels, base = cast(Tensor, self.levels), cast(Tensor, self.base)
         digits = (codes[..., None] // base % levels).to(self.amplitude.dtype)
-        return (digits * 2 / (levels - 1) - 1) * self.amplitude[k]
+        return (digits * 2 / (levels - 1) - 1) * self.amplitude[k] * self.span
 
 
 class Bitwise(ScaledQuantizer):

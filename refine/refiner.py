@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,8 @@ class Refiner(nn.Module):
 
     def logits(self, codes: Codes, condition: Condition, drop: Tensor | None = None) -> list[Tensor]:
         """Logits of every scale given the true coarser codes, in one pass; (B, N_k, n) for each scale."""
-        hidden = self._hidden(codes, condition, drop)
-        return [self.head(h, k) for k, h in enumerate(hidden)]
-
-    def _hidden(self, codes: Codes, condition: Condition, drop: Tensor | None) -> list[Tensor]:
         steps = self._teacher(codes, condition)
-        return self._predict(steps, condition, drop)
+        return [self.head(h, s.k) for h, s in zip(self._predict(steps, condition, drop), steps, strict=True)]
 
     @torch.no_grad()  # contexts are functions of the frozen tokenizer
     def _teacher(self, codes: Codes, condition: Condition) -> list[Step]:
@@ -117,12 +113,12 @@ class Refiner(nn.Module):
 
     def site_log_prob(self, codes: Codes, condition: Condition, drop: Tensor | None = None) -> list[Tensor]:
         """(B, N_k) nats of each code given the coarser scales; 0 where a site does not exist."""
-        return [self._nats(h, codes[k], k) for k, h in enumerate(self._hidden(codes, condition, drop))]
+        steps = self._teacher(codes, condition)
+        return [self._nats(h, s) for h, s in zip(self._predict(steps, condition, drop), steps, strict=True)]
 
-    def _nats(self, hidden: Tensor, codes: Tensor, k: int) -> Tensor:
-        nats = self.head.log_prob(self.head(hidden, k), codes)
-        mask = self.tokenizer.pyramid.level(k, None).mask
-        return nats if mask is None else nats * mask
+    def _nats(self, hidden: Tensor, step: Step) -> Tensor:
+        nats = self.head.log_prob(self.head(hidden, step.k), step.codes)
+        return nats if step.level.mask is None else nats * step.level.mask
 
     def loss(self, codes: Codes, condition: Condition, site_budget: int = 0) -> tuple[Tensor, Tensor]:
         """Mean negative log-likelihood of a code, in nats: over all sites, and (K,) of each scale.
@@ -140,14 +136,15 @@ class Refiner(nn.Module):
         allowed = site_budget == 0 or not self.predictor.prefix
         require(allowed, f"train.site_budget={site_budget} needs model.predictor.attention=markov; accepted here: 0")
         batch, steps = len(codes[0]), self._teacher(codes, condition)
-        sites = [step.codes.shape[1] for step in steps]
-        share = [batch if site_budget == 0 else max(1, min(batch, batch * site_budget // n)) for n in sites]
-        by_scale: dict[int, Tensor] = {}
+        share = [max(1, min(batch, batch * site_budget // s.codes.shape[1])) if site_budget else batch for s in steps]
+        by_scale, sites = [torch.empty(0)] * len(steps), [0.0] * len(steps)
         for items in set(share):
-            part = [replace(s, context=s.context[:items]) for s, n in zip(steps, share, strict=True) if n == items]
+            part = [s.first(items) for s, n in zip(steps, share, strict=True) if n == items]
             for step, hidden in zip(part, self._predict(part, condition[:items]), strict=True):
-                by_scale[step.k] = -self._nats(hidden, step.codes[:items], step.k).mean()
-        losses = torch.stack([by_scale[k] for k in range(self.num_levels)])
+                nats, mask = self._nats(hidden, step), step.level.mask
+                count = nats.numel() if mask is None else int(mask.expand_as(nats).sum())
+                by_scale[step.k], sites[step.k] = -nats.sum() / count, count / items
+        losses = torch.stack(by_scale)
         weights = torch.tensor(sites, device=losses.device) / sum(sites)
         return (losses * weights).sum(), losses.detach()
 

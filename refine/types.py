@@ -48,6 +48,11 @@ class Level:
         """N, the number of sites."""
         return self.pos.shape[1]
 
+    def first(self, items: int) -> Level:
+        """The geometry of the first items of the batch."""
+        batched = {"pos": self.pos, "mask": self.mask, "pair": self.pair}
+        return replace(self, **{n: t[:items] for n, t in batched.items() if t is not None and len(t) > 1})
+
 
 @dataclass(frozen=True)
 class Step:
@@ -68,6 +73,11 @@ class Step:
     codes: Tensor
     values: Tensor
     state: Any
+
+    def first(self, items: int) -> Step:
+        """The first items of the batch, but for the state, which is the pyramid's own."""
+        context, codes, values = self.context[:items], self.codes[:items], self.values[:items]
+        return replace(self, level=self.level.first(items), context=context, codes=codes, values=values)
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,7 @@ def build_quantizer(config: QuantizerConfig, num_scales: int, channels: int) -> 
         whole = all(isinstance(v, int) for v in sizes)
         require(whole, f"model.quantizer.size={c.size!r} is not accepted; accepted: a whole number, or one by scale")
         return VQ(num_scales, channels, sizes, c.shared, c.update, c.decay, c.cosine, c.revive)
+    require(not config.shared, f"model.quantizer.shared=true is not accepted for kind={config.kind}; accepted: false")
     if config.kind == "fsq":
         fits = len(config.levels) == channels
         require(fits, f"model.quantizer.levels={list(config.levels)}: {channels} latent channels need as many levels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -165,11 +166,27 @@ def test_bit_codes_are_all_numbers_below_their_size(d: int) -> None:
 def test_fsq_is_a_grid_of_evenly_spaced_values() -> None:
     quantizer = build("fsq")
     a = float(quantizer.amplitude[1])  # type: ignore[index]
-    axes = [torch.linspace(-a, a, n).tolist() for n in (3, 4, 5)]
+    ends = [a * (math.log2(n) + 1) / 2 for n in (3, 4, 5)]
+    axes = [torch.linspace(-end, end, n).tolist() for end, n in zip(ends, (3, 4, 5), strict=True)]
     wanted = torch.tensor(list(itertools.product(*axes)))
     found = table(quantizer, 1)
     assert len(found) == len(wanted) == quantizer.sizes[1]
-    assert torch.cdist(wanted, found).min(1).values.max() < 1e-5
+    assert torch.cdist(wanted, found, compute_mode="donot_use_mm_for_euclid_dist").min(1).values.max() < 1e-5
+
+
+@pytest.mark.parametrize("n", [4, 8, 16, 32])
+def test_fsq_spans_what_is_best_for_a_gaussian(n: int) -> None:
+    x = torch.randn(20_000, 1)
+    quantizer = FSQ(1, [n])
+    quantizer.fit(x, 0)
+
+    def error(stretch: float) -> float:
+        quantizer.amplitude[0] *= stretch
+        mse = float((quantizer.embed(quantizer.encode(x, 0), 0) - x).square().mean())
+        quantizer.amplitude[0] /= stretch
+        return mse
+
+    assert error(1.0) < 1.1 * min(error(0.5 + 0.05 * i) for i in range(31))
 
 
 def test_amplitudes_are_fitted_to_the_residuals_of_their_scale() -> None:

@@ -187,6 +187,17 @@ def test_each_stage_trains_its_own_part(tmp_path: Path, monkeypatch: pytest.Monk
     assert seen == {"tokenizer": {(True,)}, "predictor": {(False, True)}}
 
 
+def test_codebooks_learn_where_nothing_else_does(tmp_path: Path) -> None:
+    """No latent space: the codec has no weights, and the tokenizer stage is the quantizer's alone."""
+    option = ["domain.learned=false", "stage=tokenizer"]
+    fitted, learned = (
+        weights(train(*option, f"train.tokenizer.steps={n}", f"run={tmp_path / str(n)}")) for n in (7, 20)
+    )
+    assert fitted["tokenizer.quantizer.fitted"] and learned["tokenizer.quantizer.fitted"]
+    books = [name for name in learned if "codebooks" in name]
+    assert books and not any(torch.equal(fitted[name], learned[name]) for name in books)
+
+
 def test_averaging_is_published_and_disturbs_nothing(finished: Path, tmp_path: Path) -> None:
     """What is published is the average; what is trained is what a run without averaging trains."""
     resume = SafetensorsIO().load_checkpoint(finished / "resume" / "predictor.safetensors")
@@ -199,11 +210,11 @@ def test_averaging_is_published_and_disturbs_nothing(finished: Path, tmp_path: P
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])
 def test_averages_remember_at_most_their_decay(decay: float) -> None:
-    average = torch.zeros(1)
+    average = ema(decay, 5, torch.full([1], torch.nan), torch.zeros(1), 5)  # what was before it began is forgotten
     for n in range(1, 50):
         kept = min(decay, (1 + n) / (10 + n))
         expected = kept * average + (1 - kept)
-        average = ema(decay, average, torch.ones(1), n)
+        average = ema(decay, 5, average, torch.ones(1), 5 + n)
         torch.testing.assert_close(average, expected)
 
 

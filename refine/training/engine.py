@@ -61,9 +61,11 @@ class TokenData(StageData):
         self.paths = {split: cache / f"{split}-{key}.safetensors" for split in ("train", "val")}
 
     def prepare_data(self) -> None:
+        assert self.trainer is not None
+        device = self.trainer.strategy.root_device  # the module is moved there only later
         items = {"train": self.train_items, "val": self.val_items}
         for split, path in self.paths.items():
-            token_cache(self.refiner.tokenizer, items[split], path, self.stage.batch_size, self.refiner.device)
+            token_cache(self.refiner.tokenizer, items[split], path, self.stage.batch_size, device)
 
     def setup(self, stage: str) -> None:
         self.train_items, self.val_items = load_tokens(self.paths["train"]), load_tokens(self.paths["val"])
@@ -121,7 +123,8 @@ def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publ
     )
     save.FILE_EXTENSION = ".safetensors"
     show: Callback = RichProgressBar() if console.is_terminal else Lines(name)
-    average = [WeightAveraging(use_buffers=False, avg_fn=partial(ema, stage.ema))] if stage.ema > 0 else []
+    after = config.train.fit_after if name == "tokenizer" else 0  # codebooks mean nothing before they were fitted
+    average = [WeightAveraging(use_buffers=False, avg_fn=partial(ema, stage.ema, after))] if stage.ema > 0 else []
     return pl.Trainer(
         **dataclasses.asdict(config.trainer),
         max_steps=stage.steps,
@@ -141,9 +144,11 @@ def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publ
     )
 
 
-def ema(decay: float, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """Exponential moving average; its memory grows with the updates made, so that short runs are not held back."""
-    return torch.lerp(average, current, 1 - min(decay, (1 + float(updates)) / (10 + float(updates))))
+def ema(decay: float, after: int, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    """Exponential moving average from update ``after`` on; its memory grows with the updates made since, so that short
+    runs are not held back."""
+    n = float(updates) - after
+    return current if n < 1 else torch.lerp(average, current, 1 - min(decay, (1 + n) / (10 + n)))
 
 
 @contextmanager
