@@ -124,10 +124,14 @@ class TokenizerModule(StageModule):
 
     def on_validation_epoch_end(self) -> None:
         codes, self._codes = [c for c in self._codes if c], []
+        shares = []
         for k, parts in enumerate(zip(*codes, strict=True)):
             share, perplexity = usage(torch.cat(parts), self.tokenizer.quantizer.sizes[k])
             self.log(f"usage_{k}", share)
             self.log(f"perplexity_{k}", perplexity)
+            shares.append(share)
+        if shares:
+            self.log("least_usage", min(shares), prog_bar=True)  # a collapse shows while it happens
 
 
 class PredictorModule(StageModule):
