@@ -16,7 +16,7 @@ from common import compare, report
 from vector_quantize_pytorch import HierarchicalVQ
 
 from refine import GridResampler, LaplacianPyramid, ResidualPyramid
-from refine.domain import IdentityCodec
+from refine.codec import IdentityCodec
 from refine.tokenizer import Tokenizer
 from refine.vq import VQ
 

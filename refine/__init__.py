@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "Codec": "refine.domain",
+    "Codec": "refine.codec",
     "Codes": "refine.types",
     "Condition": "refine.types",
     "ConditionSpec": "refine.types",
     "Domain": "refine.domain",
     "FieldsDataset": "refine.domain",
     "GridResampler": "refine.resample",
-    "IdentityCodec": "refine.domain",
+    "IdentityCodec": "refine.codec",
     "LaplacianPyramid": "refine.pyramid",
     "Level": "refine.types",
     "LogProb": "refine.refiner",
@@ -40,20 +40,22 @@ _HOME = {
     "Step": "refine.types",
     "Symmetry": "refine.domain",
     "Tokenizer": "refine.tokenizer",
-    "load_domain": "refine.domain",
-    "starter": "refine.domain",
+    "load_domain": "refine.registry",
+    "starter": "refine.registry",
 }
 
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from refine.codec import Codec, IdentityCodec
     from refine.config import ModelConfig, SamplerConfig
-    from refine.domain import Codec, Domain, FieldsDataset, IdentityCodec, Symmetry, load_domain, starter
+    from refine.domain import Domain, FieldsDataset, Symmetry
     from refine.errors import RefineError
     from refine.noise import Noise
     from refine.pyramid import LaplacianPyramid, Pyramid, ResidualPyramid
     from refine.quantizer import Quantizer
     from refine.refiner import LogProb, Refiner
+    from refine.registry import load_domain, starter
     from refine.resample import GridResampler, Resampler
     from refine.tokenizer import Tokenizer
     from refine.types import Codes, Condition, ConditionSpec, Level, Samples, Step

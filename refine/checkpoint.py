@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from refine import __version__
-from refine.compose import plain_data
 from refine.errors import RefineError, require
 from refine.files import atomic_write, inside, read_text, sync, write_text
+from refine.typed import plain_data
 
 FORMAT = 1
 CONFIG, WEIGHTS, NEXT = "config.json", "model.safetensors", "model.next.safetensors"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -58,25 +61,29 @@ class KeysCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The groups and keys that the command uses; a domain's too if the arguments name one."""
-        from refine.overrides import take
-
-        domain = take(ctx.params["arguments"], ["domain"])[0].get("domain")
-        for title, rows in key_help(str(self.name), domain).items():
+        for title, rows in key_help(str(self.name), ctx.params["arguments"]).items():
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=40)
 
 
-def key_help(command: str, domain: str | None) -> dict[str, list[tuple[str, str]]]:
-    """What a command accepts, as (key=default, explanation) rows by section."""
+def key_help(command: str, arguments: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """What a command accepts, as (key=value, explanation) rows by section; values are those under ``arguments``."""
     from refine.compose import accepted_groups, config_keys, group_files
+    from refine.overrides import take
 
+    domain, config = take(arguments, ["domain"])[0].get("domain"), None
+    if arguments:
+        with contextlib.suppress(RefineError):  # then the help is all the more wanted
+            config = configure(command, arguments)
+            domain = config.domain_name
     sections = SECTIONS[command]
     groups = [(f"{group}=", " | ".join(group_files(group))) for group in accepted_groups(sections)]
     out = {"Files of settings": [(name, files) for name, files in groups if files]}
     for key in config_keys(domain, sections).values():
         section, dot, _ = key.name.partition(".")
         title = f"Keys of {section}" if dot else "Keys of the run"
-        out.setdefault(title, []).append((f"{key.name}={key.default_text}", key.help or key.type_name))
+        now = key if config is None else replace(key, default=operator.attrgetter(key.name)(config))
+        out.setdefault(title, []).append((f"{key.name}={now.default_text}", key.help or key.type_name))
     if domain is None and sections is None:
         out["Keys of domain"] = [("domain.*", "see: refine train domain=NAME --help")]
     return out
@@ -163,8 +170,8 @@ def domains() -> None:
 def configure(command: str, arguments: Sequence[str]) -> Config:
     """The configuration of a command: its arguments over that of the run that is meant, if there is one."""
     from refine.compose import compose
-    from refine.domain import starter
     from refine.overrides import take
+    from refine.registry import starter
     from refine.runs import CONFIG, find, load_run_config
 
     named = take(arguments, ("run", "domain"))[0]

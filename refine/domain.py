@@ -1,4 +1,4 @@
-"""What an adapter supplies, and how the core finds it: by entry point, never by import.
+"""What an adapter supplies.
 
 A new domain is one file with a subclass of :class:`Domain`, announced by its distribution as
 
@@ -9,62 +9,23 @@ A new domain is one file with a subclass of :class:`Domain`, announced by its di
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from refine.errors import RefineError, not_accepted
+from refine.codec import Codec
 from refine.resample import Resampler
 from refine.types import ConditionSpec, Samples
 
 if TYPE_CHECKING:
     from refine.config import EvaluateConfig
     from refine.refiner import Refiner
-
-GROUP = "refine.domains"
-
-
-class Codec(nn.Module, abc.ABC):
-    """F and G of eq. 12 and 20: between items and a latent on the finest scale's sites.
-
-    Attributes:
-        channels: C, latent channels.
-    """
-
-    channels: int
-
-    @abc.abstractmethod
-    def encode(self, x: Tensor) -> Tensor:
-        """Items (B, ...) to a latent (B, N_{K-1}, C)."""
-
-    @abc.abstractmethod
-    def decode(self, latent: Tensor) -> Tensor:
-        """A latent (B, N_{K-1}, C) to items (B, ...)."""
-
-    def reconstruction_loss(self, output: Tensor, x: Tensor) -> Tensor:
-        """What training the codec minimises; the mean squared error unless a domain knows better."""
-        return nn.functional.mse_loss(output, x)
-
-
-class IdentityCodec(Codec):
-    """No latent space: items are already (B, N_{K-1}, C). The "no-latent" control of section 6 of the paper."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def encode(self, x: Tensor) -> Tensor:
-        return x
-
-    def decode(self, latent: Tensor) -> Tensor:
-        return latent
 
 
 @dataclass(frozen=True)
@@ -162,59 +123,3 @@ class FieldsDataset(Dataset[dict[str, Tensor]]):
     def __getitems__(self, indices: list[int]) -> list[dict[str, Tensor]]:
         rows = {name: tensor[torch.as_tensor(indices)] for name, tensor in self.tensors.items()}
         return [{name: row[i] for name, row in rows.items()} for i in range(len(indices))]
-
-
-def entry_point_domains() -> dict[str, EntryPoint]:
-    """Announced domains by name; none is imported."""
-    return {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
-
-
-def load_domain_class(name: str) -> type[Domain]:
-    """The adapter called ``name``.
-
-    Raises:
-        RefineError: no such domain, or it cannot be imported (the cause is in the message).
-    """
-    found = entry_point_domains()
-    if name not in found:
-        raise not_accepted("domain", name, found)
-    try:
-        cls = found[name].load()
-    except Exception as error:  # a stranger's adapter may fail in any way; say which one and why
-        raise RefineError(f"domain {name!r} ({found[name].value}) cannot be loaded: {error!r}") from error
-    if not (isinstance(cls, type) and issubclass(cls, Domain)):
-        raise RefineError(f"domain {name!r} ({found[name].value}) is not a subclass of refine.Domain")
-    return cls
-
-
-def all_domains() -> Iterator[tuple[str, type[Domain] | RefineError]]:
-    """Every announced domain, or why it does not load."""
-    for name in entry_point_domains():
-        try:
-            yield name, load_domain_class(name)
-        except RefineError as error:
-            yield name, error
-
-
-def load_domain(name: str, **options: Any) -> Domain:
-    """The domain called ``name`` with ``options`` of its ``Config`` set.
-
-    Raises:
-        RefineError: no such domain, or no such option.
-    """
-    from refine.compose import typed
-
-    cls = load_domain_class(name)
-    return cls(typed(cls.Config, options, name))
-
-
-def starter(name: str) -> Path:
-    """The checkpoint that ships with the domain called ``name``.
-
-    Raises:
-        RefineError: it has none.
-    """
-    path = load_domain(name).starter()
-    if path is None:
-        raise RefineError(f"domain {name!r} ships no starter checkpoint; train one with: refine train domain={name}")
-    return path

@@ -100,7 +100,7 @@ def unknown_key(name: str, keys: Iterable[str]) -> RefineError:
 
 
 def parse(key: Key, raw: str) -> Any:
-    """Plain data out of the text of a value; whether it has the right type is for :func:`refine.compose.typed`."""
+    """Plain data out of the text of a value; whether it has the right type is for :func:`refine.typed.typed`."""
     options = get_args(key.type) if get_origin(key.type) in (Union, types.UnionType) else (key.type,)
     if str in options:
         return None if type(None) in options and raw.lower() in ("null", "none") else raw

@@ -15,17 +15,18 @@ from torch import Tensor, nn
 from refine import hub
 from refine.attention import KVCache
 from refine.checkpoint import load_checkpoint, save_checkpoint
-from refine.compose import typed
 from refine.config import ModelConfig, SamplerConfig
-from refine.domain import Domain, load_domain_class
+from refine.domain import Domain
 from refine.errors import require
 from refine.head import build_head
 from refine.inference import inference
 from refine.noise import Noise
 from refine.predictor import Predictor
 from refine.pyramid import build_pyramid
+from refine.registry import load_domain_class
 from refine.sampler import ScaleSampler, build_sampler
 from refine.tokenizer import Tokenizer
+from refine.typed import typed
 from refine.types import Codes, Condition, Level, Samples, Step
 from refine.vq import build_quantizer
 from refine.walk import Choose, walk

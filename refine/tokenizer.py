@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.domain import Codec
+from refine.codec import Codec
 from refine.pyramid import Pyramid
 from refine.quantizer import Quantizer
 from refine.types import Codes, Level, Step

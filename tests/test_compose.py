@@ -11,10 +11,11 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from strangers import install, install_toy
 
-from refine.compose import compose, config_keys, from_values, group_files, plain_data, to_yaml, typed
+from refine.compose import compose, config_keys, from_values, group_files, to_yaml
 from refine.config import Config, ModelConfig
 from refine.errors import RefineError
 from refine.keys import keys_of
+from refine.typed import plain_data, typed
 
 
 @pytest.fixture(autouse=True)

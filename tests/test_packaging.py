@@ -129,7 +129,7 @@ def test_wheel_works_from_another_folder(installed: Path, tmp_path: Path) -> Non
 
     assert rest == ["900", *(" ".join([group, *group_files(group)]) for group in GROUPS)]
     assert "image" in elsewhere(installed, tmp_path, "refine", "domains")
-    assert "domain.data=digits" in elsewhere(installed, tmp_path, "refine", "train", "domain=image", "--help")
+    assert "domain.factor=1" in elsewhere(installed, tmp_path, "refine", "train", "domain=image", "--help")
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from toy import ExactQuantizer, RoundingQuantizer, all_kinds, all_schedules
 
+from refine.codec import IdentityCodec
 from refine.config import PyramidConfig
-from refine.domain import IdentityCodec
 from refine.errors import RefineError
 from refine.pyramid import LaplacianPyramid, Pyramid, ResidualPyramid, build_pyramid, phi_index
 from refine.quantizer import Quantizer

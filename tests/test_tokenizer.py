@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from toy import TinyConfig, TinyDomain, tiny_refiner
 
+from refine.codec import IdentityCodec
 from refine.config import ModelConfig, PyramidConfig, QuantizerConfig
-from refine.domain import IdentityCodec
 from refine.pyramid import ResidualPyramid, build_pyramid
 from refine.refiner import Refiner
 from refine.resample import GridResampler

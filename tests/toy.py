@@ -11,8 +11,9 @@ import torch
 from strangers import install
 from torch import Tensor, nn
 
+from refine.codec import Codec, IdentityCodec
 from refine.config import ModelConfig
-from refine.domain import Codec, Domain, FieldsDataset, IdentityCodec
+from refine.domain import Domain, FieldsDataset
 from refine.quantizer import Quantizer
 from refine.refiner import Refiner
 from refine.resample import DOWN, UP, GridResampler

@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.domain import Codec
+from refine.codec import Codec
 from refine.errors import not_accepted, require
 
 CONV_FACTORS = (1, 2, 4, 8, 16)

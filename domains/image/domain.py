@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refine.domain import Codec, Domain
+from refine.codec import Codec
+from refine.domain import Domain
 from refine.domains.image import folder as folders
 from refine.domains.image import pictures
 from refine.domains.image.codec import ConvCodec, GridCodec, LinearCodec, PixelCodec

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from refine.domain import all_domains, entry_point_domains
 from refine.errors import RefineError
 from refine.keys import keys_of
+from refine.registry import all_domains, entry_point_domains
 
 
 def run() -> None:

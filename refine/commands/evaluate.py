@@ -13,12 +13,12 @@ from rich.table import Table
 from refine import __version__
 from refine.commands.sample import best_device
 from refine.config import Config
-from refine.domain import starter
 from refine.errors import not_accepted, require
 from refine.evaluation import draw, score_codes
 from refine.files import write_text
 from refine.progress import console, track
 from refine.refiner import Refiner
+from refine.registry import starter
 from refine.runs import find_run
 from refine.training.data import spread
 

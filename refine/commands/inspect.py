@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from refine.checkpoint import open_checkpoint
-from refine.compose import typed
 from refine.config import ModelConfig
-from refine.domain import load_domain_class
 from refine.errors import RefineError, require
+from refine.registry import load_domain_class
 from refine.runs import find, read_metrics
+from refine.typed import typed
 
 PARTS = ("tokenizer.codec", "tokenizer.pyramid", "tokenizer.quantizer", "predictor", "head")
 

@@ -10,10 +10,11 @@ import torch
 from rich.console import Console
 
 from refine.config import Config
-from refine.domain import Domain, starter
+from refine.domain import Domain
 from refine.errors import RefineError, not_accepted, require
 from refine.progress import track
 from refine.refiner import Refiner
+from refine.registry import starter
 from refine.runs import find_run, timestamp, unused
 from refine.types import Condition, Samples
 

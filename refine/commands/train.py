@@ -10,11 +10,11 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from refine.commands.sample import draw_samples
 from refine.config import Config
-from refine.domain import load_domain_class
 from refine.errors import not_accepted, require
 from refine.plots import plot_curves
 from refine.progress import console
 from refine.refiner import Refiner
+from refine.registry import load_domain_class
 from refine.runs import new_run
 from refine.training.engine import fit
 

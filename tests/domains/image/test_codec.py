@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from refine.domain import Codec
+from refine.codec import Codec
 from refine.domains.image.codec import ConvCodec, LinearCodec, PixelCodec
 from refine.errors import RefineError
 

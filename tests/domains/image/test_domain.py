@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from refine.compose import typed
 from refine.config import ModelConfig
 from refine.domains.image import ImageConfig, ImageDomain
 from refine.domains.image.codec import ConvCodec, LinearCodec, PixelCodec
 from refine.domains.image.pixels import to_float
 from refine.errors import RefineError
 from refine.refiner import Refiner
+from refine.typed import typed
 from refine.types import Condition, Samples
 
 

@@ -1,0 +1,43 @@
+"""Codecs: F of eq. 12 and G of eq. 20, between items and latents."""
+
+from __future__ import annotations
+
+import abc
+
+from torch import Tensor, nn
+
+
+class Codec(nn.Module, abc.ABC):
+    """F and G of eq. 12 and 20: between items and a latent on the finest scale's sites.
+
+    Attributes:
+        channels: C, latent channels.
+    """
+
+    channels: int
+
+    @abc.abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Items (B, ...) to a latent (B, N_{K-1}, C)."""
+
+    @abc.abstractmethod
+    def decode(self, latent: Tensor) -> Tensor:
+        """A latent (B, N_{K-1}, C) to items (B, ...)."""
+
+    def reconstruction_loss(self, output: Tensor, x: Tensor) -> Tensor:
+        """What training the codec minimises; the mean squared error unless a domain knows better."""
+        return nn.functional.mse_loss(output, x)
+
+
+class IdentityCodec(Codec):
+    """No latent space: items are already (B, N_{K-1}, C). The "no-latent" control of section 6 of the paper."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return latent
