@@ -2,7 +2,7 @@
 
     python benchmarks/markov_vs_prefix.py [--batch 64] [--repeats 7] [--guidance 1]
 
-Two models: the shipped one (five scales), and one of the same width and depth on VAR's kind of schedule (ten scales;
+The models: the shipped one (five scales), and some of its depth on VAR's kind of schedule (ten scales, in three widths;
 random weights, since cost does not depend on them). Both modes have the same parameters, so the same weights serve
 both. What differs is attention alone: a Markov scale sees itself, a prefix scale all coarser ones as well, through a
 key-value cache. Drawing codes is timed apart from the whole sample, which adds the decoder.
@@ -53,7 +53,11 @@ def main() -> None:
     shipped = refine.Refiner.from_pretrained(refine.starter("image"))
     torch.manual_seed(0)
     domain = refine.load_domain("image", data="mnist", factor=2, latent=4, scales=TEN)
-    for name, model in {"5_scales": shipped, "10_scales": refine.Refiner(domain, shipped.config)}.items():
+    models = {"5_scales_width_128": shipped}
+    for width in (128, 64, 32):
+        predictor = replace(shipped.config.predictor, width=width, heads=width // 32)
+        models[f"10_scales_width_{width}"] = refine.Refiner(domain, replace(shipped.config, predictor=predictor))
+    for name, model in models.items():
         cases = {}
         for attention in ("prefix", "markov"):
             this = with_attention(model, attention)

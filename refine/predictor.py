@@ -79,15 +79,14 @@ class Block(nn.Module):
     ) -> Tensor:
         """(B, L, D) to (B, L, D) under ``modulation`` (B, 6, D): two gates, two scales, two shifts."""
         gate1, gate2, scale1, scale2, shift1, shift2 = modulation.unsqueeze(2).unbind(1)
-        h = modulate(x, scale1, shift1)
-        x = x + self.dropout(self.attention(h, lengths, relations, cache, block)) * gate1
-        x = x + self.dropout(self.mlp(modulate(x, scale2, shift2))) * gate2
-        return x
+        h = self.attention(modulate(x, scale1, shift1), lengths, relations, cache, block)
+        x = torch.addcmul(x, self.dropout(h), gate1)
+        return torch.addcmul(x, self.dropout(self.mlp(modulate(x, scale2, shift2))), gate2)
 
 
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """LayerNorm without weights of its own, then scale and shift from the condition."""
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
 
 
 class Predictor(nn.Module):
