@@ -299,3 +299,19 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
     assert len(list((two / "cache").iterdir())) == 2
     for name, tensor in weights(one).items():
         torch.testing.assert_close(weights(two)[name], tensor, rtol=0.05, atol=0.01, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("trainer.strategy=magic", "magic"), ("trainer.precision=7", "7"), ("stage=both", "accepted: tokenizer")],
+)
+def test_what_lightning_refuses_is_said_in_one_line(argument: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RefineError, match=message):
+        train(argument, f"run={tmp_path / 'run'}")
+
+
+def test_what_cannot_start_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RefineError, match="vq, fsq, bitwise"):
+        train("model.quantizer.kind=magic")
+    assert not (tmp_path / "runs").exists()

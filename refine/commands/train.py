@@ -34,8 +34,12 @@ def run(config: Config) -> Path:
     """
     if config.stage not in STAGES:
         raise not_accepted("stage", config.stage, STAGES)
+    torch.manual_seed(config.seed)
+    fresh = Refiner(load_domain_class(config.domain_name)(config.domain), config.model)
+    if config.run is None:
+        fresh.domain.dataset("train")  # what cannot start leaves no folder
     folder = run_folder(config)
-    refiner = start(config, folder)
+    refiner = last_published(fresh, folder)
     for stage in STAGES[config.stage]:
         needs = stage == "tokenizer" or bool(refiner.tokenizer.quantizer.fitted)
         require(needs, f"stage={stage} needs a trained tokenizer; run stage=tokenizer first, or give its run=FOLDER")
@@ -66,22 +70,17 @@ def run_folder(config: Config) -> Path:
     return Path(told)
 
 
-def start(config: Config, folder: Path) -> Refiner:
-    """The run's model as last published, or a new one.
+def last_published(fresh: Refiner, folder: Path) -> Refiner:
+    """The model as the run last published it, or the new one.
 
     Raises:
         RefineError: the folder holds a model of another configuration.
     """
-    torch.manual_seed(config.seed)
-    fresh = Refiner(load_domain_class(config.domain_name)(config.domain), config.model)
     if not (folder / "config.json").exists():
         return fresh
     saved = Refiner.from_pretrained(folder)
-    same = (saved.domain.name, saved.domain.config, saved.config) == (
-        fresh.domain.name,
-        fresh.domain.config,
-        fresh.config,
-    )
+    found, wanted = ((r.domain.name, r.domain.config, r.config) for r in (saved, fresh))
+    same = found == wanted
     require(same, f"run={folder} holds a model of another domain or model configuration; see refine inspect {folder}")
     return saved.train()
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, WeightAveraging
 from torch import Tensor
 
 from refine.config import Config, StageConfig
+from refine.errors import RefineError
 from refine.progress import console
 from refine.refiner import Refiner
 from refine.training.callbacks import JsonLines, Lines, Publish
@@ -102,7 +104,10 @@ def fit(refiner: Refiner, config: Config, run: Path, name: str) -> None:
         publish(done["global_step"])
         return
     with quiet_lightning():
-        trainer = build_trainer(config, stage, run, name, publish)
+        try:
+            trainer = build_trainer(config, stage, run, name, publish)
+        except (MisconfigurationException, ValueError) as error:
+            raise RefineError(f"Lightning does not accept {config.trainer}: {error}") from error
         trainer.fit(module, data, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
