@@ -258,7 +258,8 @@ class Refiner(nn.Module):
     def _draw(self, condition: Condition, noise: Noise, settings: list[ScaleSampler]) -> Choose:
         """Choose codes from the predictor, guided where asked; one network pass a scale, two batches where guided."""
         batch = len(noise.index)
-        guided = [s.guidance != 1 for s in settings]
+        conditional = any(v is not None for v in (condition.label, condition.vector, condition.field))
+        guided = [conditional and s.guidance != 1 for s in settings]
         cache: KVCache | None = None
         if self.predictor.prefix:  # a guided scale needs the unconditional keys of all coarser ones
             guided = [any(guided[k:]) for k in range(self.num_levels)]

@@ -148,6 +148,16 @@ class Rows:
 
 
 @both
+def test_without_a_condition_there_is_nothing_to_guide(attention: str) -> None:
+    refiner = build(attention, shapes=LONG)
+    rows = Rows(refiner)
+    guided = refiner.sample(5, sampler=SamplerConfig(guidance=3.0))
+    assert rows.calls == [5, 5, 5, 5]
+    plain = refiner.sample(5)
+    assert all(torch.equal(a, b) for a, b in zip(guided.codes, plain.codes, strict=True))
+
+
+@both
 @pytest.mark.parametrize(
     ("guidance", "schedule", "markov", "prefix"),
     [

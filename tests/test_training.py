@@ -315,3 +315,9 @@ def test_what_cannot_start_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(RefineError, match="vq, fsq, bitwise"):
         train("model.quantizer.kind=magic")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_sampler_that_does_not_fit_is_said_before_training(tmp_path: Path) -> None:
+    with pytest.raises(RefineError, match="one number for each of 3 scales"):
+        train("sampler.temperature=[1,1]", f"run={tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()

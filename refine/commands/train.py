@@ -16,6 +16,7 @@ from refine.progress import console
 from refine.refiner import Refiner
 from refine.registry import load_domain_class
 from refine.runs import new_run
+from refine.sampler import build_sampler
 from refine.training.engine import fit
 
 STAGES = {"tokenizer": ["tokenizer"], "predictor": ["predictor"], "all": ["tokenizer", "predictor"]}
@@ -36,6 +37,7 @@ def run(config: Config) -> Path:
         raise not_accepted("stage", config.stage, STAGES)
     torch.manual_seed(config.seed)
     fresh = Refiner(load_domain_class(config.domain_name)(config.domain), config.model)
+    build_sampler(config.sampler, fresh.num_levels)  # said now, not when the pictures are drawn
     if config.run is None:
         fresh.domain.dataset("train")  # what cannot start leaves no folder
     folder = run_folder(config)
