@@ -14,7 +14,7 @@ from refine.errors import require
 
 @dataclass(frozen=True)
 class Noise:
-    """Uniform numbers keyed by (seed, sample index, scale) through NumPy's Philox-4x64 generator.
+    """Uniform numbers keyed by (seed, sample index, scale, stream) through NumPy's Philox-4x64 generator.
 
     Attributes:
         seed: 0 <= seed < 2^64.
@@ -32,12 +32,22 @@ class Noise:
         low = min(self.index, default=0)
         require(low >= 0, f"there is no sample number {low}; samples are numbered from 0")
 
-    def uniform(self, k: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
-        """(B, *shape) float32 in [0, 1) for scale k."""
-        rows = [self._generator(i, k).random(shape, dtype=np.float32) for i in self.index]
+    def uniform(self, k: int, shape: tuple[int, ...], device: torch.device | str = "cpu", stream: int = 0) -> Tensor:
+        """(B, *shape) float32 in [0, 1) for scale k; ``stream`` tells what for, where a scale draws more than once."""
+        rows = [self._generator(i, k, stream).random(shape, dtype=np.float32) for i in self.index]
         return torch.from_numpy(np.stack(rows)).to(device)
 
-    def _generator(self, index: int, k: int) -> np.random.Generator:
+    def ragged(
+        self, k: int, sizes: Sequence[int] | Tensor, device: torch.device | str = "cpu", stream: int = 0
+    ) -> Tensor:
+        """(sum of sizes,) float32 in [0, 1) for scale k: ``sizes[b]`` numbers for item b of the batch, one item after
+        another; the numbers that :meth:`uniform` begins with."""
+        counts = sizes.tolist() if isinstance(sizes, Tensor) else sizes
+        pairs = zip(self.index, counts, strict=True)
+        rows = [self._generator(i, k, stream).random(n, dtype=np.float32) for i, n in pairs]
+        return torch.from_numpy(np.concatenate(rows)).to(device)
+
+    def _generator(self, index: int, k: int, stream: int) -> np.random.Generator:
         key = np.array([self.seed, index], dtype=np.uint64)
-        counter = np.array([0, 0, 0, k], dtype=np.uint64)  # scales are 2^192 draws apart
+        counter = np.array([0, 0, stream, k], dtype=np.uint64)  # streams are 2^128 draws apart
         return np.random.Generator(np.random.Philox(key=key, counter=counter))

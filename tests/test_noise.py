@@ -51,6 +51,22 @@ def test_streams_differ_by_seed_sample_and_scale() -> None:
         assert not np.intersect1d(a.numpy(), b.numpy()).size  # no overlap of streams either
 
 
+def test_streams_of_one_scale_are_apart() -> None:
+    first, *others = (Noise(3, [4, 7]).uniform(2, (50,), stream=s) for s in (0, 1, 2, 1000))
+    assert torch.equal(first, Noise(3, [4, 7]).uniform(2, (50,)))
+    for other in others:
+        assert not np.intersect1d(first.numpy(), other.numpy()).size
+
+
+def test_ragged_draws_are_those_of_each_item_alone() -> None:
+    noise, sizes = Noise(3, [4, 7, 9]), [5, 0, 3]
+    drawn = noise.ragged(1, sizes, stream=2)
+    assert torch.equal(drawn, noise.ragged(1, torch.tensor(sizes), stream=2))
+    for i, (index, part) in enumerate(zip(noise.index, drawn.split(sizes), strict=True)):
+        assert torch.equal(part, Noise(3, [index]).ragged(1, [sizes[i]], stream=2))
+        assert torch.equal(part, Noise(3, [index]).uniform(1, (sizes[i],), stream=2)[0])
+
+
 def test_numbers_are_those_of_philox() -> None:
     """The same numbers on every machine and in every version: what was drawn once stays."""
     recorded = [0.2561447024345398, 0.8148338198661804, 0.9633634090423584]
