@@ -20,8 +20,6 @@ import refine
 from refine.domains.image.classifier import accuracy
 from refine.domains.image.metrics import _classifier, _extractor, distances
 from refine.domains.image.pixels import to_uint8
-from refine.evaluation import draw
-from refine.progress import track
 
 SETTINGS = [
     {},
@@ -42,11 +40,11 @@ def main() -> None:
     model = refine.Refiner.from_pretrained(refine.starter("image"))
     judge = _classifier(model.domain, model.device)
     name, extract, _ = _extractor("classifier", judge, model.device)
-    items, real = Subset(model.domain.dataset("val"), range(args.samples)), extract(model.domain.images("val").pixels)
+    asked = model.asked(Subset(model.domain.dataset("val"), range(args.samples)), args.samples)
+    real = extract(model.domain.images("val").pixels)
     rows = []
     for setting in SETTINGS:
-        bar = lambda batches: track(batches, "Sampling")  # noqa: E731
-        samples, _ = draw(model, items, 100, 0, refine.SamplerConfig(**setting), bar)
+        samples = model.sample_many(*asked, seed=0, sampler=refine.SamplerConfig(**setting), batch_size=100)
         pixels = to_uint8(samples.items)
         agreement = float(accuracy(judge, pixels, samples.condition.label))
         rows.append({"sampler": setting, "class_agreement": agreement, **distances(real, extract(pixels))})

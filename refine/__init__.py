@@ -27,6 +27,7 @@ _HOME = {
     "LaplacianPyramid": "refine.pyramid",
     "Level": "refine.types",
     "LogProb": "refine.refiner",
+    "Model": "refine.model",
     "ModelConfig": "refine.config",
     "Noise": "refine.noise",
     "Pyramid": "refine.pyramid",
@@ -35,6 +36,7 @@ _HOME = {
     "Refiner": "refine.refiner",
     "Resampler": "refine.resample",
     "ResidualPyramid": "refine.pyramid",
+    "Rounds": "refine.rounds",
     "SamplerConfig": "refine.config",
     "Samples": "refine.types",
     "Step": "refine.types",
@@ -51,12 +53,14 @@ if TYPE_CHECKING:
     from refine.config import ModelConfig, SamplerConfig
     from refine.domain import Domain, FieldsDataset, Symmetry
     from refine.errors import RefineError
+    from refine.model import Model
     from refine.noise import Noise
     from refine.pyramid import LaplacianPyramid, Pyramid, ResidualPyramid
     from refine.quantizer import Quantizer
     from refine.refiner import LogProb, Refiner
     from refine.registry import load_domain, starter
     from refine.resample import GridResampler, Resampler
+    from refine.rounds import Rounds
     from refine.tokenizer import Tokenizer
     from refine.types import Codes, Condition, ConditionSpec, Level, Samples, Step
 

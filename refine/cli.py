@@ -85,7 +85,7 @@ def key_help(command: str, arguments: Sequence[str]) -> dict[str, list[tuple[str
         now = key if config is None else replace(key, default=operator.attrgetter(key.name)(config))
         out.setdefault(title, []).append((f"{key.name}={now.default_text}", key.help or key.type_name))
     if domain is None and sections is None:
-        out["Keys of domain"] = [("domain.*", "see: refine train domain=NAME --help")]
+        out["Keys of domain and model"] = [("domain.*, model.*", "see: refine train domain=NAME --help")]
     return out
 
 

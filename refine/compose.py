@@ -49,9 +49,12 @@ def compose(arguments: Sequence[str], base: Config | None = None, sections: Coll
 
 def config_keys(domain_name: str | None, sections: Collection[str] | None = None) -> dict[str, Key]:
     """Every key of a run in that domain, by full name; without the domain's own when it is None."""
-    domain = {} if domain_name is None else keys_of(load_domain_class(domain_name).Config, "domain.")
-    core = {n: k for n, k in keys_of(Config).items() if n not in ("domain", "domain_name")}
-    return {n: k for n, k in (domain | core).items() if sections is None or n.partition(".")[0] in sections}
+    core = {n: k for n, k in keys_of(Config).items() if n not in ("domain", "domain_name", "model")}
+    own = {}
+    if domain_name is not None:
+        cls = load_domain_class(domain_name)
+        own = keys_of(cls.Config, "domain.") | keys_of(cls.ModelConfig, "model.")
+    return {n: k for n, k in (own | core).items() if sections is None or n.partition(".")[0] in sections}
 
 
 def accepted_groups(sections: Collection[str] | None) -> list[str]:
@@ -71,9 +74,10 @@ def from_values(values: Mapping[str, Any]) -> Config:
     """A configuration from nested plain data, as :func:`to_yaml` writes it; keys left out have their defaults."""
     name = values.get("domain_name")
     require(isinstance(name, str), f"the configuration names no domain; accepted: {', '.join(entry_point_domains())}")
-    domain: Any = typed(load_domain_class(str(name)).Config, values.get("domain") or {}, "domain")
-    config = typed(Config, {**values, "domain": None})
-    config.domain = domain
+    cls = load_domain_class(str(name))
+    config = typed(Config, {**values, "domain": None, "model": None})
+    config.domain = typed(cls.Config, values.get("domain") or {}, "domain")
+    config.model = typed(cls.ModelConfig, values.get("model") or {}, "model")
     return config
 
 

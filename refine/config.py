@@ -74,7 +74,7 @@ class StageConfig:
 
 @dataclass
 class TrainConfig:
-    """The two stages, and how often something is written."""
+    """The stages, and how often something is written."""
 
     tokenizer: StageConfig = field(default_factory=lambda: StageConfig(ema=0.0))
     predictor: StageConfig = field(default_factory=StageConfig)
@@ -106,6 +106,7 @@ class SamplerConfig:
     temperature: Any = 1.0  # a number > 0, or a list by scale
     top_k: Any = 0  # likeliest codes kept, or a list by scale; 0 for all
     top_p: Any = 1.0  # mass of the likeliest codes kept, or a list by scale; 1 for all
+    min_p: Any = 0.0  # codes less probable than this are dropped, or a list by scale; 0 for none
     greedy: bool = False  # the likeliest code, always
     guidance: Any = 1.0  # classifier-free guidance, or a list by scale; 1 for none, at the cost of one pass
     schedule: str = "constant"  # constant | linear (VAR's ramp from 1 to guidance)
@@ -117,6 +118,7 @@ class SampleConfig:
 
     num: int = 64  # samples
     label: Any = None  # a class, a list of classes, or null for all in turn
+    size: Any = None  # sites of an item where items differ in them, or a list of sizes in turn; null: as in training
     batch_size: int = 64  # samples drawn at once
     out: str | None = None  # folder to write to; null for samples/ in the run
     gif: bool = False  # also an animation of the refinement, where the domain has one
@@ -129,7 +131,7 @@ class EvaluateConfig:
 
     split: str = "test"  # train | val | test
     items: int = 10000  # items of the split that are scored
-    samples: int = 10000  # drawn samples, one for the condition of each of as many items
+    samples: int = 10000  # drawn samples; of a conditional model, one for the condition of each of as many items
     batch_size: int = 100  # items at once
     features: str = "auto"  # auto | inception | classifier
 
@@ -140,12 +142,12 @@ class Config:
 
     domain: Any  # an instance of the domain's own Config
     domain_name: str  # what the domain is called; set by domain=NAME
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: Any = field(default_factory=ModelConfig)  # an instance of the domain's ModelConfig
     train: TrainConfig = field(default_factory=TrainConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    stage: str = "all"  # tokenizer | predictor | all
+    stage: str = "all"  # tokenizer | predictor | all the model has
     seed: int = 0  # of everything random
     run: str | None = None  # the run's folder; null for runs/<domain>-<time> (train) or the newest (others)

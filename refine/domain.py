@@ -20,12 +20,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from refine.codec import Codec
+from refine.config import ModelConfig
+from refine.errors import RefineError
 from refine.resample import Resampler
 from refine.types import ConditionSpec, Samples
 
 if TYPE_CHECKING:
     from refine.config import EvaluateConfig
-    from refine.refiner import Refiner
+    from refine.model import Model
 
 
 @dataclass(frozen=True)
@@ -45,30 +47,51 @@ class Domain(abc.ABC):
     """Everything refine has to know about a kind of data.
 
     Subclasses set ``name``, ``Config`` (a dataclass of plain options) and ``group`` (the symmetry group their geometry
-    has, in words), and implement :meth:`dataset`, :meth:`codec` and :meth:`resampler`.
+    has, in words), and implement :meth:`dataset`, :meth:`codec` and :meth:`resampler`. A domain whose items are no
+    latents on a pyramid of sites brings a model of its own: it implements :meth:`dataset`, :meth:`model` and
+    :meth:`describe`, and sets ``ModelConfig``.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type]
+    ModelConfig: ClassVar[type] = ModelConfig
     group: ClassVar[str] = "none"
 
     def __init__(self, config: Any) -> None:
         self.config = config
 
     @abc.abstractmethod
-    def dataset(self, split: str) -> Dataset[dict[str, Tensor]]:
-        """The items of ``train``, ``val`` or ``test``: dicts with ``x`` and any field of :class:`Condition`.
+    def dataset(self, split: str) -> Dataset[Any]:
+        """The items of ``train``, ``val`` or ``test``: dicts with ``x`` and any field of :class:`Condition`, or what
+        the domain's own model reads.
 
         It has a length, and item i never changes.
         """
 
-    @abc.abstractmethod
     def codec(self) -> Codec:
         """A fresh codec between items and latents."""
+        raise self._incomplete("codec")
 
-    @abc.abstractmethod
     def resampler(self) -> Resampler:
         """The scales: how to go down and up between them, and their geometry."""
+        raise self._incomplete("resampler")
+
+    def _incomplete(self, what: str) -> RefineError:
+        return RefineError(f"domain {self.name!r} has neither {what}() nor a model() that does without")
+
+    def model(self, config: Any) -> Model:
+        """A fresh model; ``config`` is a ``ModelConfig``. By default a :class:`refine.refiner.Refiner`."""
+        from refine.refiner import Refiner
+
+        return Refiner(self, config)
+
+    def describe(self, config: Any) -> dict[str, Any]:
+        """What ``refine inspect`` says of the scales of such a model, without making one."""
+        from refine.vq import build_quantizer
+
+        resampler = self.resampler()
+        quantizer = build_quantizer(config.quantizer, resampler.num_levels, self.codec().channels)
+        return {"scales": [resampler.num_sites(k) for k in range(resampler.num_levels)], "codes": quantizer.sizes}
 
     @property
     def condition(self) -> ConditionSpec:
@@ -92,15 +115,15 @@ class Domain(abc.ABC):
         """Write drawn items into ``folder`` and say which files those are; by default one ``samples.npz``."""
         path = folder / "samples.npz"
         arrays = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
-        np.savez_compressed(path, items=samples.items.cpu().numpy(), **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(path, items=samples.items.cpu().numpy(), **arrays)
         return [path]
 
-    def plot_training(self, refiner: Refiner, folder: Path) -> list[Path]:
+    def plot_training(self, model: Any, folder: Path) -> list[Path]:
         """Pictures at the end of a training stage; none by default."""
         return []
 
-    def metrics(self, refiner: Refiner, samples: Samples, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
-        """Domain-specific figures of ``refine evaluate``, beside those that the core computes for every domain."""
+    def metrics(self, model: Any, samples: Samples, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
+        """Domain-specific figures of ``refine evaluate``, beside those of the model (``Model.score``)."""
         return {}
 
     def starter(self) -> Path | None:

@@ -1,18 +1,20 @@
-"""Figures that every domain has: code usage, likelihood, token accuracy, and the variance that sampling keeps."""
+"""Figures of every domain of latents: code usage, likelihood, token accuracy, and the variance of bands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from refine.config import SamplerConfig
+from refine.items import Items, in_batches
+from refine.progress import track
 from refine.quantizer import usage
-from refine.refiner import Refiner
-from refine.training.data import Items, in_batches
-from refine.types import Codes, Condition, Samples
+from refine.types import Codes, Condition
+
+if TYPE_CHECKING:
+    from refine.refiner import Refiner
 
 
 @dataclass
@@ -41,7 +43,7 @@ class BandVariance:
 
 
 @torch.no_grad()
-def score_codes(refiner: Refiner, items: Items, batch_size: int, progress: Any) -> tuple[dict[str, Any], BandVariance]:
+def score_codes(refiner: Refiner, items: Items, batch_size: int) -> tuple[dict[str, Any], BandVariance]:
     """Encode held-out items and score the codes.
 
     Returns:
@@ -51,7 +53,7 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int, progress: Any) 
     codes_seen: list[Codes] = []
     bits, hits = [], []
     variance = BandVariance()
-    for batch in progress(in_batches(items, batch_size)):
+    for batch in track(in_batches(items, batch_size), "Encoding"):
         condition = Condition.from_batch(batch).to(refiner.device)
         codes = refiner.tokenizer.encode(batch["x"].to(refiner.device), condition.base)
         variance.add(refiner, codes, condition.base)
@@ -71,19 +73,3 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int, progress: Any) 
         "bits_per_dim": float(by_scale.sum()),
         "bits_per_dim_by_scale": by_scale.tolist(),
     }, variance
-
-
-@torch.no_grad()
-def draw(
-    refiner: Refiner, items: Items, batch_size: int, seed: int, sampler: SamplerConfig, progress: Any
-) -> tuple[Samples, BandVariance]:
-    """One sample for each item's condition, and the variance of the sampled bands."""
-    parts: list[Samples] = []
-    variance, first = BandVariance(), 0
-    for batch in progress(in_batches(items, batch_size)):
-        condition, num = Condition.from_batch(batch).to(refiner.device), len(batch["x"])
-        samples = refiner.sample(num, condition, seed, first, sampler)
-        variance.add(refiner, samples.codes, condition.base)
-        parts.append(samples.cpu())
-        first += num
-    return Samples.join(parts), variance

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from refine import hub
 from refine.attention import KVCache
-from refine.checkpoint import load_checkpoint, save_checkpoint
-from refine.config import ModelConfig, SamplerConfig
+from refine.config import ModelConfig, SamplerConfig, TrainConfig
 from refine.domain import Domain
+from refine.encoding import EncodedItems, batch_codes
 from refine.errors import require
+from refine.evaluation import BandVariance, score_codes
 from refine.head import build_head
 from refine.inference import inference
+from refine.items import Items, in_batches, spread
+from refine.model import Model
 from refine.noise import Noise
 from refine.predictor import Predictor
 from refine.pyramid import build_pyramid
-from refine.registry import load_domain_class
 from refine.sampler import ScaleSampler, build_sampler
 from refine.tokenizer import Tokenizer
-from refine.typed import typed
 from refine.types import Codes, Condition, Level, Samples, Step
 from refine.vq import build_quantizer
 from refine.walk import Choose, walk
@@ -55,8 +53,8 @@ class LogProb:
         return -self.nats / (self.dimensions * torch.log(torch.tensor(2.0)).item())
 
 
-class Refiner(nn.Module):
-    """Tokenizer, predictor and head over a domain.
+class Refiner(Model):
+    """Tokenizer, predictor and head over a domain of latents: the model of a domain that brings none of its own.
 
     Example:
         >>> import refine
@@ -64,9 +62,11 @@ class Refiner(nn.Module):
         >>> model.sample(4, refine.Condition(label=torch.tensor([3, 3, 7, 7])), seed=1).items.shape  # doctest: +SKIP
     """
 
+    stages = ("tokenizer", "predictor")
+    config: ModelConfig
+
     def __init__(self, domain: Domain, model: ModelConfig) -> None:
-        super().__init__()
-        self.domain, self.config = domain, model
+        super().__init__(domain, model)
         codec, resampler = domain.codec(), domain.resampler()
         pyramid = build_pyramid(model.pyramid, resampler, codec.channels)
         quantizer = build_quantizer(model.quantizer, pyramid.num_levels, codec.channels)
@@ -74,17 +74,11 @@ class Refiner(nn.Module):
         level = resampler.level(0)
         self.predictor = Predictor(model.predictor, pyramid.num_levels, codec.channels, domain.condition, level)
         self.head = build_head(quantizer, model.predictor.width)
-        self.info: dict[str, Any] = {}
 
     @property
     def num_levels(self) -> int:
         """K."""
         return self.tokenizer.pyramid.num_levels
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.head.linears[0].weight.device  # type: ignore[return-value]
 
     @property
     def dimensions(self) -> int:
@@ -148,6 +142,40 @@ class Refiner(nn.Module):
         losses = torch.stack(by_scale)
         weights = torch.tensor(sites, device=losses.device) / sum(sites)
         return (losses * weights).sum(), losses.detach()
+
+    def training_items(self, split: str, seed: int) -> Items:
+        """Codes and conditions."""
+        return EncodedItems(self.domain.dataset(split), self.tokenizer, dataclasses.asdict(self.domain.config))
+
+    def training_loss(self, batch: dict[str, Tensor], settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of every code given the true coarser ones (eq. 18), in nats per code: in all and by scale."""
+        budget = settings.site_budget if self.training else 0
+        loss, by_scale = self.loss(batch_codes(batch), Condition.from_batch(batch), budget)
+        return loss, {"nll": loss} | {f"nll_{k}": nll for k, nll in enumerate(by_scale)}
+
+    def frozen(self) -> tuple[Tokenizer]:
+        return (self.tokenizer,)
+
+    def check_stage(self, stage: str) -> None:
+        ready = stage == "tokenizer" or bool(self.tokenizer.quantizer.fitted)
+        require(ready, f"stage={stage} needs a trained tokenizer; run stage=tokenizer first, or give its run=FOLDER")
+
+    def asked(self, items: Items, num: int) -> tuple[int, Condition]:
+        """One sample for the condition of each of up to ``num`` items."""
+        parts = [Condition.from_batch(batch) for batch in in_batches(spread(items, num), 256)]
+        return min(num, len(items)), Condition.join(parts)  # type: ignore[arg-type]
+
+    def score(self, items: Items, samples: Samples, batch_size: int) -> dict[str, Any]:
+        """See :func:`refine.evaluation.score_codes`; and, by scale, the variance of what sampling adds to the latent
+        as a share of what encoded items have."""
+        figures, encoded = score_codes(self, items, batch_size)
+        sampled = BandVariance()
+        for first in range(0, len(samples.items), batch_size):
+            part = slice(first, first + batch_size)
+            base = samples.condition[part].to(self.device).base
+            sampled.add(self, [c[part].to(self.device) for c in samples.codes], base)
+        pairs = zip(sampled.values(), encoded.values(), strict=True)
+        return figures | {"kept_variance_by_scale": [s / max(e, 1e-30) for s, e in pairs]}
 
     @inference
     def log_prob(self, codes: Codes, condition: Condition | None = None) -> LogProb:
@@ -282,46 +310,3 @@ class Refiner(nn.Module):
             return self.head.sample(self.head(hidden, k), uniform, settings[k])
 
         return choose
-
-    # -- files -------------------------------------------------------------------------------------------------------
-
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write ``config.json`` and ``model.safetensors`` into ``folder``, atomically; floats as ``dtype`` if given."""
-        header = {
-            "domain": self.domain.name,
-            "domain_config": dataclasses.asdict(self.domain.config),
-            "model": dataclasses.asdict(self.config),
-            "info": self.info,
-        }
-        tensors = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
-        if dtype is not None:
-            tensors = {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
-        save_checkpoint(Path(folder), header, tensors)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> Refiner:
-        """Load a checkpoint folder, or a repository ``owner/name`` of the Hugging Face hub. No pickle is read.
-
-        Raises:
-            RefineError: not a checkpoint, damaged, from a newer version, or not matching its own configuration.
-        """
-        path = hub.locate(folder)
-        header, tensors = load_checkpoint(path)
-        domain_class = load_domain_class(header["domain"])
-        domain = domain_class(typed(domain_class.Config, header["domain_config"], f"{path / 'config.json'} domain"))
-        model = cls(domain, typed(ModelConfig, header["model"], f"{path / 'config.json'} model"))
-        expected = model.state_dict()
-        missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-        require(not (missing or extra), f"{path}: missing weights {missing[:5]}, unexpected weights {extra[:5]}")
-        for name, tensor in tensors.items():
-            wanted, found = tuple(expected[name].shape), tuple(tensor.shape)
-            require(wanted == found, f"{path}: {name} has shape {found}; expected {wanted}")
-        model.load_state_dict(tensors)
-        model.info = header.get("info", {})
-        return model.to(device).eval()
-
-    def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None) -> str:
-        """Upload the checkpoint to the Hugging Face hub and return its address."""
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return hub.upload(Path(folder), repo_id, self.domain.name, private, token)

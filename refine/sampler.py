@@ -1,4 +1,4 @@
-"""What to do with logits: temperature, top-k, top-p, greedy and guidance, each a number or a list by scale."""
+"""What to do with logits: temperature, min-p, top-k, top-p, greedy and guidance, each a number or a list by scale."""
 
 from __future__ import annotations
 
@@ -23,17 +23,22 @@ class ScaleSampler:
     top_p: float = 1.0
     greedy: bool = False
     guidance: float = 1.0
+    min_p: float = 0.0
 
     def draw(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """One index (...,) from each row of ``logits`` (..., V), by inverse CDF of ``uniform`` (...,) in [0, 1).
 
-        Temperature first, then top-k, then top-p (keep a code while the mass before it is under p), then the draw.
+        Temperature first; then min-p (drop codes less probable than that, but never the likeliest), top-k, and top-p
+        (keep a code while the mass before it is under p), each on what the one before has left; then the draw.
         """
         if self.greedy:
             return logits.argmax(-1)
         size = logits.shape[-1]
         order: Tensor | None = None
         logits = logits.float() / self.temperature
+        if self.min_p > 0:
+            p = logits.softmax(-1)
+            logits = logits.masked_fill((p < self.min_p) & (p < p.amax(-1, keepdim=True)), -torch.inf)
         if 0 < self.top_k < size:
             logits, order = logits.topk(self.top_k, dim=-1)
         elif self.top_p < 1:
@@ -70,6 +75,7 @@ def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
     temperature = by_scale("temperature", config.temperature, num_levels, lambda v: v > 0, "a number > 0")
     top_k = by_scale("top_k", config.top_k, num_levels, lambda v: v >= 0 and v == int(v), "an integer >= 0 (0: all)")
     top_p = by_scale("top_p", config.top_p, num_levels, lambda v: 0 < v <= 1, "a number in (0, 1]")
+    min_p = by_scale("min_p", config.min_p, num_levels, lambda v: 0 <= v < 1, "a number in [0, 1)")
     guidance = by_scale("guidance", config.guidance, num_levels, lambda v: v >= 0, "a number >= 0 (1: none)")
     if config.schedule not in ("constant", "linear"):
         raise not_accepted("schedule", config.schedule, ("constant", "linear"))
@@ -77,5 +83,6 @@ def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
         last = max(1, num_levels - 1)
         guidance = [1 + (g - 1) * k / last for k, g in enumerate(guidance)]
     return [
-        ScaleSampler(temperature[k], int(top_k[k]), top_p[k], config.greedy, guidance[k]) for k in range(num_levels)
+        ScaleSampler(temperature[k], int(top_k[k]), top_p[k], config.greedy, guidance[k], min_p[k])
+        for k in range(num_levels)
     ]

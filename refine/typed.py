@@ -28,6 +28,7 @@ def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     Raises:
         RefineError: unknown key, wrong type, missing value, or anything that is not plain data.
     """
+    require(isinstance(values, Mapping), f"{where}={values!r} is not accepted: it is a section of keys")
     plain_data(values, where)
     _known(cls, values, where)
     try:

@@ -88,17 +88,19 @@ class ConditionSpec:
         num_classes: labels are integers in [0, num_classes).
         vector: length of a real vector.
         field: channels of a field that lives on the finest scale of the same pyramid.
+        size: whether items differ in their number of sites, so that it may be asked for.
     """
 
     num_classes: int = 0
     vector: int = 0
     field: int = 0
+    size: bool = False
 
     def check(self, condition: Condition, num: int) -> None:
         """Make sure that ``condition`` is one for ``num`` items.
 
         Raises:
-            RefineError: another number of them, or a label that is none.
+            RefineError: another number of them, a label that is none, or a size where items have but one.
         """
         for f in fields(condition):
             rows = num if (value := getattr(condition, f.name)) is None else len(value)
@@ -106,6 +108,9 @@ class ConditionSpec:
         if condition.label is not None and self.num_classes:
             wrong = condition.label[(condition.label < 0) | (condition.label >= self.num_classes)].tolist()
             require(not wrong, f"label={wrong[:5]} is not accepted; accepted: 0 to {self.num_classes - 1}")
+        if condition.size is not None:
+            require(self.size, "size is not accepted: items of this model have one size")
+            require(bool((condition.size > 0).all()), f"size={condition.size.tolist()[:5]}; accepted: 1 or more")
 
 
 @dataclass(frozen=True)
@@ -117,12 +122,15 @@ class Condition:
         vector: (B, F).
         field: (B, N_{K-1}, F) on the finest scale.
         base: (B, N_{K-1}, C) latent that is known already (a mean forecast, a small image); only the rest is coded.
+        size: (B,) int64 sites of each item (nodes of a graph), where the domain's items differ in it; None: as in
+            training.
     """
 
     label: Tensor | None = None
     vector: Tensor | None = None
     field: Tensor | None = None
     base: Tensor | None = None
+    size: Tensor | None = None
 
     @classmethod
     def from_batch(cls, batch: dict[str, Tensor]) -> Condition:
@@ -153,28 +161,40 @@ class Samples:
     """Drawn items.
 
     Attributes:
-        items: (B, ...) decoded data in the domain's own units.
-        codes: the codes they were decoded from.
+        items: decoded data in the domain's own units: (B, ...), or a list of B where items differ in shape.
+        codes: the codes they were decoded from, a tensor (B, N_k) or a list of B for each scale.
         condition: what they were drawn for.
-        trail: K tensors (B, ...): the items decoded after every scale (empty unless asked for).
+        trail: the items as they stand after every scale, K times like ``items`` (empty unless asked for).
     """
 
-    items: Tensor
-    codes: Codes
+    items: Any
+    codes: list[Any]
     condition: Condition
-    trail: list[Tensor]
+    trail: list[Any]
 
     def cpu(self) -> Samples:
         """The same in the memory of the CPU."""
-        codes, trail = [c.cpu() for c in self.codes], [t.cpu() for t in self.trail]
-        return Samples(self.items.cpu(), codes, self.condition.to("cpu"), trail)
+        codes, trail = [_cpu(c) for c in self.codes], [_cpu(t) for t in self.trail]
+        return Samples(_cpu(self.items), codes, self.condition.to("cpu"), trail)
 
     @classmethod
     def join(cls, parts: Sequence[Samples]) -> Samples:
         """Batches as one."""
         return cls(
-            torch.cat([p.items for p in parts]),
-            [torch.cat(c) for c in zip(*(p.codes for p in parts), strict=True)],
+            _join([p.items for p in parts]),
+            [_join(c) for c in zip(*(p.codes for p in parts), strict=True)],
             Condition.join([p.condition for p in parts]),
-            [torch.cat(t) for t in zip(*(p.trail for p in parts), strict=True)],
+            [_join(t) for t in zip(*(p.trail for p in parts), strict=True)],
         )
+
+
+def _cpu(x: Any) -> Any:
+    """A tensor, what moves as one, or a list of such; records that do not move are on the CPU already."""
+    if isinstance(x, list):
+        return [_cpu(item) for item in x]
+    return x.cpu() if hasattr(x, "cpu") else x
+
+
+def _join(parts: Sequence[Any]) -> Any:
+    """Tensors by their first dimension, lists end to end."""
+    return [item for part in parts for item in part] if isinstance(parts[0], list) else torch.cat(list(parts))

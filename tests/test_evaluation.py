@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from toy import items_of, tiny_refiner
 
 from refine.config import ModelConfig, PredictorConfig, QuantizerConfig, SamplerConfig
-from refine.evaluation import BandVariance, draw, score_codes
+from refine.evaluation import BandVariance, score_codes
 from refine.quantizer import usage
 from refine.refiner import Refiner
 
@@ -29,7 +30,7 @@ def test_scores_are_means_over_all_items_whatever_the_batches(refiner: Refiner) 
     codes = refiner.tokenizer.encode(x, given.base)
     nats = refiner.log_prob(codes, given).nats
     for batch_size in (22, 8, 1):
-        found, _ = score_codes(refiner, data, batch_size, iter)
+        found, _ = score_codes(refiner, data, batch_size)
         assert found["items"] == 22
         assert found["sites_by_scale"] == [1, 4, 20]
         bits = -nats.double().mean(0) / math.log(2) / 40
@@ -59,12 +60,27 @@ def test_samples_are_drawn_for_the_conditions_of_the_items(refiner: Refiner) -> 
     data = refiner.domain.dataset("train")
     _, given = items_of(refiner, 22)
     sampler = SamplerConfig(temperature=0.8)
-    together, _ = draw(refiner, data, 22, 3, sampler, iter)
-    parts, variance = draw(refiner, data, 5, 3, sampler, iter)
-    assert variance.count == 22
+    num, asked = refiner.asked(data, 1000)
+    assert num == 22
+    together, parts = (refiner.sample_many(num, asked, 3, sampler, batch_size=n) for n in (22, 5))
     for samples in (together, parts):
         assert samples.condition.label is not None and given.label is not None
         assert torch.equal(samples.condition.label, given.label)
     assert all(torch.equal(a, b) for a, b in zip(together.codes, parts.codes, strict=True))
     alone = refiner.sample(22, given, seed=3, sampler=sampler)
     assert all(torch.equal(a, b) for a, b in zip(together.codes, alone.codes, strict=True))
+    few, some = refiner.asked(data, 4)
+    assert few == 4 and some.label is not None and torch.equal(some.label, given.label[[0, 7, 14, 21]])
+
+
+def test_kept_variance_is_that_of_samples_over_that_of_encoded_items(refiner: Refiner) -> None:
+    data = refiner.domain.dataset("train")
+    samples = refiner.sample_many(*refiner.asked(data, 22), seed=1)
+    kept = refiner.score(data, samples, 7)["kept_variance_by_scale"]
+    x, given = items_of(refiner, 22)
+    drawn, encoded = BandVariance(), BandVariance()
+    drawn.add(refiner, samples.codes, samples.condition.base)
+    encoded.add(refiner, refiner.tokenizer.encode(x, given.base), given.base)
+    assert kept == pytest.approx([d / e for d, e in zip(drawn.values(), encoded.values(), strict=True)], rel=1e-6)
+    same = replace(samples, codes=refiner.tokenizer.encode(x, given.base))
+    assert refiner.score(data, same, 7)["kept_variance_by_scale"] == pytest.approx([1, 1, 1])

@@ -21,10 +21,14 @@ def logits(seed: int = 0, size: int = V) -> Tensor:
     return 1.5 * torch.randn(size, generator=torch.Generator().manual_seed(seed))
 
 
-def law(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+def law(logits: Tensor, temperature: float, top_k: int, top_p: float, min_p: float = 0.0) -> Tensor:
     """The distribution that is asked for, one code at a time."""
     p = (logits.double() / temperature).softmax(-1)
     order = p.argsort(descending=True)
+    for i in order[1:].tolist():
+        if p[i] < min_p:
+            p[i] = 0
+    p = p / p.sum()
     if top_k:
         p[order[top_k:]] = 0
         p = p / p.sum()
@@ -42,12 +46,15 @@ def counts(sampler: ScaleSampler, logits: Tensor, draws: int = 20_000) -> Tensor
     return torch.bincount(drawn, minlength=logits.shape[-1])
 
 
+@pytest.mark.parametrize("min_p", [0.0, 0.05, 0.2, 0.9])
 @pytest.mark.parametrize("top_p", [1.0, 0.9, 0.4])
 @pytest.mark.parametrize("top_k", [0, 5, 1])
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 3.0])
-def test_frequencies_are_those_of_the_restricted_softmax(temperature: float, top_k: int, top_p: float) -> None:
-    wanted = law(logits(), temperature, top_k, top_p)
-    found = counts(ScaleSampler(temperature, top_k, top_p), logits())
+def test_frequencies_are_those_of_the_restricted_softmax(
+    temperature: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    wanted = law(logits(), temperature, top_k, top_p, min_p)
+    found = counts(ScaleSampler(temperature, top_k, top_p, min_p=min_p), logits())
     assert found[wanted == 0].sum() == 0
     expected = wanted * found.sum()
     often = expected >= 5  # the rest counts as one, for chi-square needs some of each
@@ -79,6 +86,17 @@ def test_codes_of_no_probability_are_never_drawn(u: float, place: str) -> None:
         assert row[sampler.draw(row, torch.tensor(u))] == 0.0
 
 
+@pytest.mark.parametrize("min_p", [0.0, 0.03, 0.1, 0.3, 0.99])
+def test_min_p_keeps_what_is_likely_enough_and_the_likeliest(min_p: float) -> None:
+    p = logits(3).softmax(-1)
+    support = {int(p.argmax()), *(p >= min_p).nonzero().flatten().tolist()}
+    sweep = torch.linspace(0, 1, 200_001)[:-1]
+    drawn = ScaleSampler(min_p=min_p).draw(logits(3).expand(len(sweep), -1), sweep)
+    assert set(drawn.tolist()) == support
+    even = ScaleSampler(min_p=0.9).draw(torch.zeros(4000, V), torch.rand(4000))
+    assert len(even.unique()) == V  # all are the likeliest
+
+
 def test_draws_are_the_same_one_by_one() -> None:
     rows, uniform = torch.randn(4, 5, V), torch.rand(4, 5)
     for sampler in (ScaleSampler(), ScaleSampler(0.7, 4, 0.8), ScaleSampler(greedy=True)):
@@ -99,13 +117,10 @@ def test_greedy_takes_the_most_likely_code_and_small_temperatures_come_close() -
 
 def test_values_by_scale() -> None:
     config = SamplerConfig(temperature=[1.0, 0.5, 2], top_k=[0, 1, 2], top_p=[1.0, 0.5, 0.9], guidance=[1, 2, 0])
+    config.min_p = [0, 0.1, 0.5]
     for k, s in enumerate(build_sampler(config, 3)):
-        assert (s.temperature, s.top_k, s.top_p, s.guidance) == (
-            config.temperature[k],
-            config.top_k[k],
-            config.top_p[k],
-            config.guidance[k],
-        )
+        for name in ("temperature", "top_k", "top_p", "guidance", "min_p"):
+            assert getattr(s, name) == getattr(config, name)[k]
     assert build_sampler(SamplerConfig(temperature=0.7), 4) == [ScaleSampler(temperature=0.7)] * 4
 
 
@@ -139,6 +154,9 @@ def test_one_scale_has_no_ramp(guidance: float) -> None:
         {"top_k": 2.5},
         {"top_p": 0},
         {"top_p": 1.5},
+        {"min_p": 1.0},
+        {"min_p": -0.1},
+        {"min_p": [0.1, 0.1]},
         {"guidance": -0.5},
         {"guidance": {"a": 1}},
         {"temperature": True},

@@ -203,8 +203,8 @@ def test_averaging_is_published_and_disturbs_nothing(finished: Path, tmp_path: P
     resume = SafetensorsIO().load_checkpoint(finished / "resume" / "predictor.safetensors")
     published, plain = weights(finished), weights(train(f"run={tmp_path / 'plain'}", "train.predictor.ema=0"))
     for name, tensor in published.items():
-        assert torch.equal(resume["state_dict"][f"refiner.{name}"], tensor)
-        assert torch.equal(resume["current_model_state"][f"refiner.{name}"], plain[name])
+        assert torch.equal(resume["state_dict"][f"model.{name}"], tensor)
+        assert torch.equal(resume["current_model_state"][f"model.{name}"], plain[name])
     assert not torch.equal(published["head.linears.0.weight"], plain["head.linears.0.weight"])
 
 

@@ -9,14 +9,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
 from toy import LinearCodec, TinyConfig, TinyDomain, tiny_refiner
 
 from refine.config import Config, ModelConfig
+from refine.encoding import batch_codes, shrink
 from refine.errors import RefineError
+from refine.items import Numbered, in_batches, spread
 from refine.refiner import Refiner
 from refine.training.checkpoint_io import SafetensorsIO
-from refine.training.data import StepBatches, batch_codes, derive_seed, load_tokens, shrink, token_cache
-from refine.training.engine import TokenData
+from refine.training.data import StepBatches, derive_seed, read_cache, write_cache
+from refine.training.engine import CachedData
 
 
 def test_every_item_comes_once_an_epoch() -> None:
@@ -78,13 +81,13 @@ def counted() -> Refiner:
 
 
 def test_the_encoder_sees_every_item_once(counted: Refiner, tmp_path: Path) -> None:
-    data, path = counted.domain.dataset("train"), tmp_path / "cache" / "train.safetensors"
+    items, path = counted.training_items("train", 0), tmp_path / "cache" / "train.safetensors"
     for _ in range(3):
-        token_cache(counted.tokenizer, data, path, 8, "cpu")
+        write_cache(items, path, 8)
     assert counted.tokenizer.codec.items == 50
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])  # what a full disk leaves
-    token_cache(counted.tokenizer, data, path, 8, "cpu")
+    write_cache(items, path, 8)
     assert counted.tokenizer.codec.items == 100
     assert path.read_bytes() == whole
     assert list(path.parent.iterdir()) == [path]
@@ -93,8 +96,8 @@ def test_the_encoder_sees_every_item_once(counted: Refiner, tmp_path: Path) -> N
 @torch.no_grad()
 def test_the_cache_holds_codes_and_conditions(counted: Refiner, tmp_path: Path) -> None:
     data = counted.domain.dataset("train")
-    token_cache(counted.tokenizer, data, tmp_path / "tokens", 8, "cpu")
-    tokens = load_tokens(tmp_path / "tokens")
+    write_cache(counted.training_items("train", 0), tmp_path / "tokens", 8)
+    tokens = read_cache(tmp_path / "tokens")
     every = data.__getitems__(list(range(50)))  # type: ignore[attr-defined]
     batch = {name: torch.stack([item[name] for item in every]) for name in every[0]}
     assert len(tokens) == 50
@@ -127,18 +130,45 @@ def test_codes_are_kept_in_the_smallest_type(size: int, dtype: torch.dtype) -> N
 
 
 def test_a_cache_belongs_to_its_tokenizer_and_items(counted: Refiner, tmp_path: Path) -> None:
-    def paths(val: int = 16, seed: int = 0, **options: Any) -> dict[str, Path]:
-        config = Config(domain=TinyConfig(**options), domain_name="tiny", seed=seed)
-        items = TinyDomain(TinyConfig(items=val)).dataset("val")
-        return TokenData(counted, counted.domain.dataset("train"), items, config, tmp_path).paths
+    def paths(val: int = 16, seed: int = 0, **options: Any) -> list[Path]:
+        counted.domain = TinyDomain(TinyConfig(**{"items": 50, **options}))
+        config = Config(domain=counted.domain.config, domain_name="tiny", seed=seed)
+        train, held_out = (counted.training_items(split, seed) for split in ("train", "val"))
+        return CachedData(train, spread(held_out, val), config, config.train.predictor, counted, tmp_path).paths
 
     first = paths()
+    assert len(set(first)) == 2
     assert paths(seed=7) == first
-    assert paths(classes=1)["train"] != first["train"]
-    assert paths(val=17)["val"] != first["val"]
+    assert paths(classes=1)[0] != first[0]
+    assert paths(items=51)[0] != first[0]
+    assert paths(val=17)[1] != first[1]
     with torch.no_grad():
         next(counted.tokenizer.codec.parameters()).view(-1)[0] += 1e-3
-    assert paths()["train"] != first["train"]
+    assert paths()[0] != first[0]
+
+
+class Words(Dataset[str]):
+    """Items that no tensor holds, with a batch of their own making."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> str:
+        return "x" * index
+
+    def collate(self, rows: list[str]) -> dict[str, Tensor]:
+        return {"length": torch.tensor([len(row) for row in rows])}
+
+
+@pytest.mark.parametrize("items", [Words(), Subset(Words(), range(10)), Subset(Subset(Words(), range(10)), range(10))])
+def test_data_sets_make_their_own_batches(items: Dataset[Any]) -> None:
+    numbered = DataLoader(Numbered(items), batch_sampler=[[3, 1], [9]], collate_fn=Numbered(items).collate)
+    for batch, index in zip(numbered, ([3, 1], [9]), strict=True):
+        assert batch["length"].tolist() == batch["index"].tolist() == index
+    plain = [batch["length"].tolist() for batch in in_batches(items, 6)]
+    assert plain == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
+    both = in_batches(Numbered(spread(items, 4)), 4)
+    assert [(b["length"].tolist(), b["index"].tolist()) for b in both] == [([0, 3, 6, 9], [0, 1, 2, 3])]
 
 
 def test_resume_files_hold_any_nesting(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from refine import __version__
 from refine.commands.sample import best_device
 from refine.config import Config
 from refine.errors import not_accepted, require
-from refine.evaluation import draw, score_codes
 from refine.files import write_text
-from refine.progress import console, track
-from refine.refiner import Refiner
+from refine.items import spread
+from refine.model import Model
+from refine.progress import console
 from refine.registry import starter
 from refine.runs import find_run
-from refine.training.data import spread
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -38,18 +36,14 @@ def run(config: Config) -> dict[str, Any]:
     require(settings.items > 0 and settings.samples > 0, "evaluate.items and evaluate.samples must be 1 or more")
     run_folder = find_run(config)
     source = run_folder or starter(config.domain_name)
-    refiner = Refiner.from_pretrained(source, best_device(config.trainer.accelerator))
-    dataset = refiner.domain.dataset(settings.split)
-    items, asked = spread(dataset, settings.items), spread(dataset, settings.samples)
-    bar = functools.partial(track, what=f"Encoding {settings.split}")
-    scores, encoded = score_codes(refiner, items, settings.batch_size, bar)
-    bar = functools.partial(track, what="Sampling")
-    samples, sampled = draw(refiner, asked, settings.batch_size, config.seed, config.sampler, bar)
-    ratio = [s / max(e, 1e-30) for s, e in zip(sampled.values(), encoded.values(), strict=True)]
+    model = Model.from_pretrained(source, best_device(config.trainer.accelerator))
+    dataset = model.domain.dataset(settings.split)
+    num, condition = model.asked(dataset, settings.samples)
+    samples = model.sample_many(num, condition, config.seed, config.sampler, batch_size=settings.batch_size)
     figures = {"checkpoint": str(source), "split": settings.split, "seed": config.seed, "refine": __version__}
     out = run_folder or Path("samples")
-    figures |= scores | {"kept_variance_by_scale": ratio, "samples": len(samples.items)}
-    figures |= refiner.domain.metrics(refiner, samples, settings, out)
+    figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
+    figures |= {"samples": len(samples.items)} | model.domain.metrics(model, samples, settings, out)
     path = out / f"evaluate-{settings.split}.json"
     write_text(path, json.dumps(figures, indent=2) + "\n")
     show(figures)
@@ -70,4 +64,4 @@ def show(figures: dict[str, Any]) -> None:
     for name, value in figures.items():
         if not name.endswith("_by_scale"):
             rest.add_row(name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else escape(str(value)))
-    console.print(table, rest)
+    console.print(*([table] if by_scale else []), rest)

@@ -11,13 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from refine.checkpoint import open_checkpoint
-from refine.config import ModelConfig
 from refine.errors import RefineError, require
 from refine.registry import load_domain_class
 from refine.runs import find, read_metrics
 from refine.typed import typed
-
-PARTS = ("tokenizer.codec", "tokenizer.pyramid", "tokenizer.quantizer", "predictor", "head")
 
 
 def run(folder: str | None = None) -> dict[str, Any]:
@@ -64,21 +61,13 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def _scales(header: dict[str, Any]) -> dict[str, Any]:
-    """Sites and codes of each scale, as far as the domain can be asked."""
-    from refine.vq import build_quantizer
-
-    model = typed(ModelConfig, header["model"], "model")
+    """What the domain says of the scales, as far as it can be asked."""
     try:
-        domain_class = load_domain_class(header["domain"])
-        domain = domain_class(typed(domain_class.Config, header["domain_config"], "domain"))
-        resampler, channels = domain.resampler(), domain.codec().channels
+        cls = load_domain_class(header["domain"])
+        domain = cls(typed(cls.Config, header["domain_config"], "domain"))
+        return domain.describe(typed(cls.ModelConfig, header["model"], "model"))
     except RefineError as error:
         return {"scales": f"unknown here: {error}"}
-    levels = range(resampler.num_levels)
-    return {
-        "scales": [resampler.num_sites(k) for k in levels],
-        "codes": build_quantizer(model.quantizer, resampler.num_levels, channels).sizes,
-    }
 
 
 def _parameters(weights: Any) -> dict[str, str]:
@@ -86,16 +75,12 @@ def _parameters(weights: Any) -> dict[str, str]:
     counts: dict[str, int] = defaultdict(int)
     kinds: dict[str, set[str]] = defaultdict(set)
     for name in weights.keys():  # noqa: SIM118  an open safetensors file, no dict
-        part = next((p for p in PARTS if name.startswith(p + ".")), "other")
-        piece = weights.get_slice(name)
+        part, piece = ".".join(name.split(".")[: 2 if name.startswith("tokenizer.") else 1]), weights.get_slice(name)
         for key in (part, "all"):
             counts[key] += math.prod(piece.get_shape())
             kinds[key].add(piece.get_dtype())
-    return {
-        part: f"{counts[part]:,} ({', '.join(sorted(kinds[part]))})"
-        for part in [*PARTS, "other", "all"]
-        if counts[part]
-    }
+    order = sorted(counts, key=lambda part: (part == "all", part))
+    return {part: f"{counts[part]:,} ({', '.join(sorted(kinds[part]))})" for part in order}
 
 
 def _show(value: Any) -> str:

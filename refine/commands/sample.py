@@ -12,11 +12,10 @@ from rich.console import Console
 from refine.config import Config
 from refine.domain import Domain
 from refine.errors import RefineError, not_accepted, require
-from refine.progress import track
-from refine.refiner import Refiner
+from refine.model import Model
 from refine.registry import starter
 from refine.runs import find_run, timestamp, unused
-from refine.types import Condition, Samples
+from refine.types import Condition
 
 
 def run(config: Config) -> Path:
@@ -30,34 +29,31 @@ def run(config: Config) -> Path:
     """
     folder = find_run(config)
     source = folder or starter(config.domain_name)
-    refiner = Refiner.from_pretrained(source, best_device(config.trainer.accelerator))
+    model = Model.from_pretrained(source, best_device(config.trainer.accelerator))
     out = _out(config.sample.out, folder, config.domain_name)
-    paths = draw_samples(refiner, config, out)
+    paths = draw_samples(model, config, out)
     shown = [p.name for p in paths if p.parent == out]
     text = f"{config.sample.num} samples of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
     Console().print(text, highlight=False, soft_wrap=True)
     return out
 
 
-def draw_samples(refiner: Refiner, config: Config, folder: Path) -> list[Path]:
+def draw_samples(model: Model, config: Config, folder: Path) -> list[Path]:
     """Draw ``sample.num`` items and have the domain write them into ``folder``.
 
     Returns:
         The files.
     """
     wanted = config.sample
-    require(wanted.num > 0, f"sample.num={wanted.num} is not accepted; accepted: 1 or more")
-    require(wanted.batch_size > 0, f"sample.batch_size={wanted.batch_size} is not accepted; accepted: 1 or more")
-    labels = choose_labels(wanted.label, wanted.num, refiner.domain)
-    starts = range(0, wanted.num, wanted.batch_size)
+    for name in ("num", "batch_size"):
+        value = getattr(wanted, name)
+        require(value > 0, f"sample.{name}={value} is not accepted; accepted: 1 or more")
+    labels = choose_labels(wanted.label, wanted.num, model.domain)
+    condition = Condition(label=labels, size=choose_sizes(wanted.size, wanted.num, model.domain))
     trail = wanted.gif or wanted.strip > 0
-    parts = []
-    for first in track(starts, f"Drawing {wanted.num} samples"):
-        count = min(wanted.batch_size, wanted.num - first)
-        condition = Condition(None if labels is None else labels[first : first + count])
-        parts.append(refiner.sample(count, condition, config.seed, first, config.sampler, trail).cpu())
+    samples = model.sample_many(wanted.num, condition, config.seed, config.sampler, trail, wanted.batch_size)
     folder.mkdir(parents=True, exist_ok=True)
-    return refiner.domain.save(Samples.join(parts), folder, gif=wanted.gif, strip=wanted.strip)
+    return model.domain.save(samples, folder, gif=wanted.gif, strip=wanted.strip)
 
 
 def choose_labels(label: Any, num: int, domain: Domain) -> torch.Tensor | None:
@@ -80,6 +76,21 @@ def choose_labels(label: Any, num: int, domain: Domain) -> torch.Tensor | None:
         numbers.append(names.index(item) if isinstance(item, str) else int(item))
     require(bool(numbers), "sample.label=[] is not accepted; accepted: a class, a list of classes, or null for all")
     return torch.tensor(list(islice(cycle(numbers), num)))
+
+
+def choose_sizes(size: Any, num: int, domain: Domain) -> torch.Tensor | None:
+    """(num,) sizes: the given one, or the given ones in turn; None where none is asked for.
+
+    Raises:
+        RefineError: no sizes, or a domain whose items have but one.
+    """
+    if size is None:
+        return None
+    require(domain.condition.size, f"sample.size={size!r} is not accepted: items of this model have one size")
+    sizes = size if isinstance(size, list) else [size]
+    good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
+    require(good, f"sample.size={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
+    return torch.tensor(list(islice(cycle(sizes), num)))
 
 
 def best_device(accelerator: str) -> str:

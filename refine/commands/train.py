@@ -11,15 +11,13 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from refine.commands.sample import draw_samples
 from refine.config import Config
 from refine.errors import not_accepted, require
+from refine.model import Model
 from refine.plots import plot_curves
 from refine.progress import console
-from refine.refiner import Refiner
 from refine.registry import load_domain_class
 from refine.runs import new_run
 from refine.sampler import build_sampler
 from refine.training.engine import fit
-
-STAGES = {"tokenizer": ["tokenizer"], "predictor": ["predictor"], "all": ["tokenizer", "predictor"]}
 
 
 def run(config: Config) -> Path:
@@ -33,25 +31,24 @@ def run(config: Config) -> Path:
         RefineError: a stage that is unknown or needs a trained tokenizer first; a run of another model; a loss that is
             not finite.
     """
-    if config.stage not in STAGES:
-        raise not_accepted("stage", config.stage, STAGES)
     torch.manual_seed(config.seed)
-    fresh = Refiner(load_domain_class(config.domain_name)(config.domain), config.model)
+    fresh = load_domain_class(config.domain_name)(config.domain).model(config.model)
+    if config.stage not in (*fresh.stages, "all"):
+        raise not_accepted("stage", config.stage, (*fresh.stages, "all"))
     build_sampler(config.sampler, fresh.num_levels)  # said now, not when the pictures are drawn
     if config.run is None:
         fresh.domain.dataset("train")  # what cannot start leaves no folder
     folder = run_folder(config)
-    refiner = last_published(fresh, folder)
-    for stage in STAGES[config.stage]:
-        needs = stage == "tokenizer" or bool(refiner.tokenizer.quantizer.fitted)
-        require(needs, f"stage={stage} needs a trained tokenizer; run stage=tokenizer first, or give its run=FOLDER")
-        if refiner.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
+    model = last_published(fresh, folder)
+    for stage in fresh.stages if config.stage == "all" else [config.stage]:
+        model.check_stage(stage)
+        if model.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
             console.print(f"{stage}: trained already", highlight=False)
             continue
-        fit(refiner, config, folder, stage)
-        refiner.eval()
+        fit(model, config, folder, stage)
+        model.eval()
     if leads():
-        draw_pictures(refiner, config, folder)
+        draw_pictures(model, config, folder)
     return folder
 
 
@@ -72,7 +69,7 @@ def run_folder(config: Config) -> Path:
     return Path(told)
 
 
-def last_published(fresh: Refiner, folder: Path) -> Refiner:
+def last_published(fresh: Model, folder: Path) -> Model:
     """The model as the run last published it, or the new one.
 
     Raises:
@@ -80,19 +77,19 @@ def last_published(fresh: Refiner, folder: Path) -> Refiner:
     """
     if not (folder / "config.json").exists():
         return fresh
-    saved = Refiner.from_pretrained(folder)
-    found, wanted = ((r.domain.name, r.domain.config, r.config) for r in (saved, fresh))
+    saved = Model.from_pretrained(folder)
+    found, wanted = ((m.domain.name, m.domain.config, m.config) for m in (saved, fresh))
     same = found == wanted
     require(same, f"run={folder} holds a model of another domain or model configuration; see refine inspect {folder}")
     return saved.train()
 
 
-def draw_pictures(refiner: Refiner, config: Config, folder: Path) -> None:
+def draw_pictures(model: Model, config: Config, folder: Path) -> None:
     """Curves, the domain's own pictures, and samples."""
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
-    written = [*plot_curves(folder, pictures), *refiner.domain.plot_training(refiner, pictures)]
-    if "predictor" in refiner.info:
-        written += draw_samples(refiner, config, pictures)
+    written = [*plot_curves(folder, pictures), *model.domain.plot_training(model, pictures)]
+    if "predictor" in model.info:
+        written += draw_samples(model, config, pictures)
     shown = ", ".join(str(p) for p in written if p.parent == pictures)
     console.print(f"Checkpoint: {folder}\nPictures: {shown}", highlight=False, soft_wrap=True)

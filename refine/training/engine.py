@@ -9,21 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, WeightAveraging
 from torch import Tensor
+from torch.utils.data import Subset
 
 from refine.config import Config, StageConfig
 from refine.errors import RefineError
+from refine.items import Items, Numbered, in_batches, spread
+from refine.model import Model
 from refine.progress import console
-from refine.refiner import Refiner
+from refine.tokenizer import Tokenizer
 from refine.training.callbacks import JsonLines, Lines, Publish
 from refine.training.checkpoint_io import SafetensorsIO
-from refine.training.data import Items, StepBatches, fingerprint, in_batches, load_tokens, loader, spread, token_cache
+from refine.training.data import StepBatches, loader, read_cache, write_cache
 from refine.training.modules import PredictorModule, StageModule, TokenizerModule
 
 
@@ -49,54 +52,57 @@ class StageData(pl.LightningDataModule):
         return loader(self.train_items, batches, self.config.train.workers)
 
     def val_dataloader(self) -> Any:
-        return in_batches(self.val_items, self.stage.batch_size)
+        return in_batches(Numbered(self.val_items), self.stage.batch_size)
 
 
-class TokenData(StageData):
-    """The codes of both splits, encoded by one process, once, before anything else happens."""
+class CachedData(StageData):
+    """Batches of both splits computed by one process, once, before anything else happens."""
 
-    def __init__(self, refiner: Refiner, train: Items, val: Items, config: Config, cache: Path) -> None:
-        super().__init__(train, val, config, config.train.predictor)
-        sizes = [len(items) for items in (train, val)]  # type: ignore[arg-type]
-        key = fingerprint(refiner.tokenizer, dataclasses.asdict(config.domain), sizes)
-        self.refiner = refiner
-        self.paths = {split: cache / f"{split}-{key}.safetensors" for split in ("train", "val")}
+    def __init__(self, train: Items, val: Items, config: Config, stage: StageConfig, model: Model, cache: Path) -> None:
+        super().__init__(train, val, config, stage)
+        self.model, self.paths = model, [cache / name for name in (cached_as("train", train), cached_as("val", val))]
 
     def prepare_data(self) -> None:
         assert self.trainer is not None
-        device = self.trainer.strategy.root_device  # the module is moved there only later
-        items = {"train": self.train_items, "val": self.val_items}
-        for split, path in self.paths.items():
-            token_cache(self.refiner.tokenizer, items[split], path, self.stage.batch_size, device)
+        self.model.to(self.trainer.strategy.root_device)  # Lightning moves it there only later
+        for path, items in zip(self.paths, (self.train_items, self.val_items), strict=True):
+            write_cache(items, path, self.stage.batch_size)
 
     def setup(self, stage: str) -> None:
-        self.train_items, self.val_items = load_tokens(self.paths["train"]), load_tokens(self.paths["val"])
+        self.train_items, self.val_items = map(read_cache, self.paths)
 
 
-def fit(refiner: Refiner, config: Config, run: Path, name: str) -> None:
+def cached_as(split: str, items: Items) -> str:
+    """The name of the file for ``items`` or a part of them."""
+    whole = items.dataset if isinstance(items, Subset) else items
+    return f"{split}-{len(items)}-{whole.fingerprint}.safetensors"  # type: ignore
+
+
+def fit(model: Model, config: Config, run: Path, name: str) -> None:
     """Run stage ``name`` of a run to its end, from its resume file if there is one, and publish the result.
 
     Raises:
         RefineError: the loss stopped being finite.
     """
     stage: StageConfig = getattr(config.train, name)
-    train, val = refiner.domain.dataset("train"), spread(refiner.domain.dataset("val"), config.train.val_items)
+    read = model.domain.dataset if name == "tokenizer" else partial(model.training_items, seed=config.seed)
+    train, val = read("train"), spread(read("val"), config.train.val_items)
     module: StageModule
-    data: StageData
+    data = StageData(train, val, config, stage)
     if name == "tokenizer":
-        fit_items = spread(train, config.train.fit_items)
-        module = TokenizerModule(refiner.tokenizer, stage, config.seed, config.train.fit_after, fit_items)
-        data = StageData(train, val, config, stage)
+        tokenizer, fit_items = cast(Tokenizer, model.tokenizer), spread(train, config.train.fit_items)
+        module = TokenizerModule(tokenizer, stage, config.seed, config.train.fit_after, fit_items)
     else:
-        module = PredictorModule(refiner, stage, config.seed, config.train.site_budget)
-        data = TokenData(refiner, train, val, config, run / "cache")
+        module = PredictorModule(model, stage, config.seed, config.train)
+        if hasattr(train, "fingerprint"):
+            data = CachedData(train, val, config, stage, model, run / "cache")
 
     module.train()  # Lightning keeps the mode it finds, and the stage before ended in evaluation
 
     def publish(step: int) -> None:
         module.check_weights()
-        refiner.info[name] = {"steps": step, "of": stage.steps}
-        refiner.save_pretrained(run)
+        model.info[name] = {"steps": step, "of": stage.steps}
+        model.save_pretrained(run)
 
     resume = run / "resume" / f"{name}.safetensors"
     if resume.exists() and (done := SafetensorsIO().load_checkpoint(resume))["global_step"] >= stage.steps:

@@ -9,13 +9,13 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from refine.config import StageConfig
+from refine.config import StageConfig, TrainConfig
 from refine.errors import RefineError, require
+from refine.items import Items, in_batches
+from refine.model import Model
 from refine.quantizer import usage
-from refine.refiner import Refiner
 from refine.tokenizer import Tokenizer
-from refine.training.data import Items, batch_codes, derive_seed, in_batches
-from refine.types import Condition
+from refine.training.data import derive_seed
 
 
 class StageModule(pl.LightningModule):
@@ -135,28 +135,32 @@ class TokenizerModule(StageModule):
 
 
 class PredictorModule(StageModule):
-    """Stage 2: the backward process; cross-entropy of every code given the true coarser ones (eq. 18)."""
+    """Stage 2: the backward process, as the model's own loss has it."""
 
     name = "predictor"
 
-    def __init__(self, refiner: Refiner, stage: StageConfig, seed: int, site_budget: int) -> None:
+    def __init__(self, model: Model, stage: StageConfig, seed: int, settings: TrainConfig) -> None:
         super().__init__(stage, seed)
-        self.refiner, self.site_budget = refiner, site_budget
-        self.refiner.tokenizer.requires_grad_(False)
+        self.model, self.settings = model, settings
+        for part in model.frozen():
+            part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> PredictorModule:
         super().train(mode)
-        self.refiner.tokenizer.eval()
+        for part in self.model.frozen():
+            part.eval()
         return self
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        loss, _ = self.refiner.loss(batch_codes(batch), Condition.from_batch(batch), self.site_budget)
-        self.log("nll", loss.detach(), prog_bar=True)
+        loss, figures = self.model.training_loss(batch, self.settings)
+        for i, (name, value) in enumerate(figures.items()):
+            self.log(name, value.detach(), prog_bar=i == 0)
         return self.checked(loss, batch)
 
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        torch.manual_seed(derive_seed(self.seed, self.name, "validation", batch_idx, self.global_rank))
+
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        codes, size = batch_codes(batch), len(batch["codes_0"])
-        loss, by_scale = self.refiner.loss(codes, Condition.from_batch(batch))
-        self.log("val_nll", loss, prog_bar=True, batch_size=size)
-        for k, nll in enumerate(by_scale):
-            self.log(f"val_nll_{k}", nll, batch_size=size)
+        _, figures = self.model.training_loss(batch, self.settings)
+        for i, (name, value) in enumerate(figures.items()):
+            self.log(f"val_{name}", value, prog_bar=i == 0, batch_size=len(batch["index"]))
