@@ -1,0 +1,1 @@
+"""Graphs: generation by splitting nodes, coarse to fine."""
