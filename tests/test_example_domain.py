@@ -76,13 +76,15 @@ from refine.testing import check_domain
 print(*check_domain(refine.load_domain("signal", **{SMALL})))
 """
     assert run("-c", code).split() == [
-        "items", "codec", "levels", "reconstruction", "set_structure", "symmetry", "likelihood", "sampling", "files",
+        "splits", "items", "codec", "levels", "reconstruction", "set_structure", "symmetry", "likelihood", "decoding",
+        "settings", "training", "sampling", "files",
     ]  # fmt: skip
 
 
 def test_trains_and_samples(run: Callable[..., str], tmp_path: Path) -> None:
     options = [f"domain.{name}={value}" for name, value in SMALL.items()]
-    short = ["tokenizer.steps=6", "predictor.steps=3", "train.fit_after=2", "train.val_items=16", "size=8", "width=16"]
+    short = ["tokenizer.steps=6", "predictor.steps=3", "train.fit_after=2", "train.val_items=16", "width=16"]
+    short += ["quantizer.size=8"]
     trained = tmp_path / "run"
     run("-m", "refine", "train", "domain=signal", *options, *short, "depth=1", "heads=2", "num=16", f"run={trained}")
     assert (trained / "pictures" / "signals.png").stat().st_size > 0
@@ -202,7 +204,7 @@ def small(cls: type[Domain]) -> Domain:
 
 
 def test_check_passes_what_the_doubles_break() -> None:
-    assert len(check_domain(small(signals.SignalDomain))) == 9
+    assert len(check_domain(small(signals.SignalDomain))) == 13
 
 
 @pytest.mark.parametrize(("cls", "message"), BROKEN)
