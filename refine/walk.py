@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
-from torch import Tensor
+from refine.types import Step
 
-from refine.pyramid import Pyramid
-from refine.quantizer import Quantizer
-from refine.types import Level, Step
-
-Choose = Callable[[int, Level, Tensor, Any], Tensor]
-"""(k, level, context, state) to the codes (B, N_k) of scale k."""
+Choose = Callable[[int, Any, Any, Any], Any]
+"""(k, level, context, state) to the codes of scale k: (B, N_k) on a pyramid of latents."""
 
 
-def walk(pyramid: Pyramid, quantizer: Quantizer, state: Any, choose: Choose) -> Iterator[Step]:
+class Scales(Protocol):
+    """What the loop needs of a pyramid: :class:`refine.pyramid.Pyramid`, or a domain's own."""
+
+    @property
+    def num_levels(self) -> int:
+        """K."""
+
+    def level(self, k: int, state: Any) -> Any:
+        """The geometry of scale k."""
+
+    def context(self, state: Any, k: int) -> Any:
+        """What is known so far, seen at scale k."""
+
+    def refine(self, state: Any, context: Any, values: Any, k: int) -> Any:
+        """The state after ``values`` were added at scale k."""
+
+
+class Embedding(Protocol):
+    """What the loop needs of a quantizer: :class:`refine.quantizer.Quantizer`, or a domain's own."""
+
+    def embed(self, codes: Any, k: int) -> Any:
+        """Codes of scale k to values."""
+
+
+def walk(pyramid: Scales, quantizer: Embedding, state: Any, choose: Choose) -> Iterator[Step]:
     """Walk from the coarsest scale to the finest; ``choose`` decides the codes, all else is fixed (eq. 17-19)."""
     for k in range(pyramid.num_levels):
         level = pyramid.level(k, state)

@@ -1,0 +1,34 @@
+"""The options of the graph domain and of its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class GraphConfig:
+    """Options of the graph domain; null where the data itself answers."""
+
+    # planar | sbm | tree | community_small | ego_small | enzymes | grid | qm9 | moses | folder | pyg;
+    # null: folder or pyg where one is given, else community_small
+    data: str | None = None
+    folder: str | None = None  # graphs as GraphML, edge lists, SMILES or npz
+    pyg: str | None = None  # a torch-geometric InMemoryDataset by name, as TUDataset:ENZYMES
+    generate: int = 0  # 0: the published graphs; N: that many new ones by the set's recipe, where it has one
+    max_nodes: int = 1000  # larger graphs are refused
+    node_labels: list[str] | None = None  # names of the kinds of nodes; null: the data's own
+    edge_labels: list[str] | None = None  # names of the kinds of edges; null: the data's own
+
+
+@dataclass
+class GraphModelConfig:
+    """The predictor on graphs."""
+
+    width: int = 64  # D; a multiple of heads
+    depth: int = 6  # blocks of the network
+    triangle: int = 16  # channels of the triangle update
+    mlp_ratio: float = 2.0  # hidden width of the MLPs, in widths
+    dropout: float = 0.0  # of both branches of a block
+    heads: int = 4  # attention heads of the star head
+    star_depth: int = 2  # blocks of the star head
+    label_rounds: int = 32  # rounds in which kinds are revealed at most; smaller graphs reveal one after another

@@ -1,0 +1,69 @@
+"""Kinds of nodes and edges (atoms, bonds): a last scale without new nodes, whose codes are revealed in rounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from refine.domains.graph.graphs import Graph
+from refine.domains.graph.network import View
+from refine.domains.graph.sparse import Graphs
+from refine.domains.graph.view import with_kinds
+from refine.rounds import Rounds
+
+UNSEEN = 1  # "not known yet" in a column of kinds; 0 is "nothing is said", kind c is c + 2
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The codes of the last scale: those of nodes first, then those of edges; where a set has neither, it is empty.
+
+    Attributes:
+        node: (N,) int64 or None.
+        edge: (E,) int64 or None.
+    """
+
+    node: Tensor | None
+    edge: Tensor | None
+
+    def columns(self, graphs: Graphs, known: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1) and (E, 1) kinds as the predictor sees them: ``known`` says for each code whether it is."""
+        shown = []
+        sizes = (graphs.num_nodes, graphs.edges.shape[1])
+        for codes, size, seen in zip((self.node, self.edge), sizes, self.parts(graphs, known), strict=True):
+            zeros = known.new_zeros(size, dtype=torch.int64)
+            shown.append((zeros if codes is None else torch.where(seen, codes + 2, UNSEEN))[:, None])
+        return shown[0], shown[1]
+
+    def parts(self, graphs: Graphs, values: Tensor) -> tuple[Tensor, Tensor]:
+        """One value for each code as those of nodes and those of edges."""
+        split = 0 if self.node is None else graphs.num_nodes
+        return values[:split], values[split:]
+
+    def put(self, graphs: Graphs) -> list[Graph]:
+        """The graphs one by one, with their kinds."""
+        plain, none = graphs.to_graphs(), [None] * graphs.num
+        node = none if self.node is None else self.node.cpu().split([g.num_nodes for g in plain])
+        edge = none if self.edge is None else self.edge.cpu().split([g.num_edges for g in plain])
+        return [replace(g, node_label=n, edge_label=e) for g, n, e in zip(plain, node, edge, strict=True)]
+
+    def owner(self, graphs: Graphs) -> Tensor:
+        """The graph of each code."""
+        nodes = graphs.graph[:0] if self.node is None else graphs.graph
+        edges = graphs.graph[:0] if self.edge is None else graphs.graph[graphs.edges[0]]
+        return torch.cat([nodes, edges])
+
+
+def label_rounds(owner: Tensor, uniform: Tensor, most: int) -> Rounds:
+    """The codes of each graph in an order of its own, one after another or, where there are more than ``most``, in that
+    many equal rounds."""
+    rank = Rounds.one_by_one(owner, uniform).index
+    count = torch.bincount(owner)[owner] if len(owner) else owner
+    return Rounds(rank * count.clamp_max(most) // count.clamp_min(1))
+
+
+def view_labels(view: View, graphs: Graphs, labels: Labels, known: Tensor) -> View:
+    """``view`` of finished graphs, with what is known of their kinds."""
+    return with_kinds(view, *labels.columns(graphs, known))

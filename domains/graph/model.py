@@ -1,0 +1,243 @@
+"""The model of graphs: a lossless pyramid of pairs, and a predictor of its codes, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from refine.config import SamplerConfig, TrainConfig
+from refine.domains.graph.config import GraphModelConfig
+from refine.domains.graph.examples import Examples, Scales, ordered_labels, random_examples
+from refine.domains.graph.graphs import Graph
+from refine.domains.graph.labels import Labels
+from refine.domains.graph.pairing import build_pyramid
+from refine.domains.graph.predictor import GraphPredictor
+from refine.domains.graph.sampling import SIZES, ScaleDraw, ScaleScore
+from refine.domains.graph.sizes import SizeLaw
+from refine.domains.graph.sparse import Graphs
+from refine.domains.graph.splits import Splits, split
+from refine.errors import require
+from refine.inference import inference
+from refine.items import Items
+from refine.model import Model
+from refine.noise import Noise
+from refine.sampler import build_sampler
+from refine.types import Condition, Samples
+from refine.walk import walk
+
+if TYPE_CHECKING:
+    from refine.domains.graph.domain import GraphDomain
+
+COUNTED = 1000  # graphs whose pyramids say how sizes shrink
+EPOCHS = 2**20  # training items, of which each is a graph with a pyramid of its own
+
+
+class Splitting:
+    """The backward process on graphs as the scale loop sees it: states are graphs, codes are splits (eq. 18, 19).
+
+    Args:
+        sizes: (B, K + 1) nodes of each graph, from 1 on, after every scale.
+    """
+
+    def __init__(self, sizes: Tensor) -> None:
+        self.sizes, self.num_levels = sizes, sizes.shape[1] - 1
+
+    @classmethod
+    def to(cls, schedules: Sequence[Sequence[int]], device: torch.device) -> Splitting:
+        """Towards given sizes; graphs with fewer scales stay one node in the first of them."""
+        most = max(len(s) for s in schedules)
+        return cls(torch.tensor([[1] * (most - len(s)) + list(s) for s in schedules], device=device))
+
+    @classmethod
+    def along(cls, codes: Sequence[Splits], batch: int, device: torch.device) -> Splitting:
+        """To the sizes that given codes lead to."""
+        graph = torch.arange(batch, device=device)
+        sizes = [torch.ones_like(graph)]
+        for scale in codes:
+            graph = graph.repeat_interleave(1 + (scale.token > 0))
+            sizes.append(torch.bincount(graph, minlength=batch))
+        return cls(torch.stack(sizes, 1))
+
+    def level(self, k: int, state: Graphs) -> Graphs:
+        """The coarse graph."""
+        return state
+
+    def context(self, state: Graphs, k: int) -> Tensor:
+        """(B,) nodes that the scale ends with."""
+        return self.sizes[:, k + 1]
+
+    def embed(self, codes: Splits, k: int) -> Splits:
+        """Codes are exact: nothing was quantised."""
+        return codes
+
+    def refine(self, state: Graphs, context: Tensor, values: Splits, k: int) -> Graphs:
+        """The finer graph."""
+        return split(state, values)[0]
+
+
+class PyramidItems(Dataset[tuple[Graph, int]]):
+    """Graphs, each many times with another number, from which its pyramid and its rounds are drawn."""
+
+    def __init__(self, graphs: Sequence[Graph], times: int, seed: int, label_rounds: int) -> None:
+        self.graphs, self.times, self.seed, self.label_rounds = graphs, times, seed, label_rounds
+
+    def __len__(self) -> int:
+        return len(self.graphs) * self.times
+
+    def __getitem__(self, index: int) -> tuple[Graph, int]:
+        return self.graphs[index % len(self.graphs)], index
+
+    def collate(self, rows: list[tuple[Graph, int]]) -> dict[str, Any]:
+        """One round of every scale of every graph."""
+        scales = Scales.of([g for g, _ in rows], [np.random.default_rng([self.seed, i]) for _, i in rows])
+        generator = torch.Generator().manual_seed(self.seed * 0x9E3779B97F4A7C15 + rows[0][1] & (1 << 63) - 1)
+        return {"examples": random_examples(scales, self.label_rounds, generator)}
+
+
+class GraphModel(Model):
+    """Generates graphs by splitting nodes, coarse to fine."""
+
+    domain: GraphDomain
+    config: GraphModelConfig
+
+    def __init__(self, domain: GraphDomain, config: GraphModelConfig) -> None:
+        super().__init__(domain, config)
+        good = config.width > 0 and config.heads > 0 and config.width % config.heads == 0
+        require(good, f"model.width={config.width} must be a multiple of model.heads={config.heads}")
+        self.predictor = GraphPredictor(config, *domain.label_counts)
+
+    # -- sizes -------------------------------------------------------------------------------------------------------
+
+    @property
+    def sizes(self) -> SizeLaw:
+        """How large graphs are, and how they grow; counted on the training set once, then part of the checkpoint."""
+        if "sizes" not in self.info:
+            graphs = self.domain.dataset("train")
+            chosen = np.linspace(0, len(graphs) - 1, min(COUNTED, len(graphs))).astype(int)
+            schedules = []
+            for start in range(0, len(chosen), 64):
+                part = chosen[start : start + 64]
+                scales = Scales.of([graphs[i] for i in part], [np.random.default_rng([0, int(i)]) for i in part])
+                table: list[list[int]] = [[] for _ in part]
+                order = zip(scales.owner.tolist(), scales.coarse.sizes.tolist(), strict=True)
+                for owner, size in order:
+                    table[owner].append(size)
+                schedules += [[*t, graphs[i].num_nodes] for t, i in zip(table, part, strict=True)]
+            self.info["sizes"] = SizeLaw.count(schedules).to_info()
+        return SizeLaw.from_info(self.info["sizes"])
+
+    @property
+    def num_levels(self) -> int:
+        """Scales of the deepest training pyramid, and one for kinds where there are some."""
+        return self.sizes.scales + any(self.domain.label_counts)
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def training_items(self, split: str, seed: int) -> Items:
+        graphs = self.domain.dataset(split)
+        assert self.sizes  # counted now, before anything is published
+        times = max(1, EPOCHS // len(graphs)) if split == "train" else 8
+        return PyramidItems(graphs, times, seed, self.config.label_rounds)
+
+    def training_loss(self, batch: dict[str, Any], settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
+        x: Examples = batch["examples"]
+        tokens, answers, kinds = self.predictor.log_prob(x)
+        loss = -(tokens.sum() + answers.sum()) / max(1, len(x.nodes) + len(answers))
+        figures = {"nll": loss, "tokens": -tokens.sum() / max(1, len(x.nodes)), "stars": -answers.mean()}
+        if len(kinds):
+            loss = loss - kinds.mean()
+            figures |= {"nll": loss, "kinds": -kinds.mean()}
+        return loss, {name: value.detach() for name, value in figures.items()}
+
+    # -- likelihood --------------------------------------------------------------------------------------------------
+
+    @inference
+    def log_prob(self, graphs: Sequence[Graph], seed: int = 0) -> Tensor:
+        """(B, K) nats of the codes of each graph by scale, exact for one random pyramid and order of rounds.
+
+        Their sum is log p(pyramid | sizes), a lower bound on the log-probability of the graph (up to isomorphism) given
+        its sizes; the mean over seeds is the usual variational bound without the entropy of the pyramids.
+        """
+        rngs = [np.random.default_rng([seed, i]) for i in range(len(graphs))]
+        pyramid = build_pyramid(Graphs.of(graphs), rngs)
+        labels = Labels(*ordered_labels(graphs, pyramid))
+        return self.code_log_prob([s.codes for s in pyramid.scales], labels, Noise(seed, range(len(graphs))))
+
+    def code_log_prob(self, codes: Sequence[Splits], labels: Labels, noise: Noise) -> Tensor:
+        """(B, K) nats of given codes, scale by scale; rounds come in the order that ``noise`` decides."""
+        batch, nats = len(noise.index), []
+
+        def choose(k: int, level: Graphs, target: Tensor, state: Graphs) -> Splits:
+            nats.append(ScaleScore(self.predictor, noise, k)(level, target, codes[k]))
+            return codes[k]
+
+        graphs = Graphs.single_nodes(batch, self.device)
+        splitting = Splitting.along(codes, batch, self.device)
+        for step in walk(splitting, splitting, graphs, choose):
+            graphs = step.state
+        missing = [torch.zeros(batch, device=self.device)] * (self.sizes.scales - len(nats))
+        if any(self.domain.label_counts):
+            score = ScaleScore(self.predictor, noise, len(nats), self.config.label_rounds)
+            nats.append(score.labels(graphs, labels))
+        return torch.stack([*missing, *nats], 1)
+
+    # -- sampling ----------------------------------------------------------------------------------------------------
+
+    @inference
+    def sample(
+        self,
+        num: int,
+        condition: Condition | None = None,
+        seed: int = 0,
+        first: int = 0,
+        sampler: SamplerConfig | None = None,
+        trail: bool = False,
+    ) -> Samples:
+        """Draw graphs; ``condition.size`` says how many nodes each has, else sizes are drawn as in training.
+
+        The items are :class:`Graph`; the trail has, for each scale, the graphs as they stood after it.
+        """
+        require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
+        condition = condition or Condition()
+        self.domain.condition.check(condition, num)
+        noise = Noise(seed, range(first, first + num))
+        law, settings = self.sizes, build_sampler(sampler or SamplerConfig(), self.num_levels)
+        uniforms = noise.uniform(0, (64,), stream=SIZES).tolist()
+        given = [law.draw(u[0]) for u in uniforms] if condition.size is None else condition.size.tolist()
+        require(min(given) > 0, f"size={min(given)} is not accepted; accepted: 1 or more nodes")
+        splitting = Splitting.to([law.schedule(n, u[1:]) for n, u in zip(given, uniforms, strict=True)], self.device)
+        depth = splitting.num_levels
+
+        def choose(k: int, level: Graphs, target: Tensor, state: Graphs) -> Splits:
+            place = max(0, law.scales - depth + k)  # the last is the finest, as in training
+            return ScaleDraw(self.predictor, noise, k, settings[place])(level, target)
+
+        graphs, steps = Graphs.single_nodes(num, self.device), []
+        for step in walk(splitting, splitting, graphs, choose):
+            graphs = step.state
+            steps.append(graphs)
+        labels = Labels(None, None)
+        if any(self.domain.label_counts):
+            draw = ScaleDraw(self.predictor, noise, depth, settings[-1], self.config.label_rounds)
+            labels = draw.labels(graphs)
+        items = labels.put(graphs)
+        trails = [[*s.to_graphs()] for s in steps[:-1]] + [items] if trail else []
+        return Samples(items, [], condition, trails)
+
+    def score(self, items: Items, samples: Samples, batch_size: int) -> dict[str, Any]:
+        """Bounds on the likelihood of held-out graphs."""
+        graphs = [items[i] for i in range(len(items))]  # type: ignore[arg-type]
+        parts = [self.log_prob(graphs[i : i + batch_size]) for i in range(0, len(graphs), batch_size)]
+        nats, edges = torch.cat(parts).cpu().double(), sum(g.num_edges for g in graphs)
+        bits = -nats / torch.log(torch.tensor(2.0))
+        return {
+            "items": len(graphs),
+            "bits_per_graph": float(bits.sum(1).mean()),
+            "bits_per_edge": float(bits.sum() / max(1, edges)),
+            "bits_by_scale": bits.mean(0).tolist(),
+        }

@@ -1,0 +1,146 @@
+"""The forward process on graphs: pairs of nodes merge until one is left, and what each merger forgets is kept as codes.
+
+Pairs are a maximum-cardinality matching with random weights that favour edges inside tight neighbourhoods; nodes left
+over pair with others at distance two ("twins": the leaves of a hub), isolated ones with each other, the rest stay
+single. Coarse edges are the OR of what they stand for. Every graph, connected or not, ends as one node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refine.domains.graph.graphs import Graph
+from refine.domains.graph.sparse import Graphs, triangles
+from refine.domains.graph.splits import Splits, encode
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One step up the pyramid of a batch: ``split(coarse, codes)`` is the graph of the next scale."""
+
+    coarse: Graphs
+    codes: Splits
+
+
+@dataclass(frozen=True)
+class GraphPyramid:
+    """A batch of graphs taken apart.
+
+    Attributes:
+        scales: coarsest first. Graphs that need fewer scales than others stay one node in the first of them.
+        finest: the graphs themselves, as the scales build them, and
+        order: (N,) the node of the given batch that each node of ``finest`` is.
+    """
+
+    scales: list[Scale]
+    finest: Graphs
+    order: Tensor
+
+
+def build_pyramid(graphs: Graphs, rngs: Sequence[np.random.Generator]) -> GraphPyramid:
+    """Take graphs apart; every graph has its own random numbers.
+
+    Lossless: splitting by the codes from one node each gives ``finest``, which is ``graphs`` with nodes renumbered.
+    """
+    levels, parents = [graphs], []
+    while levels[-1].num_nodes > graphs.num:
+        parent, coarse = merge(levels[-1], rngs)
+        levels.append(coarse)
+        parents.append(parent)
+    # renumber from the top, so that children stand in the order of their parents
+    scales: list[Scale] = []
+    coarse, order = levels[-1], torch.arange(graphs.num)
+    for level, parent in zip(reversed(levels[:-1]), reversed(parents), strict=True):
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+        above, order = place[parent].sort(stable=True)
+        fine = renumber(level, order)
+        scales.append(Scale(coarse, encode(fine, above, coarse)))
+        coarse = fine
+    return GraphPyramid(scales, coarse, order)
+
+
+def renumber(graphs: Graphs, order: Tensor) -> Graphs:
+    """The same graphs with node ``order[i]`` called i."""
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order))
+    low, high = place[graphs.edges].sort(dim=0).values
+    keys = (low * len(order) + high).sort().values
+    return Graphs(graphs.graph[order], torch.stack([keys // len(order), keys % len(order)]), graphs.num)
+
+
+def merge(graphs: Graphs, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Graphs]:
+    """One step down: (N,) the coarse node of each node, and the coarse graphs."""
+    n, sizes = graphs.num_nodes, graphs.sizes.tolist()
+    u, v = graphs.edges
+    common = torch.bincount(triangles(graphs).flatten(), minlength=len(u))
+    tight = ((common + 1) / (graphs.degree[u] * graphs.degree[v]).sqrt()).numpy()
+    edges = graphs.edges.numpy()
+    ends = np.searchsorted(edges[0], np.cumsum(sizes)) if len(u) else np.zeros(len(sizes), dtype=np.int64)
+    parent, start, first, number = np.empty(n, dtype=np.int64), 0, 0, 0
+    for size, end, rng in zip(sizes, ends.tolist(), rngs, strict=True):
+        pairs = pair(size, edges[:, first:end] - start, tight[first:end], rng)
+        own = np.full(size, -1, dtype=np.int64)
+        own[pairs[0]] = own[pairs[1]] = np.arange(pairs.shape[1])
+        single = own < 0
+        own[single] = pairs.shape[1] + np.arange(int(single.sum()))
+        parent[start : start + size] = number + own
+        number, start, first = number + size - pairs.shape[1], start + size, end
+    above = torch.from_numpy(parent)
+    low, high = above[graphs.edges].sort(dim=0).values
+    keys = torch.unique((low * number + high)[low != high])
+    owner = torch.empty(number, dtype=torch.int64)
+    owner[above] = graphs.graph
+    return above, Graphs(owner, torch.stack([keys // number, keys % number]), graphs.num)
+
+
+def pair(n: int, edges: np.ndarray, tight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(2, M) the pairs of nodes of one graph that merge.
+
+    Args:
+        n: its nodes.
+        edges: (2, E).
+        tight: (E,) how much each edge would like to be merged.
+        rng: adds half a uniform number to that.
+    """
+    if n < 2:
+        return np.empty((2, 0), dtype=np.int64)
+    found = [match(edges, tight + 0.5 * rng.random(edges.shape[1]))]
+    left = np.setdiff1d(np.arange(n), found[0])
+    if len(left) > 1:
+        place = np.full(n, -1)
+        place[left] = np.arange(len(left))
+        # a maximum matching leaves no two neighbours over, so who shares a neighbour is at distance two
+        reach = np.zeros((len(left), n), dtype=np.float32)
+        for near, far in (edges, edges[::-1]):
+            own = place[near] >= 0
+            reach[place[near[own]], far[own]] = 1
+        twins = np.stack(np.nonzero(np.triu(reach @ reach.T, 1)))
+        found.append(left[match(twins, rng.random(twins.shape[1]))])
+        alone = rng.permutation(left[reach.sum(1) == 0])
+        found.append(alone[: len(alone) // 2 * 2].reshape(2, -1))
+    return np.concatenate(found, axis=1)
+
+
+def match(edges: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(2, M) a heaviest one among the matchings of ``edges`` (2, E) that have the most pairs."""
+    import rustworkx
+
+    if not edges.size:
+        return np.empty((2, 0), dtype=np.int64)
+    graph = rustworkx.PyGraph(multigraph=False)
+    graph.extend_from_weighted_edge_list(
+        list(zip(*edges.tolist(), (1 + (1e4 * weights).astype(int)).tolist(), strict=True))
+    )
+    pairs = rustworkx.max_weight_matching(graph, max_cardinality=True, weight_fn=int)
+    return np.array(sorted(tuple(sorted(p)) for p in pairs), dtype=np.int64).reshape(-1, 2).T
+
+
+def pyramid_of(graph: Graph, rng: np.random.Generator) -> GraphPyramid:
+    """One graph taken apart."""
+    return build_pyramid(Graphs.of([graph]), [rng])
