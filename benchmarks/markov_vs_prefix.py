@@ -17,6 +17,7 @@ import torch
 from common import compare, report
 
 import refine
+from refine.draw import Draw
 from refine.noise import Noise
 from refine.sampler import build_sampler
 from refine.walk import walk
@@ -28,7 +29,7 @@ TEN = [1, 2, 3, 4, 5, 6, 8, 10, 12, 14]
 def draw_codes(model: refine.Refiner, condition: refine.Condition, sampler: refine.SamplerConfig) -> None:
     """The walk of `Refiner.sample` without the decoder."""
     batch = len(condition.label)
-    choose = model._draw(condition, Noise(0, range(batch)), build_sampler(sampler, model.num_levels))
+    choose = Draw(model, condition, Noise(0, range(batch)), build_sampler(sampler, model.num_levels))
     pyramid = model.tokenizer.pyramid
     for _ in walk(pyramid, model.tokenizer.quantizer, pyramid.start(batch), choose):
         pass

@@ -26,7 +26,7 @@ _HOME = {
     "IdentityCodec": "refine.codec",
     "LaplacianPyramid": "refine.pyramid",
     "Level": "refine.types",
-    "LogProb": "refine.refiner",
+    "LogProb": "refine.likelihood",
     "Model": "refine.model",
     "ModelConfig": "refine.config",
     "Noise": "refine.noise",
@@ -53,11 +53,12 @@ if TYPE_CHECKING:
     from refine.config import ModelConfig, SamplerConfig
     from refine.domain import Domain, FieldsDataset, Symmetry
     from refine.errors import RefineError
+    from refine.likelihood import LogProb
     from refine.model import Model
     from refine.noise import Noise
     from refine.pyramid import LaplacianPyramid, Pyramid, ResidualPyramid
     from refine.quantizer import Quantizer
-    from refine.refiner import LogProb, Refiner
+    from refine.refiner import Refiner
     from refine.registry import load_domain, starter
     from refine.resample import GridResampler, Resampler
     from refine.rounds import Rounds

@@ -47,6 +47,7 @@ class PredictorConfig:
     shared_adaln: bool = True  # one adaptive-LayerNorm projection for all blocks
     dropout: float = 0.0  # of both branches of a block
     condition_dropout: float = 0.1  # share of items trained without their condition, for guidance
+    rounds: Any = 1  # passes in which the codes of a scale are revealed, or a list by scale; markov only where above 1
 
 
 @dataclass

@@ -51,13 +51,16 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int) -> tuple[dict[s
         of the encoded bands.
     """
     codes_seen: list[Codes] = []
-    bits, hits = [], []
+    bits: list[Tensor] = []
+    hits: list[Tensor] = []
     variance = BandVariance()
     for batch in track(in_batches(items, batch_size), "Encoding"):
         condition = Condition.from_batch(batch).to(refiner.device)
         codes = refiner.tokenizer.encode(batch["x"].to(refiner.device), condition.base)
         variance.add(refiner, codes, condition.base)
-        bits.append(refiner.log_prob(codes, condition).bits_per_dim.cpu())
+        first = sum(len(b) for b in bits)
+        score = refiner.log_prob(codes, condition, first=first)
+        bits.append(score.bits_per_dim.cpu())
         hits.append(refiner.accuracy(codes, condition).cpu())
         codes_seen.append([c.cpu() for c in codes])
     sizes = refiner.tokenizer.quantizer.sizes
@@ -70,6 +73,7 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int) -> tuple[dict[s
         "usage_by_scale": [u for u, _ in used],
         "perplexity_by_scale": [p for _, p in used],
         "accuracy_by_scale": torch.cat(hits).mean(0).tolist(),
+        "likelihood": "exact" if score.exact else "lower bound, one order of rounds an item",
         "bits_per_dim": float(by_scale.sum()),
         "bits_per_dim_by_scale": by_scale.tolist(),
     }, variance

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from refine.attention import Attention, KVCache, RelationBias, Relations
 from refine.config import PredictorConfig
 from refine.errors import not_accepted, require
-from refine.types import Condition, ConditionSpec, Level
+from refine.sampler import by_scale
+from refine.types import Condition, ConditionSpec, Known, Level
 
 
 class ConditionEmbedding(nn.Module):
@@ -112,10 +113,18 @@ class Predictor(nn.Module):
         require(good, f"model.predictor.width={config.width} must be a multiple of heads={config.heads}")
         width = config.width
         self.config, self.prefix = config, config.attention == "prefix"
+        name, accepted = "model.predictor.rounds", "a whole number of 1 or more"
+        rounds = by_scale(name, config.rounds, num_levels, lambda v: v >= 1 and v == int(v), accepted)
+        self.rounds = [int(r) for r in rounds]
+        fits = max(self.rounds) == 1 or not self.prefix
+        require(fits, f"{name}={config.rounds} needs model.predictor.attention=markov; accepted here: 1")
         self.condition = ConditionEmbedding(spec, width)
         self.context = nn.Linear(channels, width)
         self.position = nn.Linear(level.pos.shape[-1], width, bias=False)
         self.scale = nn.Embedding(num_levels, width)
+        if max(self.rounds) > 1:
+            self.known = nn.Linear(channels, width)
+            self.unknown = nn.Parameter(torch.zeros(width))
         pair = level.edge_features if level.pair is None else level.pair
         self.relations = RelationBias(0 if pair is None else pair.shape[-1], config.heads)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
@@ -160,6 +169,7 @@ class Predictor(nn.Module):
         fields: Sequence[Tensor | None] | None = None,
         drop: Tensor | None = None,
         cache: KVCache | None = None,
+        known: Sequence[Known | None] | None = None,
     ) -> list[Tensor]:
         """Hidden states (B, N_k, D) for each scale given.
 
@@ -172,6 +182,7 @@ class Predictor(nn.Module):
             drop: (B,) true where the condition is withheld; None in training draws it (condition dropout), and
                 withholds nothing otherwise.
             cache: in prefix mode, keys and values of the scales before these.
+            known: codes of each scale that are known already, where a scale has several rounds; None for none.
 
         Raises:
             RefineError: prefix attention over levels that have a mask, pair features or edges.
@@ -187,6 +198,8 @@ class Predictor(nn.Module):
             x = self.context(context) + self.position(level.pos) + self.scale.weight[k]
             site = self.condition.site_tokens(None if fields is None else fields[i], drop)
             x = x if site is None else x + site
+            if self.rounds[k] > 1:
+                x = x + self._revealed(None if known is None else known[i])
             tokens.append(x + c[:, None] if k == 0 else x)  # VAR starts from the condition itself
         x = tokens[0] if len(tokens) == 1 else torch.cat(tokens, dim=1)
         relations = [self.relations(level) for level in levels]
@@ -196,6 +209,12 @@ class Predictor(nn.Module):
             cache.length += x.shape[1]
         scale, shift = self.final(F.silu(c))[:, None].chunk(2, dim=-1)
         return list(modulate(x, scale, shift).split(lengths, dim=1))
+
+    def _revealed(self, known: Known | None) -> Tensor:
+        """What is added to tokens (B, N, D): the value of a code that is known, or that it is not."""
+        if known is None:
+            return self.unknown
+        return torch.where(known.mask[..., None], self.known(known.values), self.unknown)
 
     def _modulations(self, c: Tensor) -> list[Tensor]:
         c = F.silu(c)

@@ -4,53 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from refine.attention import KVCache
 from refine.config import ModelConfig, SamplerConfig, TrainConfig
 from refine.domain import Domain
+from refine.draw import Draw
 from refine.encoding import EncodedItems, batch_codes
 from refine.errors import require
 from refine.evaluation import BandVariance, score_codes
 from refine.head import build_head
 from refine.inference import inference
 from refine.items import Items, in_batches, spread
+from refine.likelihood import LogProb
 from refine.model import Model
 from refine.noise import Noise
 from refine.predictor import Predictor
 from refine.pyramid import build_pyramid
+from refine.rounds import Rounds
 from refine.sampler import ScaleSampler, build_sampler
 from refine.tokenizer import Tokenizer
-from refine.types import Codes, Condition, Level, Samples, Step
+from refine.types import Codes, Condition, Known, Level, Samples, Step
 from refine.vq import build_quantizer
-from refine.walk import Choose, walk
+from refine.walk import walk
 
-
-@dataclass(frozen=True)
-class LogProb:
-    """Exact log-likelihood of codes, log p(codes) = sum_k sum_i log Cat(r_i; psi(C)_i) (eq. 17, 18).
-
-    Attributes:
-        nats: (B, K) by scale.
-        dimensions: real numbers in an item.
-    """
-
-    nats: Tensor
-    dimensions: int
-
-    @property
-    def total(self) -> Tensor:
-        """(B,) nats."""
-        return self.nats.sum(1)
-
-    @property
-    def bits_per_dim(self) -> Tensor:
-        """(B, K) bits that each scale spends on one dimension of an item; they add up over scales."""
-        return -self.nats / (self.dimensions * torch.log(torch.tensor(2.0)).item())
+ORDER = 1  # the noise stream that orders of rounds come from
 
 
 class Refiner(Model):
@@ -87,29 +67,76 @@ class Refiner(Model):
 
     # -- teacher forcing ---------------------------------------------------------------------------------------------
 
-    def logits(self, codes: Codes, condition: Condition, drop: Tensor | None = None) -> list[Tensor]:
-        """Logits of every scale given the true coarser codes, in one pass; (B, N_k, n) for each scale."""
+    def order(self, k: int, level: Level, noise: Noise, kept: Tensor | None = None) -> Rounds:
+        """The rounds of scale k: one, or as many as configured in the order that each sample's noise decides.
+
+        Args:
+            k: scale.
+            level: its geometry.
+            noise: of the samples.
+            kept: (B, N) sites that are known beforehand; several rounds are shared out among the others.
+        """
+        batch, sites, device = len(noise.index), level.num_sites, level.pos.device
+        if self.predictor.rounds[k] == 1:
+            return Rounds.at_once(batch, sites, device=device)
+        masks = [m for m in (level.mask, None if kept is None else ~kept) if m is not None]
+        uniform = noise.uniform(k, (sites,), device, stream=ORDER)
+        mask = torch.stack([m.expand_as(uniform) for m in masks]).all(0) if masks else None
+        return Rounds.shuffled(uniform, self.predictor.rounds[k], mask)
+
+    def logits(
+        self, codes: Codes, condition: Condition, drop: Tensor | None = None, noise: Noise | None = None
+    ) -> list[Tensor]:
+        """(B, N_k, n) logits of every scale given the true coarser codes.
+
+        Where a scale has several rounds they are those of each site in its own; the order is that of ``noise`` (of
+        samples 0, 1, ... of seed 0 if None).
+        """
         steps = self._teacher(codes, condition)
-        return [self.head(h, s.k) for h, s in zip(self._predict(steps, condition, drop), steps, strict=True)]
+        return [self.head(h, s.k) for h, s in zip(self._hidden(steps, condition, drop, noise), steps, strict=True)]
 
     @torch.no_grad()  # contexts are functions of the frozen tokenizer
     def _teacher(self, codes: Codes, condition: Condition) -> list[Step]:
         return list(self.tokenizer.replay(codes, condition.base))
 
-    def _predict(self, steps: Sequence[Step], condition: Condition, drop: Tensor | None = None) -> list[Tensor]:
+    def _predict(
+        self,
+        steps: Sequence[Step],
+        condition: Condition,
+        drop: Tensor | None = None,
+        known: Sequence[Known | None] | None = None,
+    ) -> list[Tensor]:
         """Hidden states of some scales for the first items of a batch, as many as ``condition`` has."""
-        contexts, levels = [s.context for s in steps], [s.level for s in steps]
-        fields = [self._field(condition, s.k) for s in steps]
-        out: list[Tensor] = self.predictor(contexts, levels, [s.k for s in steps], condition, fields, drop)
+        contexts, levels, scales = [s.context for s in steps], [s.level for s in steps], [s.k for s in steps]
+        fields = [self.field(condition, k) for k in scales]
+        out: list[Tensor] = self.predictor(contexts, levels, scales, condition, fields, drop, known=known)
         return out
 
-    def _field(self, condition: Condition, k: int) -> Tensor | None:
+    def _hidden(
+        self, steps: Sequence[Step], condition: Condition, drop: Tensor | None, noise: Noise | None
+    ) -> list[Tensor]:
+        """Hidden states of every site in the round that reveals it."""
+        noise = noise or Noise(0, range(len(steps[0].codes)))
+        at_once = [s for s in steps if self.predictor.rounds[s.k] == 1]
+        out = dict(zip([s.k for s in at_once], self._predict(at_once, condition, drop) if at_once else [], strict=True))
+        for step in (s for s in steps if s.k not in out):
+            hidden = step.context.new_zeros(*step.codes.shape, self.config.predictor.width)
+            for _, known, now in self.order(step.k, step.level, noise):
+                (new,) = self._predict([step], condition, drop, [Known(step.values, known)])
+                hidden = torch.where(now[..., None], new, hidden)
+            out[step.k] = hidden
+        return [out[s.k] for s in steps]
+
+    def field(self, condition: Condition, k: int) -> Tensor | None:
+        """(B, N_k, F): the condition's field seen at scale k, if there is one."""
         return None if condition.field is None else self.tokenizer.pyramid.field(condition.field, k)
 
-    def site_log_prob(self, codes: Codes, condition: Condition, drop: Tensor | None = None) -> list[Tensor]:
-        """(B, N_k) nats of each code given the coarser scales; 0 where a site does not exist."""
+    def site_log_prob(
+        self, codes: Codes, condition: Condition, drop: Tensor | None = None, noise: Noise | None = None
+    ) -> list[Tensor]:
+        """(B, N_k) nats of each code given the coarser scales and earlier rounds; 0 where a site does not exist."""
         steps = self._teacher(codes, condition)
-        return [self._nats(h, s) for h, s in zip(self._predict(steps, condition, drop), steps, strict=True)]
+        return [self._nats(h, s) for h, s in zip(self._hidden(steps, condition, drop, noise), steps, strict=True)]
 
     def _nats(self, hidden: Tensor, step: Step) -> Tensor:
         nats = self.head.log_prob(self.head(hidden, step.k), step.codes)
@@ -125,6 +152,10 @@ class Refiner(Model):
                 first items of the batch only. Markov scales are independent problems, so this stays unbiased and the
                 finest scale stops dominating the cost. 0 for no limit.
 
+        A scale of several rounds costs one pass all the same: each item is seen at one round of one random order, with
+        its unknown codes weighted so that the mean over both is the negative log-likelihood of the scale (of the bound,
+        that is). Sites revealed now are a random choice among the unknown, so that all of these serve.
+
         Raises:
             RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones.
         """
@@ -135,13 +166,27 @@ class Refiner(Model):
         by_scale, sites = [torch.empty(0)] * len(steps), [0.0] * len(steps)
         for items in set(share):
             part = [s.first(items) for s, n in zip(steps, share, strict=True) if n == items]
-            for step, hidden in zip(part, self._predict(part, condition[:items]), strict=True):
-                nats, mask = self._nats(hidden, step), step.level.mask
+            known, weights = zip(*(self._at_a_random_round(s) for s in part), strict=True)
+            hiddens = self._predict(part, condition[:items], known=known)
+            for step, hidden, weight in zip(part, hiddens, weights, strict=True):
+                nats, mask = self._nats(hidden, step) * weight, step.level.mask
                 count = nats.numel() if mask is None else int(mask.expand_as(nats).sum())
                 by_scale[step.k], sites[step.k] = -nats.sum() / count, count / items
         losses = torch.stack(by_scale)
-        weights = torch.tensor(sites, device=losses.device) / sum(sites)
-        return (losses * weights).sum(), losses.detach()
+        share_of = torch.tensor(sites, device=losses.device) / sum(sites)
+        return (losses * share_of).sum(), losses.detach()
+
+    def _at_a_random_round(self, step: Step) -> tuple[Known | None, Tensor | float]:
+        """What is known at the round of a random site in a random order, and the weight of every site (B, N)."""
+        if self.predictor.rounds[step.k] == 1:
+            return None, 1.0
+        shape, mask = step.codes.shape, step.level.mask
+        order, site = torch.rand(2, *shape, device=step.codes.device)
+        rounds = Rounds.shuffled(order, self.predictor.rounds[step.k], mask)
+        known, exists = rounds.known(rounds.of_a_random_site(site)), rounds.index >= 0
+        unknown = exists & ~known
+        weight = unknown * (exists.sum(1) / unknown.sum(1).clamp_min(1))[:, None]
+        return Known(step.values, known), weight
 
     def training_items(self, split: str, seed: int) -> Items:
         """Codes and conditions."""
@@ -178,14 +223,30 @@ class Refiner(Model):
         return figures | {"kept_variance_by_scale": [s / max(e, 1e-30) for s, e in pairs]}
 
     @inference
-    def log_prob(self, codes: Codes, condition: Condition | None = None) -> LogProb:
-        """Exact log-likelihood of codes given the condition."""
-        nats = self.site_log_prob(codes, condition or Condition())
-        return LogProb(torch.stack([n.sum(1) for n in nats], dim=1), self.dimensions)
+    def log_prob(
+        self, codes: Codes, condition: Condition | None = None, orders: Sequence[int] = (0,), first: int = 0
+    ) -> LogProb:
+        """Log-likelihood of codes given the condition: exact, or a bound where a scale has several rounds.
+
+        Args:
+            codes: K tensors (B, N_k).
+            condition: of the B items.
+            orders: seeds of the orders of rounds, over which the mean is taken. With one seed it is exact given the
+                order, which is the one that samples ``first`` and on of that seed are drawn in.
+            first: number of the first item.
+        """
+        exact, index = max(self.predictor.rounds) == 1, range(first, first + len(codes[0]))
+        require(len(orders) > 0, "orders=[] is not accepted; accepted: one seed or more")
+        total = torch.zeros((), device=self.device)
+        for seed in orders[:1] if exact else orders:
+            nats = self.site_log_prob(codes, condition or Condition(), noise=Noise(seed, index))
+            total = total + torch.stack([n.sum(1) for n in nats], dim=1)
+        return LogProb(total / (1 if exact else len(orders)), self.dimensions, exact)
 
     @inference
     def accuracy(self, codes: Codes, condition: Condition | None = None) -> Tensor:
-        """(B, K) share of each scale's codes that the most likely code gets right, given the true coarser ones."""
+        """(B, K) share of each scale's codes that the most likely code gets right, given the true coarser ones (and
+        those of earlier rounds)."""
         greedy = ScaleSampler(greedy=True)
         hits = []
         for k, logits in enumerate(self.logits(codes, condition or Condition())):
@@ -269,44 +330,11 @@ class Refiner(Model):
         condition = (condition or Condition()).to(self.device)
         self.domain.condition.check(condition, num)
         settings = build_sampler(sampler or SamplerConfig(), self.num_levels)
-        draw = self._draw(condition, Noise(seed, range(first, first + num)), settings)
-
-        def choose(k: int, level: Level, context: Tensor, state: Any) -> Tensor:
-            codes = draw(k, level, context, state)
-            return codes if given is None or keep is None else torch.where(keep[k], given[k].to(codes.device), codes)
-
+        draw = Draw(self, condition, Noise(seed, range(first, first + num)), settings, given, keep)
         pyramid, steps, decoded = self.tokenizer.pyramid, [], []
-        for step in walk(pyramid, self.tokenizer.quantizer, pyramid.start(num, condition.base), choose):
+        for step in walk(pyramid, self.tokenizer.quantizer, pyramid.start(num, condition.base), draw):
             steps.append(step)
             if trail:
                 decoded.append(self.tokenizer.decode_state(step))
         items = decoded[-1] if trail else self.tokenizer.decode_state(steps[-1])
         return Samples(items, [s.codes for s in steps], condition, decoded)
-
-    def _draw(self, condition: Condition, noise: Noise, settings: list[ScaleSampler]) -> Choose:
-        """Choose codes from the predictor, guided where asked; one network pass a scale, two batches where guided."""
-        batch = len(noise.index)
-        conditional = any(v is not None for v in (condition.label, condition.vector, condition.field))
-        guided = [conditional and s.guidance != 1 for s in settings]
-        cache: KVCache | None = None
-        if self.predictor.prefix:  # a guided scale needs the unconditional keys of all coarser ones
-            guided = [any(guided[k:]) for k in range(self.num_levels)]
-            tokens = sum(self.tokenizer.pyramid.num_sites(k) for k in range(self.num_levels))
-            cache = self.predictor.new_cache(batch * (1 + guided[0]), tokens)
-        drop = torch.arange(2 * batch, device=self.device) >= batch
-
-        def choose(k: int, level: Level, context: Tensor, state: Any) -> Tensor:
-            given = condition
-            if cache is not None and not guided[k]:
-                cache.keep(batch)
-            if guided[k]:
-                context, given = torch.cat([context, context]), condition.map(lambda t: torch.cat([t, t]))
-            fields, dropped = [self._field(given, k)], drop if guided[k] else None
-            (hidden,) = self.predictor([context], [level], [k], given, fields, dropped, cache)
-            if guided[k]:  # the head is linear: mixing before it equals mixing logits, at half its cost
-                conditional, unconditional = hidden.chunk(2)
-                hidden = torch.lerp(unconditional, conditional, settings[k].guidance)
-            uniform = noise.uniform(k, (hidden.shape[1], self.head.draws), self.device)
-            return self.head.sample(self.head(hidden, k), uniform, settings[k])
-
-        return choose

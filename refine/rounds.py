@@ -43,6 +43,14 @@ class Rounds:
         """(r, known, now) of every round in turn."""
         return ((r, self.known(r), self.now(r)) for r in range(self.num))
 
+    def of_a_random_site(self, uniform: Tensor) -> Tensor:
+        """(B, 1): for each item the round of one of its sites, all being equally likely.
+
+        Args:
+            uniform: (B, N) numbers in [0, 1), independent of the order.
+        """
+        return self.index.gather(-1, uniform.masked_fill(self.index < 0, -1.0).argmax(-1, keepdim=True))
+
     @classmethod
     def at_once(cls, *shape: int, device: torch.device | str = "cpu") -> Rounds:
         """Every site in round 0."""

@@ -55,6 +55,19 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Codes of a scale that are known while the rest of it is predicted (:mod:`refine.rounds`).
+
+    Attributes:
+        values: (B, N, C) embeddings of codes; read where ``mask`` says so.
+        mask: (B, N) bool.
+    """
+
+    values: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
 class Step:
     """What one turn of the scale loop did (:func:`refine.walk.walk`).
 

@@ -126,8 +126,9 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(finished: Path, tm
 
 
 def test_killed_at_random_it_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """Averages in the other stage than above, a resume file after every step."""
+    """Averages in the other stage than above, a resume file after every step, several rounds in a scale."""
     options = ["train.tokenizer.ema=0.9", "train.predictor.ema=0", "train.save_every=1"]
+    options += ["model.predictor.rounds=[1,2,3]"]
     train(*options, f"run={tmp_path / 'one'}")
     run, times = tmp_path / "other", random.Random()
     for stage in ("tokenizer", "predictor"):

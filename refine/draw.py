@@ -1,0 +1,80 @@
+"""Choosing codes from the predictor: scale by scale, round by round, guided where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from refine.attention import KVCache
+from refine.noise import Noise
+from refine.sampler import ScaleSampler
+from refine.types import Codes, Condition, Known, Level
+
+if TYPE_CHECKING:
+    from refine.refiner import Refiner
+
+
+class Draw:
+    """The choice of :func:`refine.walk.walk` in sampling: one network pass a round, of two batches where guided.
+
+    Args:
+        refiner: the model.
+        condition: of the batch.
+        noise: the stream of each sample; it decides codes, and the order in which rounds reveal them.
+        settings: the sampler of each scale.
+        given: codes that stay where ``keep`` says, K tensors (B, N_k); they are known from the first round on.
+        keep: K masks (B|1, N_k).
+    """
+
+    def __init__(
+        self,
+        refiner: Refiner,
+        condition: Condition,
+        noise: Noise,
+        settings: Sequence[ScaleSampler],
+        given: Codes | None = None,
+        keep: Sequence[Tensor] | None = None,
+    ) -> None:
+        self.refiner, self.condition, self.noise, self.settings = refiner, condition, noise, settings
+        self.given, self.keep = given, keep
+        self.batch, levels = len(noise.index), refiner.num_levels
+        conditional = any(v is not None for v in (condition.label, condition.vector, condition.field))
+        self.guided = [conditional and s.guidance != 1 for s in settings]
+        self.cache: KVCache | None = None
+        if refiner.predictor.prefix:  # a guided scale needs the unconditional keys of all coarser ones
+            self.guided = [any(self.guided[k:]) for k in range(levels)]
+            tokens = sum(refiner.tokenizer.pyramid.num_sites(k) for k in range(levels))
+            self.cache = refiner.predictor.new_cache(self.batch * (1 + self.guided[0]), tokens)
+
+    def __call__(self, k: int, level: Level, context: Tensor, state: Any) -> Tensor:
+        head, sites, device = self.refiner.head, level.num_sites, context.device
+        codes, kept = torch.zeros(self.batch, sites, dtype=torch.int64, device=device), None
+        if self.given is not None and self.keep is not None:
+            codes, kept = self.given[k].to(device), self.keep[k].expand(self.batch, sites)
+        given, uniform = codes, self.noise.uniform(k, (sites, head.draws), device)
+        for _, known, now in self.refiner.order(k, level, self.noise, kept):
+            hidden = self._hidden(k, level, context, codes, known if kept is None else known | kept)
+            codes = torch.where(now, head.sample(head(hidden, k), uniform, self.settings[k]), codes)
+        return codes if kept is None else torch.where(kept, given, codes)
+
+    def _hidden(self, k: int, level: Level, context: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, D) given the codes that are known."""
+        predictor, condition, drop, known = self.refiner.predictor, self.condition, None, None
+        if predictor.rounds[k] > 1:
+            known = Known(self.refiner.tokenizer.quantizer.embed(codes, k), mask)
+        if self.guided[k]:
+            drop = torch.arange(2 * self.batch, device=context.device) >= self.batch
+            context, condition = torch.cat([context, context]), condition.map(lambda t: torch.cat([t, t]))
+            known = known and Known(torch.cat([known.values] * 2), torch.cat([known.mask] * 2))
+        elif self.cache is not None:
+            self.cache.keep(self.batch)
+        fields = [self.refiner.field(condition, k)]
+        hidden: Tensor = predictor([context], [level], [k], condition, fields, drop, self.cache, [known])[0]
+        if not self.guided[k]:
+            return hidden
+        # the head is linear: mixing before it equals mixing logits, at half its cost
+        conditional, unconditional = hidden.chunk(2)
+        return torch.lerp(unconditional, conditional, self.settings[k].guidance)
