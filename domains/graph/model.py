@@ -173,7 +173,7 @@ class GraphModel(Model):
         batch, nats = len(noise.index), []
 
         def choose(k: int, level: Graphs, target: Tensor, state: Graphs) -> Splits:
-            nats.append(ScaleScore(self.predictor, noise, k)(level, target, codes[k]))
+            nats.append(ScaleScore(self.predictor, noise, len(codes) - k)(level, target, codes[k]))
             return codes[k]
 
         graphs = Graphs.single_nodes(batch, self.device)
@@ -182,7 +182,7 @@ class GraphModel(Model):
             graphs = step.state
         missing = [torch.zeros(batch, device=self.device)] * (self.sizes.scales - len(nats))
         if any(self.domain.label_counts):
-            score = ScaleScore(self.predictor, noise, len(nats), self.config.label_rounds)
+            score = ScaleScore(self.predictor, noise, 0, self.config.label_rounds)
             nats.append(score.labels(graphs, labels))
         return torch.stack([*missing, *nats], 1)
 
@@ -215,7 +215,7 @@ class GraphModel(Model):
 
         def choose(k: int, level: Graphs, target: Tensor, state: Graphs) -> Splits:
             place = max(0, law.scales - depth + k)  # the last is the finest, as in training
-            return ScaleDraw(self.predictor, noise, k, settings[place])(level, target)
+            return ScaleDraw(self.predictor, noise, depth - k, settings[place])(level, target)
 
         graphs, steps = Graphs.single_nodes(num, self.device), []
         for step in walk(splitting, splitting, graphs, choose):
@@ -223,7 +223,7 @@ class GraphModel(Model):
             steps.append(graphs)
         labels = Labels(None, None)
         if any(self.domain.label_counts):
-            draw = ScaleDraw(self.predictor, noise, depth, settings[-1], self.config.label_rounds)
+            draw = ScaleDraw(self.predictor, noise, 0, settings[-1], self.config.label_rounds)
             labels = draw.labels(graphs)
         items = labels.put(graphs)
         trails = [[*s.to_graphs()] for s in steps[:-1]] + [items] if trail else []

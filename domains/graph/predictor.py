@@ -37,7 +37,7 @@ class GraphPredictor(nn.Module):
     def log_prob(self, x: Examples) -> tuple[Tensor, Tensor, Tensor]:
         """Nats of the truth: (B_0,) of all node tokens of each graph that is asked for them, (T,) of each answer, and
         (L,) of each kind."""
-        h, e = self.network(x.view)
+        h, e = self.states(x.view)
         tokens = self.token_log_prob(x, self.token(h[x.nodes]))
         return tokens, self.star_log_prob(x, h, e), self.label_log_prob(x, h, e)
 

@@ -21,7 +21,7 @@ from refine.noise import Noise
 from refine.rounds import Rounds
 from refine.sampler import ScaleSampler
 
-# streams of noise of a scale; STARS + 2r and + 1 are those of colour r; SIZES is drawn at the first scale only
+# streams of noise of a scale; STARS + 2r and + 1 are those of colour r; SIZES is drawn once
 SIZES, CHOICE, LINK, COLOUR, STARS = 0, 1, 2, 3, 4
 
 
@@ -31,19 +31,20 @@ class ScaleRounds:
     Args:
         predictor: of tokens, stars and kinds.
         noise: of the samples.
-        k: the scale.
+        rest: scales that are still to come with this one, 0 for that of kinds; the noise of a sample is keyed by it, so
+            that it does not depend on how deep others of the batch are.
         label_rounds: rounds in which kinds are revealed at most.
     """
 
-    def __init__(self, predictor: GraphPredictor, noise: Noise, k: int, label_rounds: int = 1) -> None:
-        self.predictor, self.noise, self.k, self.most = predictor, noise, k, label_rounds
+    def __init__(self, predictor: GraphPredictor, noise: Noise, rest: int, label_rounds: int = 1) -> None:
+        self.predictor, self.noise, self.rest, self.most = predictor, noise, rest, label_rounds
 
     def uniform(self, graph: Tensor, num: int, stream: int) -> Tensor:
         """A number for each site, where ``graph`` (n,) says whose it is: of that sample's own stream."""
         order = graph.argsort(stable=True)
         counts = torch.bincount(graph, minlength=num)
         out = torch.empty(len(graph), device=graph.device)
-        out[order] = self.noise.ragged(self.k, counts, graph.device, stream)
+        out[order] = self.noise.ragged(self.rest, counts, graph.device, stream)
         return out
 
     def colours(self, coarse: Graphs, token: Tensor) -> Rounds:
@@ -93,9 +94,9 @@ class ScaleDraw(ScaleRounds):
     """Draws the codes of a scale; ``sampler`` says what to do with logits, ``passes`` counts those of the network."""
 
     def __init__(
-        self, predictor: GraphPredictor, noise: Noise, k: int, sampler: ScaleSampler, label_rounds: int = 1
+        self, predictor: GraphPredictor, noise: Noise, rest: int, sampler: ScaleSampler, label_rounds: int = 1
     ) -> None:
-        super().__init__(predictor, noise, k, label_rounds)
+        super().__init__(predictor, noise, rest, label_rounds)
         self.sampler, self.passes = sampler, 0
 
     def __call__(self, coarse: Graphs, target: Tensor) -> Splits:

@@ -135,7 +135,7 @@ def walk_features(graphs: Graphs, reach: int = 4) -> tuple[Tensor, Tensor]:
         step = torch.zeros_like(power)
         step.index_add_(0, u, weight * power[v]).index_add_(0, v, weight * power[u])
         powers.append(power := step)
-    scale = sizes[graphs.graph].float()
+    scale = sizes[graphs.graph].to(power.dtype)
     nodes, edges = [], [weight[:, 0] * scale[u]]
     for total in range(2, 2 * reach + 1):
         a, b = powers[(total - 1) // 2], powers[total - 1 - (total - 1) // 2 - 1]

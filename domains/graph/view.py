@@ -90,9 +90,9 @@ def make_view(
     """
     sides = triangles(graphs)
     node, edge = walk_features(graphs, REACH)
-    degree = graphs.degree.float().log1p()[:, None]
-    common = torch.bincount(sides.flatten(), minlength=graphs.edges.shape[1]).float().log1p()[:, None]
-    sizes = torch.stack([coarse, target, graphs.sizes]).float().log2() / 8
+    degree = graphs.degree.to(node.dtype).log1p()[:, None]
+    common = torch.bincount(sides.flatten(), minlength=graphs.edges.shape[1]).to(node.dtype).log1p()[:, None]
+    sizes = torch.stack([coarse, target, graphs.sizes]).to(node.dtype).log2() / 8
     edges, edge = graphs.edges, torch.cat([edge, common], 1)
     if strangers is not None and len(strangers):
         edges = torch.cat([edges, torch.stack([strangers, strangers + 1])], 1)

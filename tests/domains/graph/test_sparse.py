@@ -34,7 +34,9 @@ def test_walk_features_are_powers_of_the_normalised_adjacency() -> None:
         expected = torch.matrix_power(step, power)
         torch.testing.assert_close(edges[:, power - 1].double(), (expected[u, v] * size[u]).log1p(), atol=1e-5, rtol=0)
         if power > 1:
-            torch.testing.assert_close(nodes[:, power - 2].double(), (expected.diag() * size).log1p(), atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                nodes[:, power - 2].double(), (expected.diag() * size).log1p(), atol=1e-5, rtol=0
+            )
 
 
 def test_colours_are_proper_few_and_follow_the_nodes() -> None:

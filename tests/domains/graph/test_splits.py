@@ -92,7 +92,9 @@ def test_half_way_a_node_that_has_not_split_stands_for_both_children() -> None:
     between, origin = split(scale.coarse, scale.codes, done)
     merged = torch.where(done[parent], torch.arange(len(parent)), -1 - parent)  # children, or what they merge to
     names = [merged[(parent == p).nonzero()[:, 0]] for p in range(scale.coarse.num_nodes)]
-    numbers = {int(m): i for i, m in enumerate(torch.cat([n.unique() if not done[p] else n for p, n in enumerate(names)]))}
+    numbers = {
+        int(m): i for i, m in enumerate(torch.cat([n.unique() if not done[p] else n for p, n in enumerate(names)]))
+    }
     expected = {tuple(sorted((numbers[int(merged[u])], numbers[int(merged[v])]))) for u, v in fine.edges.T}
     expected -= {(i, i) for i in range(len(numbers))}
     assert {tuple(e) for e in between.edges.T.tolist()} == expected

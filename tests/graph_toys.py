@@ -6,9 +6,9 @@ import networkx as nx
 import numpy as np
 import torch
 from refine.domains.graph.config import GraphConfig, GraphModelConfig
-from refine.domains.graph.domain import GraphDomain
 from refine.domains.graph.graphs import Graph
 from refine.domains.graph.model import GraphModel
+from refine.domains.graph.predictor import GraphPredictor
 from toy import stir
 
 
@@ -42,8 +42,18 @@ def generators(count: int, seed: int = 0) -> list[np.random.Generator]:
     return [np.random.default_rng([seed, i]) for i in range(count)]
 
 
+def tiny_predictor(kind: type[GraphPredictor]) -> GraphPredictor:
+    """With random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    predictor = kind(GraphModelConfig(width=16, depth=2)).eval()
+    stir(predictor, 0.3)
+    return predictor
+
+
 def tiny_model(labels: tuple[int, int] = (0, 0), seed: int = 0, **config: int) -> GraphModel:
     """A small model with random weights over the shipped community graphs, ready to be sampled."""
+    from refine.domains.graph.domain import GraphDomain
+
     nodes, edges = ([str(i) for i in range(n)] for n in labels)
     domain = GraphDomain(GraphConfig(data="community_small", node_labels=nodes, edge_labels=edges))
     torch.manual_seed(seed)

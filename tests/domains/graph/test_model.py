@@ -1,0 +1,201 @@
+"""The model of graphs: probabilities sum to one, samples are their own, sizes are exact."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import networkx as nx
+import pytest
+import torch
+from graph_toys import of, tiny_model
+from refine.domains.graph.graphs import Graph
+from refine.domains.graph.labels import Labels
+from refine.domains.graph.model import GraphModel
+from refine.domains.graph.sampling import ScaleScore
+from refine.domains.graph.sizes import SizeLaw
+from refine.domains.graph.sparse import Graphs
+from refine.domains.graph.splits import LINKED, ONE, UNLINKED, Splits, split, unknown
+from refine.domains.graph.view import partial
+
+from refine.config import SamplerConfig
+from refine.errors import RefineError
+from refine.noise import Noise
+from refine.types import Condition
+
+
+@pytest.fixture(scope="module")
+def model() -> GraphModel:
+    return tiny_model()
+
+
+def all_codes(coarse: Graphs, size: int) -> Iterator[Splits]:
+    """Every way in which one coarse graph can become one with ``size`` nodes, children told apart."""
+    n = coarse.num_nodes
+    for token in itertools.product((ONE, LINKED, UNLINKED), repeat=n):
+        if sum(t > 0 for t in token) == size - n:
+            full = unknown(coarse, torch.tensor(token))
+            options = [[b for b in range(1, 16) if b & ~int(most) == 0] for most in full.pattern]
+            for pattern in itertools.product(*options):
+                yield Splits(full.token, torch.tensor(pattern, dtype=torch.int64))
+
+
+def log_names(model: GraphModel, paths: list[list[Splits]], noise: Noise) -> torch.Tensor:
+    """(paths,) log of how many of them are one event: the children of a node are told apart by the first answer of its
+    star that is not "both", which may name either."""
+    graphs, doubled = Graphs.single_nodes(len(paths)), torch.zeros(len(paths), dtype=torch.int64)
+    scales = side_by_side(paths)
+    for k, codes in enumerate(scales):
+        rounds = ScaleScore(model.predictor, noise, len(scales) - k).colours(graphs, codes.token)
+        for turn in range(rounds.num):
+            state = partial(graphs, codes, rounds.index, torch.full((graphs.num,), turn))
+            named = state.stars.centre[state.stars.answers(codes) != 3].unique()
+            doubled += torch.bincount(state.current.graph[named], minlength=len(paths))
+        graphs, _ = split(graphs, codes)
+    return doubled * torch.log(torch.tensor(2.0))
+
+
+def all_paths(sizes: tuple[int, ...]) -> list[list[Splits]]:
+    """Every sequence of codes along a schedule of sizes."""
+    paths: list[tuple[Graphs, list[Splits]]] = [(Graphs.single_nodes(1), [])]
+    for size in sizes[1:]:
+        paths = [(split(g, c)[0], [*codes, c]) for g, codes in paths for c in all_codes(g, size)]
+    return [codes for _, codes in paths]
+
+
+def side_by_side(paths: list[list[Splits]]) -> list[Splits]:
+    return [
+        Splits(torch.cat([s.token for s in scale]), torch.cat([s.pattern for s in scale]))
+        for scale in zip(*paths, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("sizes", [(1, 2), (1, 2, 3), (1, 2, 4), (1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 4, 5)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_probabilities_of_everything_that_can_happen_sum_to_one(
+    model: GraphModel, sizes: tuple[int, ...], seed: int
+) -> None:
+    """On all graphs with these sizes, over (graph, pyramid), for the order of rounds that one noise decides."""
+    paths = all_paths(sizes)
+    noise = Noise(seed, [7] * len(paths))
+    nats = model.code_log_prob(side_by_side(paths), Labels(None, None), noise).sum(1) - log_names(model, paths, noise)
+    assert float(nats.double().exp().sum()) == pytest.approx(1.0, abs=1e-4)
+    graphs = Graphs.single_nodes(len(paths))
+    for scale in side_by_side(paths):
+        graphs, _ = split(graphs, scale)
+    every = {nx.weisfeiler_lehman_graph_hash(g.to_networkx()) for g in graphs.to_graphs()}
+    n = sizes[-1]
+    assert n > 4 or len(every) == {1: 1, 2: 2, 3: 4, 4: 11}[n]  # every graph of that size can be reached
+
+
+def test_samples_follow_the_probabilities_that_scoring_gives(model: GraphModel) -> None:
+    from scipy.stats import chisquare
+
+    sizes, draws = (1, 2, 3), 6000
+    paths = all_paths(sizes)
+    law = SizeLaw([(3, 1)], [(2, 1, 1), (3, 2, 1)], 2)
+    model.info["sizes"], before = law.to_info(), model.info.get("sizes")
+    expected: dict[int, float] = {}
+    for seed in range(4):
+        noise = Noise(seed, [0] * len(paths))
+        nats = model.code_log_prob(side_by_side(paths), Labels(None, None), noise).sum(1)
+        nats = nats - log_names(model, paths, noise)
+        for path, p in zip(paths, nats.exp().tolist(), strict=True):
+            graphs = Graphs.single_nodes(1)
+            for codes in path:
+                graphs, _ = split(graphs, codes)
+            edges = graphs.edges.shape[1]
+            expected[edges] = expected.get(edges, 0.0) + p / 4
+    drawn = [g.num_edges for g in model.sample(draws, seed=5).items]
+    if before is None:
+        del model.info["sizes"]
+    else:
+        model.info["sizes"] = before
+    counts = [drawn.count(k) for k in sorted(expected)]
+    assert sum(expected.values()) == pytest.approx(1.0, abs=1e-4)
+    assert chisquare(counts, [expected[k] / sum(expected.values()) * draws for k in sorted(expected)]).pvalue > 1e-3
+
+
+def same(a: Graph, b: Graph) -> bool:
+    kinds = all(
+        (x is None) == (y is None) and (x is None or y is None or torch.equal(x, y))
+        for x, y in ((a.node_label, b.node_label), (a.edge_label, b.edge_label))
+    )
+    return a.num_nodes == b.num_nodes and torch.equal(a.edges, b.edges) and kinds
+
+
+@pytest.mark.parametrize("labels", [(0, 0), (3, 2), (2, 0), (0, 2)])
+def test_a_sample_is_the_same_alone_and_in_a_batch(labels: tuple[int, int]) -> None:
+    model = tiny_model(labels)
+    many = model.sample(7, seed=3).items
+    for i in (0, 4):
+        assert same(many[i], model.sample(1, seed=3, first=i).items[0])
+    assert all((g.node_label is not None) == (labels[0] > 0) for g in many)
+    assert all(g.edge_label is None or len(g.edge_label) == g.num_edges for g in many)
+    assert not all(same(a, b) for a, b in zip(many, model.sample(7, seed=4).items, strict=True))
+
+
+def test_sizes_are_exact_on_request_also_outside_of_training(model: GraphModel) -> None:
+    wanted = torch.tensor([1, 2, 3, 12, 13, 20, 57, 150])
+    items = model.sample(len(wanted), Condition(size=wanted), seed=1).items
+    assert [g.num_nodes for g in items] == wanted.tolist()
+    drawn = model.sample(60, seed=2).items
+    known = {n for n, _ in model.sizes.sizes}
+    assert {g.num_nodes for g in drawn} <= known
+    for bad in ([0, 3], [-1, 2]):
+        with pytest.raises(RefineError, match="size"):
+            model.sample(2, Condition(size=torch.tensor(bad)))
+
+
+def test_every_trail_grows_from_two_nodes_to_the_sample(model: GraphModel) -> None:
+    samples = model.sample(5, seed=0, trail=True)
+    for i, item in enumerate(samples.items):
+        sizes = [scale[i].num_nodes for scale in samples.trail]
+        assert sizes == sorted(sizes) and sizes[-1] == item.num_nodes
+        assert all(b <= 2 * a for a, b in itertools.pairwise(sizes))
+        assert same(samples.trail[-1][i], item)
+
+
+def test_greedy_and_min_p_reach_the_sampler(model: GraphModel) -> None:
+    free = model.sample(6, seed=0).items
+    narrow = model.sample(6, seed=0, sampler=SamplerConfig(min_p=0.9)).items
+    assert not all(same(a, b) for a, b in zip(free, narrow, strict=True))
+    with pytest.raises(RefineError, match="min_p"):
+        model.sample(2, sampler=SamplerConfig(min_p=[0.1, 0.2]))
+
+
+def test_odd_graphs_train_and_are_scored(model: GraphModel) -> None:
+    graphs = [of(nx.empty_graph(1)), of(nx.empty_graph(4)), of(nx.star_graph(9)), of(nx.path_graph(2))]
+    nats = model.log_prob(graphs)
+    assert nats.shape[0] == 4 and bool((nats <= 1e-6).all()) and bool(nats.isfinite().all())
+    assert float(nats[0].sum()) == 0.0  # one node is certain, given that it is one
+
+
+def test_sizes_that_training_never_saw_shrink_like_their_neighbours() -> None:
+    law = SizeLaw.count([[1, 2, 4, 8], [1, 2, 3, 6, 12]])
+    assert law.draw(0.0) == 8 and law.draw(0.99) == 12
+    for n in (1, 2, 3, 5, 7, 9, 12, 100, 513):
+        sizes = law.schedule(n, itertools.repeat(0.3))
+        assert sizes[0] == 1 and sizes[-1] == n
+        assert all(a < b <= 2 * a for a, b in itertools.pairwise(sizes))
+    assert SizeLaw.from_info(law.to_info()).to_info() == law.to_info()
+
+
+def test_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """The same weights, bit by bit, with and without SIGKILL half-way."""
+    steps = ["train.predictor.steps=30", "train.save_every=5", "train.val_every=10", "train.val_items=8"]
+    small = ["model.width=16", "model.depth=1", "sample.num=2", "trainer.accelerator=cpu"]
+    command = [sys.executable, "-m", "refine", "train", "domain=graph", *steps, *small]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, "--run", str(whole)], check=True, capture_output=True, timeout=300)
+    process = subprocess.Popen([*command, "--run", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (killed / "resume" / "predictor.safetensors").exists():
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    subprocess.run([*command[:3], "train", f"run={killed}"], check=True, capture_output=True, timeout=300)
+    assert (whole / "model.safetensors").read_bytes() == (killed / "model.safetensors").read_bytes()
+    assert (whole / "pictures" / "graphs.png").exists()
