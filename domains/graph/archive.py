@@ -28,6 +28,7 @@ from refine.errors import RefineError, require
 from refine.files import atomic_write
 
 SPLITS = ("train", "val", "test")
+DAMAGED = (OSError, EOFError, ValueError, AttributeError, TypeError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 def write_npz(path: Path, graphs: PackedGraphs, split: Array | None = None) -> Path:
@@ -58,7 +59,7 @@ def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
             arrays = {key: z[key] for key in z.files}
         meta = json.loads(str(arrays.pop("meta", "{}")))
         names = {key: meta.get(key) for key in ("node_kinds", "edge_kinds")}
-    except (OSError, EOFError, ValueError, AttributeError, TypeError, zlib.error, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise RefineError(f"{path} cannot be read ({error}); expected an .npz file of graphs") from error
     missing = [key for key in ("num_nodes", "num_edges", "edges") if key not in arrays]
     require(not missing, f"{path} has no {missing}; expected an .npz file of graphs")
@@ -66,7 +67,7 @@ def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
         fits = kinds is None or (isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds))
         require(fits, f"{path}: {key} is {kinds!r}; expected a list of names")
     fields = ("num_nodes", "num_edges", "edges", "node_label", "edge_label")
-    graphs = PackedGraphs.checked(*(arrays.get(key) for key in fields), **names, origin=str(path))
+    graphs = PackedGraphs.checked(**{key: arrays.get(key) for key in fields}, **names, origin=str(path))
     split = arrays.get("split")
     require(split is None or split.shape == (len(graphs),), f"{path}: split is not one number for each graph")
     return graphs, split

@@ -115,9 +115,10 @@ class Graph:
             RefineError: an edge in one direction only or more than once, a self-loop, an end that is no node, no nodes,
                 or features that are no labels.
         """
-        labels = {"x": as_labels(data.x), "edge_attr": as_labels(data.edge_attr)}
-        for key, label in labels.items():
-            lost = label is None and data[key] is not None and data[key].numel() > 0
+        features = {"x": data.x, "edge_attr": data.edge_attr}
+        labels = {key: as_labels(value) for key, value in features.items()}
+        for key, value in features.items():
+            lost = labels[key] is None and value is not None and value.numel() > 0
             require(not lost, f"{key} of {name} is neither one integer nor one-hot in each row; or have {key}=None")
         if "edge_weight" in data:
             check_weights(data.edge_weight.flatten().tolist(), name)
@@ -167,7 +168,7 @@ def as_labels(features: Tensor | None) -> Tensor | None:
         return None
     if features.dim() == 2 and features.shape[1] > 1:
         one_hot = ((features == 0) | (features == 1)).all() and (features.sum(1) == 1).all()
-        return features.argmax(1) if one_hot else None
+        return features.int().argmax(1) if one_hot else None
     label = features.flatten().long()
     return label if bool((label == features.flatten()).all()) and int(label.min()) >= 0 else None
 

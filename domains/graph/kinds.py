@@ -44,7 +44,7 @@ class Kinds:
             self.numbers[name] = len(self.numbers)
         return self.numbers[name]
 
-    def sort(self, key: Callable[[str], Any] | None = None) -> np.ndarray:
+    def sort(self, key: Callable[[str], Any] | None = None) -> np.ndarray[Any, Any]:
         """Put the names into an order that does not depend on how they were met: by ``key``, else whole numbers by
         value, else as text. Returns (kinds,) int64, the new number of each old one."""
         old = self.names

@@ -176,4 +176,5 @@ def _build(names: list[str], ends: list[int], bonds: list[int]) -> Mol:
     for u, v, bond in zip(ends[::2], ends[1::2], bonds, strict=True):
         mol.AddBond(u, v, Chem.BondType.values[bond + 1])
     Chem.SanitizeMol(mol)
-    return mol.GetMol()
+    built: Mol = mol.GetMol()
+    return built

@@ -98,9 +98,11 @@ def read_molecules(name: str, split: str) -> PackedGraphs:
     return replace(chosen, origin=f"{name} ({split})")
 
 
-def read_smiles(path: Path) -> PackedGraphs:
-    """A ``.smi`` file: in every line SMILES, then, after a space or tab, anything. Empty lines and a first line that
-    says ``smiles`` are passed over.
+def read_smiles(path: Path) -> tuple[PackedGraphs, list[str]]:
+    """The molecules of a ``.smi`` file, and the SMILES of each.
+
+    Every line is SMILES and, after a space or tab, anything. Empty lines and a first line that says ``smiles`` are
+    passed over.
 
     Raises:
         RefineError: it cannot be read, or lines that cannot be used, by number.
@@ -113,11 +115,12 @@ def read_smiles(path: Path) -> PackedGraphs:
     lines = [(number, found[0]) for number, found in words if found]
     lines = lines[1:] if lines and lines[0][1].lower() == "smiles" else lines
     require(bool(lines), f"{path} has no SMILES")
+    smiles = [text for _, text in lines]
     if len(lines) < WORTH_KEEPING:
-        return pack_smiles(lines, str(path))
-    key = hashlib.sha256("\n".join(smiles for _, smiles in lines).encode()).hexdigest()
+        return pack_smiles(lines, str(path)), smiles
+    key = hashlib.sha256("\n".join(smiles).encode()).hexdigest()
     graphs, _ = _kept("smiles", key, lambda: (pack_smiles(lines, str(path)), None))
-    return replace(graphs, origin=str(path))
+    return replace(graphs, origin=str(path)), smiles
 
 
 def pack_smiles(lines: Sequence[tuple[int, str]], where: str, atoms: Sequence[str] | None = None) -> PackedGraphs:
