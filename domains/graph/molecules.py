@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 BONDS = ("single", "double", "triple")
+LONGEST = 2000  # characters; the matrix of bonds is dense, and rdkit brings the process down on far longer ones
 ATOM = re.compile(r"([A-Z][a-z]?)(?:([+-])(\d*))?")
 
 
@@ -119,13 +120,15 @@ def read(smiles: str) -> tuple[list[str], list[int], list[int]]:
         RefineError: not SMILES, impossible chemistry, or something that graphs cannot say.
     """
     Chem = chemistry()
+    shown = repr(smiles if len(smiles) <= 100 else f"{smiles[:100]}...")
+    require(len(smiles) <= LONGEST, f"{shown} has {len(smiles)} characters; accepted: {LONGEST} at most")
     mol = Chem.MolFromSmiles(smiles)
     if mol is None:
         raw = Chem.MolFromSmiles(smiles, sanitize=False)
         problems = [] if raw is None else Chem.DetectChemistryProblems(raw)
         reason = f"is no possible molecule ({problems[0].Message()})" if problems else "is not SMILES"
-        raise RefineError(f"{smiles!r} {reason}")
-    require(mol.GetNumAtoms() > 0, f"{smiles!r} has no atoms")
+        raise RefineError(f"{shown} {reason}")
+    require(mol.GetNumAtoms() > 0, f"{shown} has no atoms")
     bracketed = "[" in smiles
     written = _plain_smiles(mol) if bracketed else ""
     Chem.Kekulize(mol, clearAromaticFlags=True)
@@ -137,13 +140,13 @@ def read(smiles: str) -> tuple[list[str], list[int], list[int]]:
     ends, orders = np.argwhere(matrix).ravel().tolist(), matrix[matrix > 0].tolist()
     bonds = [int(order) - 1 for order in orders]
     plain = len(orders) == mol.GetNumBonds() and set(orders) <= {1, 2, 3} and "->" not in smiles and "<-" not in smiles
-    require(plain, f"{smiles!r} has bonds other than {', '.join(BONDS)}")
-    require("*" not in names, f"{smiles!r} has an unknown atom, '*'")
+    require(plain, f"{shown} has bonds other than {', '.join(BONDS)}")
+    require("*" not in names, f"{shown} has an unknown atom, '*'")
     if bracketed:  # only brackets can state another number of hydrogens than graphs imply
         isotopes = any(atom.GetIsotope() for atom in mol.GetAtoms())
         require(
             not isotopes and _implied(names, ends, bonds) == written,
-            f"{smiles!r} has radicals, isotopes or hydrogens that a graph of atoms and bonds cannot say",
+            f"{shown} has radicals, isotopes or hydrogens that a graph of atoms and bonds cannot say",
         )
     return names, ends, bonds
 

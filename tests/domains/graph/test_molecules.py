@@ -68,6 +68,7 @@ def test_kinds_of_atoms_and_bonds() -> None:
         ("C1CC", "'C1CC' is not SMILES"),
         ("junk", "'junk' is not SMILES"),
         ("", "'' has no atoms"),
+        ("C" * 200_000, r"'C{100}\.\.\.' has 200000 characters; accepted: 2000 at most"),
         ("C(C)(C)(C)(C)C", "is no possible molecule .*valence for atom # 0 C, 5"),
         ("c1cccc1", "is no possible molecule .*kekulize"),
         ("*C", "has an unknown atom"),
