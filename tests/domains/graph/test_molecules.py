@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -116,3 +118,9 @@ def test_lines_are_packed_and_the_bad_ones_named() -> None:
         pack_smiles(bad, "list")
     with pytest.raises(RefineError, match=r"2 lines .* line 2: the kind of an atom .*'N\+' is not .* line 4: .*'Br'"):
         pack_smiles(lines, "list", ["C", "N", "O"])
+
+
+def test_without_rdkit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(RefineError, match=r"molecules need rdkit .*pip install 'refine-var\[molecules\]'"):
+        m.chemistry.__wrapped__()
