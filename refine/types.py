@@ -192,12 +192,14 @@ class Samples:
 
     @classmethod
     def join(cls, parts: Sequence[Samples]) -> Samples:
-        """Batches as one."""
+        """Batches as one; where items have trails of different length, shorter ones begin by standing still."""
+        most = max(len(p.trail) for p in parts)
+        trails = [p.trail[:1] * (most - len(p.trail)) + p.trail for p in parts]
         return cls(
             _join([p.items for p in parts]),
             [_join(c) for c in zip(*(p.codes for p in parts), strict=True)],
             Condition.join([p.condition for p in parts]),
-            [_join(t) for t in zip(*(p.trail for p in parts), strict=True)],
+            [_join(t) for t in zip(*trails, strict=True)],
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import torch
@@ -50,7 +52,7 @@ def tiny_predictor(kind: type[GraphPredictor]) -> GraphPredictor:
     return predictor
 
 
-def tiny_model(labels: tuple[int, int] = (0, 0), seed: int = 0, **config: int) -> GraphModel:
+def tiny_model(labels: tuple[int, int] = (0, 0), seed: int = 0, **config: Any) -> GraphModel:
     """A small model with random weights over the shipped community graphs, ready to be sampled."""
     from refine.domains.graph.domain import GraphDomain
 

@@ -29,6 +29,7 @@ class GraphModelConfig:
     triangle: int = 16  # channels of the triangle update
     mlp_ratio: float = 2.0  # hidden width of the MLPs, in widths
     dropout: float = 0.0  # of both branches of a block
-    heads: int = 4  # attention heads of the star head
-    star_depth: int = 2  # blocks of the star head
+    head: str = "star"  # star: one pass a colour class, then the star head | rounds: one pass for each answer of a star
+    heads: int = 4  # head=star: attention heads
+    star_depth: int = 2  # head=star: blocks
     label_rounds: int = 32  # rounds in which kinds are revealed at most; smaller graphs reveal one after another

@@ -42,8 +42,8 @@ class GraphDomain(Domain):
         self._splits: dict[str, PackedGraphs] = {}
         if config.node_labels is None or config.edge_labels is None:
             train = self.dataset("train")
-            found = {"node_labels": list(train.node_kinds), "edge_labels": list(train.edge_kinds)}
-            self.config = replace(self.config, **found)
+            names = list(train.node_kinds), list(train.edge_kinds)
+            self.config = replace(self.config, node_labels=names[0], edge_labels=names[1])
 
     @property
     def labels(self) -> tuple[list[str], list[str]]:
@@ -81,16 +81,19 @@ class GraphDomain(Domain):
         return {"codes": {"node token": 3, "edge pattern": 15, "kinds of nodes": nodes, "kinds of edges": edges}}
 
     def save(self, samples: Samples, folder: Path, strip: int = 8, gif: bool = False, **options: Any) -> list[Path]:
-        """``graphs.npz``, GraphML files, ``graphs.png``, the refinement strip ``refinement.png``, and files of molecules."""
-        from refine.domains.graph.pictures import plot_grid, plot_strip
+        """``graphs.npz``, GraphML files, ``graphs.png``, the strip ``refinement.png``, and files of molecules."""
+        from refine.domains.graph.pictures import plot_animation, plot_grid, plot_strip
 
+        names = self.labels[0]
         paths = save_graphs(samples.items, folder, *self.labels).paths
-        picture = folder / "graphs.png"
-        plot_grid(samples.items[:SHOWN], picture, node_kinds=self.labels[0])
-        paths.append(picture)
-        if samples.trail and strip:
-            paths.append(folder / "refinement.png")
-            plot_strip([[scale[i] for scale in samples.trail] for i in range(min(strip, len(samples.items)))], paths[-1])
+        paths.append(plot_grid(samples.items[:SHOWN], folder / "graphs.png", node_kinds=names))
+        if samples.trail:
+            trails = [list(trail) for trail in zip(*samples.trail, strict=True)]
+            parents = [[g.parent for g in trail[1:] if g.parent is not None] for trail in trails]
+            if strip:
+                paths.append(plot_strip(trails[:strip], folder / "refinement.png", parents[:strip], names))
+            if gif:
+                paths.append(plot_animation(trails[0], folder / "refinement.gif", parents[0], names))
         return paths
 
     def metrics(self, model: Any, samples: Samples, config: EvaluateConfig, folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from refine.domains.graph.colour import colour
+from refine.domains.graph.config import GraphModelConfig
 from refine.domains.graph.graphs import Graph
 from refine.domains.graph.labels import Labels, label_rounds, view_labels
 from refine.domains.graph.network import View
@@ -18,7 +19,7 @@ from refine.domains.graph.pairing import GraphPyramid, Scale, build_pyramid
 from refine.domains.graph.sparse import Graphs
 from refine.domains.graph.splits import Splits
 from refine.domains.graph.star import Seats, along_links, relative
-from refine.domains.graph.view import join, partial, star_pairs, view_coarse, view_finished, view_partial
+from refine.domains.graph.view import join, partial, star_pairs, view_answers, view_coarse, view_finished, view_partial
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,18 @@ Uniform = Callable[[Tensor], Tensor]
 """A number in [0, 1) for each site, where (n,) says which graph it is of."""
 
 
+Shown = Callable[[Seats], Tensor]
+"""(T,) bool: the answers of stars that are known already; the first of each star's order."""
+
+
 def examples(
-    coarse: Graphs, codes: Splits, target: Tensor, colours: Tensor, turn: Tensor, uniform: Uniform
+    coarse: Graphs,
+    codes: Splits,
+    target: Tensor,
+    colours: Tensor,
+    turn: Tensor,
+    uniform: Uniform,
+    shown: Shown | None = None,
 ) -> Examples:
     """The questions of chosen rounds of splitting.
 
@@ -141,6 +152,7 @@ def examples(
         colours: (N,) of their nodes.
         turn: (B,) the round of each: -1 for its node tokens, else the colour whose stars are asked.
         uniform: decides the order inside stars; graphs are numbered as those of ``turn >= 0``.
+        shown: answers that the view shows; then the next one of each star is asked. None: it shows none, and all are.
     """
     first, nodes, _ = coarse.take(turn < 0)
     graphs, rows, edges = coarse.take(turn >= 0)
@@ -151,6 +163,12 @@ def examples(
     order = along_links(stars.centre, (pairs[0], pairs[1]), uniform(graphs.graph[state.parent[stars.centre]]))
     seats = Seats.of(stars.centre, order.index)
     answers, possible = relative(stars.answers(state.codes), seats)
+    asked = torch.ones_like(possible)
+    if shown is not None:
+        known = shown(seats)
+        view = view_answers(view, state, torch.where(known, answers, -1))
+        count = torch.bincount(seats.star[known], minlength=seats.shape[0])
+        asked = seats.rank == count[seats.star]
     before = view_coarse(first, target[turn < 0])
     n, e = len(before.graph), before.edges.shape[1]
     pairs[2] += e
@@ -159,11 +177,11 @@ def examples(
         view=join([before, view]),
         nodes=torch.arange(n),
         tokens=codes.token[nodes],
-        centre=stars.centre + n,
-        other=stars.other + n,
-        edge=stars.edge + e,
-        codes=answers,
-        open=possible,
+        centre=stars.centre[asked] + n,
+        other=stars.other[asked] + n,
+        edge=stars.edge[asked] + e,
+        codes=answers[asked],
+        open=possible[asked],
         seats=seats,
         pairs=pairs,
         labelled=none,
@@ -189,19 +207,26 @@ def with_labels(x: Examples, graphs: Graphs, labels: Labels, known: Tensor, aske
     return replace(x, view=join([x.view, view]), labelled=places, label=truth[asked])
 
 
-def random_examples(scales: Scales, label_rounds_: int, generator: torch.Generator) -> Examples:
+def random_examples(scales: Scales, config: GraphModelConfig, generator: torch.Generator) -> Examples:
     """One round of every scale of every pyramid, each as likely as the others of its scale."""
     coarse = scales.coarse
     colours = colour(coarse, scales.codes.token > 0, torch.rand(coarse.num_nodes, generator=generator))
     last = torch.full((coarse.num,), -1).scatter_reduce(0, coarse.graph, colours, "amax")
     turn = (torch.rand(coarse.num, generator=generator) * (last + 2)).long() - 1
-    x = examples(
-        coarse, scales.codes, scales.target, colours, turn, lambda owner: torch.rand(len(owner), generator=generator)
-    )
+
+    def number(owner: Tensor) -> Tensor:
+        return torch.rand(len(owner), generator=generator)
+
+    def some(seats: Seats) -> Tensor:
+        length = torch.bincount(seats.star, minlength=seats.shape[0])
+        return seats.rank < (number(length) * length).long()[seats.star]
+
+    shown = some if config.head == "rounds" else None
+    x = examples(coarse, scales.codes, scales.target, colours, turn, number, shown)
     owner = scales.labels.owner(scales.finished)
     if not len(owner):
         return x
-    rounds = label_rounds(owner, torch.rand(len(owner), generator=generator), label_rounds_)
+    rounds = label_rounds(owner, torch.rand(len(owner), generator=generator), config.label_rounds)
     most = torch.zeros(scales.finished.num, dtype=torch.int64).scatter_reduce(0, owner, rounds.index + 1, "amax")
     turn = (torch.rand(scales.finished.num, generator=generator) * most).long()[owner]
     known = rounds.known(turn)

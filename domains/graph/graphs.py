@@ -26,12 +26,14 @@ class Graph:
         edges: (2, E) int64, each edge once with its smaller node first, columns in lexicographic order.
         node_label: (n,) int64 kind of each node (an atom's element), or None.
         edge_label: (E,) int64 kind of each edge (a bond's order), or None.
+        parent: (n,) int64 in a trail, the node of the scale before that each node came from; else None.
     """
 
     num_nodes: int
     edges: Tensor
     node_label: Tensor | None = None
     edge_label: Tensor | None = None
+    parent: Tensor | None = None
 
     @property
     def num_edges(self) -> int:

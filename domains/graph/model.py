@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,11 +81,18 @@ class Splitting:
         return split(state, values)[0]
 
 
+def descend(graphs: Graphs, parent: Tensor) -> list[Graph]:
+    """The graphs one by one, where ``parent`` (N,) numbers the nodes of all coarser ones in a row."""
+    parts = graphs.to_graphs()
+    local = parent.cpu().split([g.num_nodes for g in parts])
+    return [replace(g, parent=p - p[0]) for g, p in zip(parts, local, strict=True)]
+
+
 class PyramidItems(Dataset[tuple[Graph, int]]):
     """Graphs, each many times with another number, from which its pyramid and its rounds are drawn."""
 
-    def __init__(self, graphs: Sequence[Graph], times: int, seed: int, label_rounds: int) -> None:
-        self.graphs, self.times, self.seed, self.label_rounds = graphs, times, seed, label_rounds
+    def __init__(self, graphs: Sequence[Graph], times: int, seed: int, config: GraphModelConfig) -> None:
+        self.graphs, self.times, self.seed, self.config = graphs, times, seed, config
 
     def __len__(self) -> int:
         return len(self.graphs) * self.times
@@ -96,7 +104,7 @@ class PyramidItems(Dataset[tuple[Graph, int]]):
         """One round of every scale of every graph."""
         scales = Scales.of([g for g, _ in rows], [np.random.default_rng([self.seed, i]) for _, i in rows])
         generator = torch.Generator().manual_seed(self.seed * 0x9E3779B97F4A7C15 + rows[0][1] & (1 << 63) - 1)
-        return {"examples": random_examples(scales, self.label_rounds, generator)}
+        return {"examples": random_examples(scales, self.config, generator)}
 
 
 class GraphModel(Model):
@@ -142,7 +150,7 @@ class GraphModel(Model):
         graphs = self.domain.dataset(split)
         assert self.sizes  # counted now, before anything is published
         times = max(1, EPOCHS // len(graphs)) if split == "train" else 8
-        return PyramidItems(graphs, times, seed, self.config.label_rounds)
+        return PyramidItems(graphs, times, seed, self.config)
 
     def training_loss(self, batch: dict[str, Any], settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
         x: Examples = batch["examples"]
@@ -200,7 +208,8 @@ class GraphModel(Model):
     ) -> Samples:
         """Draw graphs; ``condition.size`` says how many nodes each has, else sizes are drawn as in training.
 
-        The items are :class:`Graph`; the trail has, for each scale, the graphs as they stood after it.
+        The items are :class:`Graph`. The trail has one node each, then the graphs as they stood after every scale, with
+        the parents of their nodes; the last are the items.
         """
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
         condition = condition or Condition()
@@ -213,20 +222,26 @@ class GraphModel(Model):
         splitting = Splitting.to([law.schedule(n, u[1:]) for n, u in zip(given, uniforms, strict=True)], self.device)
         depth = splitting.num_levels
 
+        tokens: list[Tensor] = []
+
         def choose(k: int, level: Graphs, target: Tensor, state: Graphs) -> Splits:
             place = max(0, law.scales - depth + k)  # the last is the finest, as in training
-            return ScaleDraw(self.predictor, noise, depth - k, settings[place])(level, target)
+            codes = ScaleDraw(self.predictor, noise, depth - k, settings[place])(level, target)
+            tokens.append(codes.token)
+            return codes
 
-        graphs, steps = Graphs.single_nodes(num, self.device), []
+        graphs = Graphs.single_nodes(num, self.device)
+        stages = [(graphs, torch.zeros(num, dtype=torch.int64, device=self.device))]
         for step in walk(splitting, splitting, graphs, choose):
             graphs = step.state
-            steps.append(graphs)
+            stages.append((graphs, torch.repeat_interleave(1 + (tokens.pop() > 0))))
         labels = Labels(None, None)
         if any(self.domain.label_counts):
-            draw = ScaleDraw(self.predictor, noise, 0, settings[-1], self.config.label_rounds)
-            labels = draw.labels(graphs)
+            labels = ScaleDraw(self.predictor, noise, 0, settings[-1], self.config.label_rounds).labels(graphs)
         items = labels.put(graphs)
-        trails = [[*s.to_graphs()] for s in steps[:-1]] + [items] if trail else []
+        trails = [descend(*stage) for stage in stages] if trail else []
+        if trail and labels != Labels(None, None):
+            trails.append([replace(item, parent=torch.arange(item.num_nodes)) for item in items])
         return Samples(items, [], condition, trails)
 
     def score(self, items: Items, samples: Samples, batch_size: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 from refine.domains.graph.graphs import Graph
 from refine.domains.graph.sparse import Graphs, triangles
 from refine.domains.graph.splits import Splits, encode
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def merge(graphs: Graphs, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, 
     return above, Graphs(owner, torch.stack([keys // number, keys % number]), graphs.num)
 
 
-def pair(n: int, edges: np.ndarray, tight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def pair(n: int, edges: Array, tight: Array, rng: np.random.Generator) -> Array:
     """(2, M) the pairs of nodes of one graph that merge.
 
     Args:
@@ -127,7 +130,7 @@ def pair(n: int, edges: np.ndarray, tight: np.ndarray, rng: np.random.Generator)
     return np.concatenate(found, axis=1)
 
 
-def match(edges: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def match(edges: Array, weights: Array) -> Array:
     """(2, M) a heaviest one among the matchings of ``edges`` (2, E) that have the most pairs."""
     import rustworkx
 

@@ -8,10 +8,11 @@ from torch.nn import functional as F
 
 from refine.domains.graph.config import GraphModelConfig
 from refine.domains.graph.examples import Examples
-from refine.domains.graph.network import GraphNetwork, View
+from refine.domains.graph.network import GraphNetwork, View, mlp
 from refine.domains.graph.star import OTHER, StarHead
 from refine.domains.graph.subset import subset_log_prob
 from refine.domains.graph.view import EDGE_KINDS, NODE_KINDS
+from refine.errors import not_accepted
 
 
 class GraphPredictor(nn.Module):
@@ -30,7 +31,10 @@ class GraphPredictor(nn.Module):
         tables = [NODE_KINDS, *nodes], [EDGE_KINDS, *edges]
         self.network = GraphNetwork(width, config.depth, config.triangle, *tables, config.mlp_ratio, config.dropout)
         self.token = nn.Linear(width, 3)
-        self.star = StarHead(width, width, config.star_depth, config.heads)
+        if config.head not in ("star", "rounds"):
+            raise not_accepted("model.head", config.head, ("star", "rounds"))
+        self.star = StarHead(width, width, config.star_depth, config.heads) if config.head == "star" else None
+        self.answer = mlp(3 * width, width, 3) if config.head == "rounds" else None
         self.node_label = nn.Linear(width, node_labels) if node_labels else None
         self.edge_label = nn.Linear(width, edge_labels) if edge_labels else None
 
@@ -56,10 +60,19 @@ class GraphPredictor(nn.Module):
         """Each answer, given those before it in its star."""
         if not len(x.codes):
             return h.new_zeros(0)
+        if self.star is None:
+            logits = close(self.answers(h, e, x.centre, x.other, x.edge), x.open)
+            return -F.cross_entropy(logits, x.codes, reduction="none")
         questions = self.star.questions(h, e, x.centre, x.other, x.edge)
         biases = self.star.biases(e, (x.pairs[0], x.pairs[1], x.pairs[2]), x.seats)
         logits = close(self.star(questions, x.codes, biases, x.seats), x.open)
         return -F.cross_entropy(logits, x.codes, reduction="none")
+
+    def answers(self, h: Tensor, e: Tensor, centre: Tensor, other: Tensor, edge: Tensor) -> Tensor:
+        """(T, 3) logits of answers with ``head="rounds"``, given those that the view shows."""
+        assert self.answer is not None
+        out: Tensor = self.answer(torch.cat([e[edge], h[centre], h[other]], 1))
+        return out
 
     def label_log_prob(self, x: Examples, h: Tensor, e: Tensor) -> Tensor:
         """Each kind, given those that are known."""

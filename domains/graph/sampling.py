@@ -9,14 +9,23 @@ import torch
 from torch import Tensor
 
 from refine.domains.graph.colour import colour
-from refine.domains.graph.examples import examples, nothing, with_labels
+from refine.domains.graph.examples import Shown, examples, nothing, with_labels
 from refine.domains.graph.labels import Labels, label_rounds, view_labels
+from refine.domains.graph.network import View
 from refine.domains.graph.predictor import GraphPredictor, close, padded, split_logits
 from refine.domains.graph.sparse import Graphs
 from refine.domains.graph.splits import LINKED, ONE, UNLINKED, Splits, unknown
-from refine.domains.graph.star import BOTH, SAME, Seats, along_links
+from refine.domains.graph.star import BOTH, SAME, Seats, StarReader, along_links
 from refine.domains.graph.subset import draw_subset
-from refine.domains.graph.view import Partial, partial, star_pairs, view_coarse, view_finished, view_partial
+from refine.domains.graph.view import (
+    Partial,
+    partial,
+    star_pairs,
+    view_answers,
+    view_coarse,
+    view_finished,
+    view_partial,
+)
 from refine.noise import Noise
 from refine.rounds import Rounds
 from refine.sampler import ScaleSampler
@@ -73,10 +82,19 @@ class ScaleScore(ScaleRounds):
             graphs, nodes, edges = coarse.take(active)
             order = partial_(self._star_order, place, coarse.num, turn)
             turns = torch.full_like(place, turn)
-            x = examples(graphs, codes[nodes, edges], target[active], rounds.index[nodes], turns, order)
-            tokens, answers, _ = self.predictor.log_prob(x)
-            nats = nats.index_add(0, place, tokens) if turn < 0 else nats.index_add(0, place[x.owners[1]], answers)
+            for shown in self._steps(graphs, codes[nodes, edges], rounds.index[nodes], turn):
+                x = examples(graphs, codes[nodes, edges], target[active], rounds.index[nodes], turns, order, shown)
+                tokens, answers, _ = self.predictor.log_prob(x)
+                nats = nats.index_add(0, place, tokens) if turn < 0 else nats.index_add(0, place[x.owners[1]], answers)
         return nats
+
+    def _steps(self, graphs: Graphs, codes: Splits, colours: Tensor, turn: int) -> list[Shown | None]:
+        """What each pass shows: with the star head one pass shows nothing, else one for each answer of a star."""
+        if self.predictor.star is not None or turn < 0:
+            return [None]
+        state = partial(graphs, codes, colours, torch.full((graphs.num,), turn, device=colours.device))
+        longest = int(torch.bincount(state.stars.centre).max()) if len(state.stars.centre) else 0
+        return [partial_(before, rank) for rank in range(longest)]
 
     def _star_order(self, place: Tensor, num: int, turn: int, owner: Tensor) -> Tensor:
         return self.uniform(place[owner], num, STARS + 2 * turn)
@@ -88,6 +106,11 @@ class ScaleScore(ScaleRounds):
             x = with_labels(nothing(graphs.graph.device), graphs, labels, known, now)
             nats.index_add_(0, x.owners[2], self.predictor.log_prob(x)[2])
         return nats
+
+
+def before(rank: int, seats: Seats) -> Tensor:
+    """The answers before ``rank`` in their star."""
+    return seats.rank < rank
 
 
 class ScaleDraw(ScaleRounds):
@@ -139,26 +162,33 @@ class ScaleDraw(ScaleRounds):
         if not len(asked.centre):
             return state.codes
         view = view_partial(state, target)
-        self.passes += 1
-        h, e = self.predictor.states(view)
-        owner = numbers[state.current.graph[asked.centre]]
         pairs = star_pairs(state, view)
+        owner = numbers[state.current.graph[asked.centre]]
         rank = along_links(asked.centre, pairs[:2], self.uniform(owner, num, STARS + 2 * turn))
         uniform = self.uniform(owner, num, STARS + 2 * turn + 1)
         seats = Seats.of(asked.centre, rank.index)
-        head = self.predictor.star
-        questions = head.questions(h, e, asked.centre, asked.other, asked.edge)
-        reader = head.reader(questions, head.biases(e, pairs, seats), seats)
-        answers = torch.zeros_like(asked.centre)
-        named = torch.zeros(seats.shape[0], dtype=torch.bool, device=answers.device)
+        reader = self._reader(state, view, pairs, seats)
+        codes = torch.empty_like(asked.centre)
+        named = torch.zeros(seats.shape[0], dtype=torch.bool, device=codes.device)
         for r, _, now in rank:
             here = now.nonzero()[:, 0]
             rows = seats.star[here]
-            drawn = self.sampler.draw(close(reader.ask(r, rows), named[rows]), uniform[here])
-            reader.tell(r, rows, drawn)
+            codes[here] = drawn = self.sampler.draw(close(reader.ask(r, here), named[rows]), uniform[here])
+            reader.tell(r, here, drawn)
             named[rows] |= drawn == SAME
-            answers[here] = torch.where(drawn == BOTH, 3, drawn + 1)
+        answers = torch.where(codes == BOTH, 3, codes + 1)
         return asked.put(state.codes, answers)
+
+    def _reader(
+        self, state: Partial, view: View, pairs: tuple[Tensor, Tensor, Tensor], seats: Seats
+    ) -> StarReader | PassReader:
+        head, asked = self.predictor.star, state.stars
+        if head is None:
+            return PassReader(self, state, view)
+        self.passes += 1
+        h, e = self.predictor.states(view)
+        questions = head.questions(h, e, asked.centre, asked.other, asked.edge)
+        return head.reader(questions, head.biases(e, pairs, seats), seats)
 
     def labels(self, graphs: Graphs) -> Labels:
         """Kinds of the nodes and edges of finished graphs; the codes of each in random rounds."""
@@ -182,3 +212,22 @@ class ScaleDraw(ScaleRounds):
                     drawn.append(codes.masked_scatter(here, self.sampler.draw(head(state[here]), numbers[here])))
             labels = Labels(*drawn)
         return labels
+
+
+class PassReader:
+    """As :class:`refine.domains.graph.star.StarReader`, with a pass of the network for every rank."""
+
+    def __init__(self, draw: ScaleDraw, state: Partial, view: View) -> None:
+        self.draw, self.state, self.view = draw, state, view
+        self.codes = torch.full_like(state.stars.centre, -1)
+
+    def ask(self, rank: int, here: Tensor) -> Tensor:
+        """(len(here), 3) logits of the questions ``here``."""
+        self.draw.passes += 1
+        predictor, asked = self.draw.predictor, self.state.stars
+        h, e = predictor.states(view_answers(self.view, self.state, self.codes))
+        return predictor.answers(h, e, asked.centre[here], asked.other[here], asked.edge[here])
+
+    def tell(self, rank: int, here: Tensor, codes: Tensor) -> None:
+        """Their answers."""
+        self.codes[here] = codes

@@ -198,24 +198,26 @@ class StarHead(nn.Module):
 
     def reader(self, questions: Tensor, biases: Tensor, seats: Seats) -> StarReader:
         """For sampling: ask rank by rank."""
-        return StarReader(self, seats.table(questions), biases)
+        return StarReader(self, questions, biases, seats)
 
 
 class StarReader:
     """The answers so far, cached: :meth:`ask` the questions of a rank, then :meth:`tell` their answers."""
 
-    def __init__(self, head: StarHead, questions: Tensor, biases: Tensor) -> None:
-        self.head, self.questions, self.biases = head, questions, biases
-        s, r, d = questions.shape
+    def __init__(self, head: StarHead, questions: Tensor, biases: Tensor, seats: Seats) -> None:
+        self.head, self.questions, self.biases, self.star = head, questions, biases, seats.star
+        (s, r), d = seats.shape, questions.shape[1]
         self.keys = questions.new_zeros(head.depth, 2, s, head.heads, r, d // head.heads)
 
-    def ask(self, rank: int, rows: Tensor) -> Tensor:
-        """(len(rows), 3) logits of the questions at ``rank`` of the stars ``rows``."""
-        return self.head.out(self.head.norm(self._step(self.questions[rows, rank], rank, rows, False)))  # type: ignore[no-any-return]
+    def ask(self, rank: int, here: Tensor) -> Tensor:
+        """(len(here), 3) logits of the questions ``here``, which are those at ``rank`` of their stars."""
+        states = self._step(self.questions[here], rank, self.star[here], False)
+        out: Tensor = self.head.out(self.head.norm(states))
+        return out
 
-    def tell(self, rank: int, rows: Tensor, codes: Tensor) -> None:
+    def tell(self, rank: int, here: Tensor, codes: Tensor) -> None:
         """Their answers."""
-        self._step(self.questions[rows, rank] + self.head.answer(codes), rank, rows, True)
+        self._step(self.questions[here] + self.head.answer(codes), rank, self.star[here], True)
 
     def _step(self, x: Tensor, rank: int, rows: Tensor, keep: bool) -> Tensor:
         x = x[:, None]

@@ -54,20 +54,23 @@ def partial(coarse: Graphs, codes: Splits, colours: Tensor, turn: Tensor) -> Par
     return Partial(coarse, codes, current, parent, now, kind, asked)
 
 
-def view_partial(state: Partial, target: Tensor, answers: Tensor | None = None) -> View:
-    """What the predictor sees before a colour splits; ``target`` (B,) is the number of nodes that the scale ends with.
-
-    Args:
-        answers: (T,) known answers of the stars, -1 where unknown; None for none.
-    """
+def view_partial(state: Partial, target: Tensor) -> View:
+    """What the predictor sees before a colour splits; ``target`` (B,) is the number of nodes after the scale."""
     current, parent = state.current, state.parent
     edge_kind = torch.zeros(current.edges.shape[1], dtype=torch.int64, device=parent.device)
     edge_kind[parent[current.edges[0]] == parent[current.edges[1]]] = SIBLINGS
-    edge_kind[state.stars.edge] = ASKED if answers is None else ASKED + 1 + answers
+    edge_kind[state.stars.edge] = ASKED
     # siblings that are not linked are told about each other by an edge that is none
     first = (state.kind[:-1] == DONE + 1) & (parent[:-1] == parent[1:])
     strangers = first.nonzero()[:, 0]
     return make_view(current, state.kind, edge_kind, state.coarse.sizes, target, strangers)
+
+
+def view_answers(view: View, state: Partial, codes: Tensor) -> View:
+    """``view`` of a colour that splits, with the answers (T,) of its stars that are known; -1 for the others."""
+    kind = view.edge_kind.clone()
+    kind[state.stars.edge, 0] = ASKED + 1 + codes
+    return replace(view, edge_kind=kind)
 
 
 def view_coarse(coarse: Graphs, target: Tensor) -> View:

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,7 +120,7 @@ def _cifar_parquet(path: Path, split: str, strict: bool) -> ImageDataset:
     return ImageDataset(pixels, labels[rows][kept], origin, skipped)
 
 
-def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """A gzipped IDX file of unsigned bytes as an array (n, *shape).
 
     Raises:

@@ -25,6 +25,7 @@ MAX_PSNR = 100.0  # dB; what a perfect reconstruction counts as
 NEIGHBOURS = 3  # k of precision and recall
 SEED = 0  # of the order in which items and samples are taken
 
+Array = np.ndarray[Any, Any]
 Extract = Callable[[Tensor], Tensor]
 """uint8 images (N, C, H, W) to features (N, F)."""
 
@@ -122,7 +123,7 @@ def frechet_distance(real: Tensor, other: Tensor) -> float:
     return max(0.0, float(metric.compute()))
 
 
-def precision_recall(real: np.ndarray, other: np.ndarray, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
+def precision_recall(real: Array, other: Array, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
     """Improved precision and recall of features (N, F) and (M, F) (Kynkäänniemi et al., arXiv 1904.06991).
 
     Precision is the share of ``other`` within reach of some ``real``, the reach of a point being the distance to its
@@ -134,7 +135,7 @@ def precision_recall(real: np.ndarray, other: np.ndarray, neighbours: int = NEIG
     return _covered(other, real, neighbours), _covered(real, other, neighbours)
 
 
-def _covered(points: np.ndarray, by: np.ndarray, neighbours: int) -> float:
+def _covered(points: Array, by: Array, neighbours: int) -> float:
     from sklearn.metrics import pairwise_distances_chunked
     from sklearn.neighbors import NearestNeighbors
 

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import torch
 from graph_toys import generators, of, tiny_predictor
+from scipy.stats import chi2_contingency
+from torch import Tensor
+
 from refine.domains.graph.colour import colour
 from refine.domains.graph.examples import examples
 from refine.domains.graph.network import View
@@ -22,9 +25,6 @@ from refine.domains.graph.sampling import ScaleDraw
 from refine.domains.graph.sparse import Graphs
 from refine.domains.graph.splits import Splits, split
 from refine.domains.graph.view import partial
-from scipy.stats import chi2_contingency
-from torch import Tensor
-
 from refine.noise import Noise
 from refine.sampler import ScaleSampler
 

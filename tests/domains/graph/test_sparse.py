@@ -5,6 +5,7 @@ from __future__ import annotations
 import networkx as nx
 import torch
 from graph_toys import zoo
+
 from refine.domains.graph.colour import colour
 from refine.domains.graph.sparse import Graphs, triangles, walk_features
 

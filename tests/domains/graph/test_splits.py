@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from graph_toys import generators, of, zoo
+
 from refine.domains.graph.graphs import Graph
 from refine.domains.graph.pairing import build_pyramid, match, merge, renumber
 from refine.domains.graph.sparse import Graphs

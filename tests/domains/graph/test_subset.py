@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 import torch
-from refine.domains.graph.subset import draw_subset, subset_log_prob
 from scipy.stats import chisquare
+
+from refine.domains.graph.subset import draw_subset, subset_log_prob
 
 
 def subsets(n: int, size: int) -> torch.Tensor:
