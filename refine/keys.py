@@ -74,7 +74,7 @@ def _comments(cls: type) -> dict[str, str]:
     """The comment on the line of each field; empty where the source is not at hand."""
     try:
         source = textwrap.dedent(inspect.getsource(cls))
-    except OSError:
+    except (OSError, TypeError):  # defined where there is no file
         return {}
     notes: dict[str, str] = {}
     name = None

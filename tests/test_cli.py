@@ -90,7 +90,7 @@ def test_version(cli: Run) -> None:
     [
         (["sampel"], "No such command 'sampel'"),
         (["--what"], "No such option"),
-        (["train"], "domain= is missing; accepted: image, toy"),
+        (["train"], "domain= is missing; accepted: graph, image, toy"),
         (["train", "domain=graphs"], "domain='graphs' is not accepted"),
         (["train", "domain=toy", "steps=3"], "write one of train.tokenizer.steps, train.predictor.steps"),
         (["train", "domain=toy", "stage=both"], "stage='both' is not accepted; accepted: tokenizer"),

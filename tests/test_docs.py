@@ -54,7 +54,8 @@ def test_snippets_run(page: Path) -> None:
             pytest.skip(str(error))
     namespace: dict[str, object] = {"__name__": "snippets"}
     for number, snippet in enumerate(snippets, 1):
-        exec(compile(snippet, f"{name_of(page)}, python block {number}", "exec"), namespace)
+        name = f"{name_of(page)}, python block {number}"
+        exec(compile(snippet, name, "exec", dont_inherit=True), namespace)  # not with this file's __future__
     assert "refine" in namespace
 
 
