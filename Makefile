@@ -12,6 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 demo: .venv/.demo
 	$(BIN)/refine train domain=image --run runs/demo
 	$(BIN)/refine sample run=runs/demo
+	$(BIN)/refine sample domain=graph --out runs/demo-graphs
 
 test: .venv/.test
 	$(BIN)/ruff check .
@@ -23,13 +24,13 @@ clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 .venv/.test: .venv/.demo
-	$(PIP) --editable '.[dev,image]'
+	$(PIP) --editable '.[dev,image,molecules]'
 	@touch $@
 
 .venv/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into .venv (once; PyTorch is large)"
 	$(PIP) torch
-	$(PIP) --editable '.[image]'
+	$(PIP) --editable '.[image,graph]'
 	@touch $@
 
 $(BIN)/python:

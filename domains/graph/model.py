@@ -208,7 +208,7 @@ class GraphModel(Model):
     ) -> Samples:
         """Draw graphs; ``condition.size`` says how many nodes each has, else sizes are drawn as in training.
 
-        The items are :class:`Graph`. The trail has one node each, then the graphs as they stood after every scale, with
+        The items are :class:`Graph`. The trail has first one node each, then the graphs as they stood after every scale, with
         the parents of their nodes; the last are the items.
         """
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
@@ -231,7 +231,8 @@ class GraphModel(Model):
             return codes
 
         graphs = Graphs.single_nodes(num, self.device)
-        stages = [(graphs, torch.zeros(num, dtype=torch.int64, device=self.device))]
+        start = graphs, torch.arange(num, device=self.device)
+        stages = [start] * (1 + max(0, law.scales - depth))
         for step in walk(splitting, splitting, graphs, choose):
             graphs = step.state
             stages.append((graphs, torch.repeat_interleave(1 + (tokens.pop() > 0))))
