@@ -82,7 +82,7 @@ class Scales:
     Attributes:
         coarse: B graphs, of any scales.
         codes: their codes.
-        target: (B,) nodes that each ends with.
+        goal: (B, 2) nodes that each has after its scale, and that its pyramid ends with.
         owner: (B,) the pyramid that each is of.
         finished: the graphs that the pyramids end with, and
         labels: their kinds.
@@ -90,7 +90,7 @@ class Scales:
 
     coarse: Graphs
     codes: Splits
-    target: Tensor
+    goal: Tensor
     owner: Tensor
     finished: Graphs
     labels: Labels
@@ -109,8 +109,9 @@ class Scales:
         kept, nodes, edges = coarse.take(new > 0)
         place = torch.arange(coarse.num)[new > 0]
         labels = Labels(*ordered_labels(graphs, pyramid))
-        target = kept.sizes + new[new > 0]
-        return cls(kept, codes[nodes, edges], target, place % len(graphs), pyramid.finest, labels)
+        owner = place % len(graphs)
+        goal = torch.stack([kept.sizes + new[new > 0], pyramid.finest.sizes[owner]], 1)
+        return cls(kept, codes[nodes, edges], goal, owner, pyramid.finest, labels)
 
 
 def ordered_labels(graphs: Sequence[Graph], pyramid: GraphPyramid) -> tuple[Tensor | None, Tensor | None]:
@@ -137,7 +138,7 @@ Shown = Callable[[Seats], Tensor]
 def examples(
     coarse: Graphs,
     codes: Splits,
-    target: Tensor,
+    goal: Tensor,
     colours: Tensor,
     turn: Tensor,
     uniform: Uniform,
@@ -148,7 +149,7 @@ def examples(
     Args:
         coarse: graphs, of any scales.
         codes: their codes.
-        target: (B,) nodes that each ends with.
+        goal: (B, 2) nodes that each has after its scale, and that its pyramid ends with.
         colours: (N,) of their nodes.
         turn: (B,) the round of each: -1 for its node tokens, else the colour whose stars are asked.
         uniform: decides the order inside stars; graphs are numbered as those of ``turn >= 0``.
@@ -157,7 +158,7 @@ def examples(
     first, nodes, _ = coarse.take(turn < 0)
     graphs, rows, edges = coarse.take(turn >= 0)
     state = partial(graphs, codes[rows, edges], colours[rows], turn[turn >= 0])
-    view = view_partial(state, target[turn >= 0])
+    view = view_partial(state, goal[turn >= 0])
     stars = state.stars
     pairs = torch.stack(star_pairs(state, view))
     order = along_links(stars.centre, (pairs[0], pairs[1]), uniform(graphs.graph[state.parent[stars.centre]]))
@@ -169,7 +170,7 @@ def examples(
         view = view_answers(view, state, torch.where(known, answers, -1))
         count = torch.bincount(seats.star[known], minlength=seats.shape[0])
         asked = seats.rank == count[seats.star]
-    before = view_coarse(first, target[turn < 0])
+    before = view_coarse(first, goal[turn < 0])
     n, e = len(before.graph), before.edges.shape[1]
     pairs[2] += e
     none = torch.zeros(2, 0, dtype=torch.int64)
@@ -193,7 +194,9 @@ def nothing(device: torch.device) -> Examples:
     """No question at all."""
     none = torch.zeros(0, dtype=torch.int64, device=device)
     edges = none.view(2, 0)
-    return examples(Graphs(none, edges, 0), Splits(none, none), none, none, none, lambda owner: owner.float())
+    return examples(
+        Graphs(none, edges, 0), Splits(none, none), none.view(0, 2), none, none, lambda owner: owner.float()
+    )
 
 
 def with_labels(x: Examples, graphs: Graphs, labels: Labels, known: Tensor, asked: Tensor) -> Examples:
@@ -222,7 +225,7 @@ def random_examples(scales: Scales, config: GraphModelConfig, generator: torch.G
         return seats.rank < (number(length) * length).long()[seats.star]
 
     shown = some if config.head == "rounds" else None
-    x = examples(coarse, scales.codes, scales.target, colours, turn, number, shown)
+    x = examples(coarse, scales.codes, scales.goal, colours, turn, number, shown)
     owner = scales.labels.owner(scales.finished)
     if not len(owner):
         return x

@@ -45,8 +45,9 @@ def layout(graph: Graph, molecule: bool = False) -> Array:
     low, high = place.min(0), place.max(0)
     u, v = graph.edges.numpy()
     long = float(np.linalg.norm(place[u] - place[v], axis=1).mean()) if len(u) else 1.0
-    place = (place - (low + high) / 2) * min(2 / max(1e-9, float((high - low).max())), LONGEST / long)
-    return place
+    scale = min(2 / max(1e-9, float((high - low).max())), LONGEST / max(1e-9, long))
+    centred: Array = (place - (low + high) / 2) * scale
+    return centred
 
 
 def _chemical(graph: Graph) -> Array | None:

@@ -69,8 +69,8 @@ class Splitting:
         return state
 
     def context(self, state: Graphs, k: int) -> Tensor:
-        """(B,) nodes that the scale ends with."""
-        return self.sizes[:, k + 1]
+        """(B, 2) nodes that the scale ends with, and the last one."""
+        return self.sizes[:, [k + 1, self.num_levels]]
 
     def embed(self, codes: Splits, k: int) -> Splits:
         """Codes are exact: nothing was quantised."""
@@ -180,8 +180,8 @@ class GraphModel(Model):
         """(B, K) nats of given codes, scale by scale; rounds come in the order that ``noise`` decides."""
         batch, nats = len(noise.index), []
 
-        def choose(k: int, level: Graphs, target: Tensor, state: Graphs) -> Splits:
-            nats.append(ScaleScore(self.predictor, noise, len(codes) - k)(level, target, codes[k]))
+        def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
+            nats.append(ScaleScore(self.predictor, noise, len(codes) - k)(level, goal, codes[k]))
             return codes[k]
 
         graphs = Graphs.single_nodes(batch, self.device)
@@ -224,9 +224,9 @@ class GraphModel(Model):
 
         tokens: list[Tensor] = []
 
-        def choose(k: int, level: Graphs, target: Tensor, state: Graphs) -> Splits:
+        def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
             place = max(0, law.scales - depth + k)  # the last is the finest, as in training
-            codes = ScaleDraw(self.predictor, noise, depth - k, settings[place])(level, target)
+            codes = ScaleDraw(self.predictor, noise, depth - k, settings[place])(level, goal)
             tokens.append(codes.token)
             return codes
 

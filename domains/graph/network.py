@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 REACH = 4  # random-walk powers that are computed; twice as many are seen
-NODE_FEATURES, EDGE_FEATURES, GRAPH_FEATURES = 2 * REACH, 2 * REACH + 1, 3
+NODE_FEATURES, EDGE_FEATURES, GRAPH_FEATURES = 2 * REACH, 2 * REACH + 1, 4
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class View:
         edge: (E, EDGE_FEATURES) invariants.
         node_kind: (N, a) and
         edge_kind: (E, b) int64 what is known of each, one column for each table of kinds.
-        size: (num, GRAPH_FEATURES) where the graph stands between its coarse and its fine size.
+        size: (num, GRAPH_FEATURES) its sizes before the scale, after it, at last, and now.
         num: how many graphs.
     """
 

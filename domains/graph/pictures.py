@@ -104,7 +104,8 @@ def plot_animation(
             pictures.append(_picture(_between(before, after, parent, float(t))))
             milliseconds.append(60 if t < 1 else 600)
     milliseconds[-1] = 3000
-    palette = pictures[-1].quantize(64, dither=Image.Dither.NONE)
+    keys = np.concatenate([np.asarray(picture) for picture in pictures[::frames]])
+    palette = Image.fromarray(keys).quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     first, *rest = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     with atomic_write(path) as temporary:
         first.save(temporary, "gif", save_all=True, append_images=rest, duration=milliseconds, loop=0)
@@ -119,21 +120,29 @@ def _caption(graph: Graph) -> str:
 def _scene(graph: Graph, names: Sequence[str]) -> Scene:
     elements = [_element(name) in ELEMENTS for name in names]
     place = layout(graph, molecule=graph.node_label is not None and bool(elements) and all(elements))
-    radius = np.full(graph.num_nodes, min(LARGEST, DISC / np.sqrt(graph.num_nodes)))
-    return Scene(graph, place, _colours(graph, names), radius, names if graph.node_label is not None else ())
+    u, v = place[graph.edges.numpy()]
+    edge = float(np.median(np.linalg.norm(u - v, axis=1))) if graph.num_edges else 1.0
+    radius = min(LARGEST, DISC / np.sqrt(graph.num_nodes), 0.3 * edge)
+    written = names if graph.node_label is not None else ()
+    return Scene(graph, place, _colours(graph, names), np.full(graph.num_nodes, radius), written)
 
 
 def _scenes(trail: Sequence[Graph], parents: Sequence[Tensor], names: Sequence[str]) -> list[Scene]:
-    """The scales of one sample, where and in what colour the last one says."""
+    """The scales of one sample, where and in what colour the last one says; grey as long as kinds are open."""
     finest = _scene(trail[-1], names)
-    scenes, share = [finest], np.full(finest.graph.num_nodes, 1 / finest.graph.num_nodes)
+    drawn = np.concatenate([finest.place, finest.colours], axis=1)
+    scenes, count = [finest], np.ones(finest.graph.num_nodes)
     for graph, parent in zip(reversed(trail[:-1]), reversed(parents), strict=True):
-        total = np.bincount(parent, share, graph.num_nodes)
-        columns = np.concatenate([scenes[-1].place, scenes[-1].colours], axis=1) * share[:, None]
-        means = np.stack([np.bincount(parent, column, graph.num_nodes) / total for column in columns.T], axis=1)
-        share, radius = total, DISC * np.sqrt(total)
-        room = (1 - radius.max()) / max(1e-9, float(abs(means[:, :2]).max()))
-        scenes.append(Scene(graph, means[:, :2] * np.clip(room, 1, SPREAD), means[:, 2:], radius))
+        total: Array = np.bincount(parent, count, graph.num_nodes)
+        sums = [np.bincount(parent, column, graph.num_nodes) for column in (drawn * count[:, None]).T]
+        drawn, count = np.stack(sums, axis=1) / total[:, None], total
+        radius = finest.radius[0] * np.sqrt(count)  # the area of all discs stays
+        middle = count @ drawn[:, :2] / count.sum()
+        room = (1 - radius.max()) / max(1e-9, float(abs(drawn[:, :2] - middle).max()))
+        place = middle + (drawn[:, :2] - middle) * np.clip(room, 1, SPREAD)
+        open_kinds = finest.graph.node_label is not None and graph.node_label is None
+        colours = np.tile(_rgb(EDGE), (graph.num_nodes, 1)) if open_kinds else drawn[:, 2:]
+        scenes.append(Scene(graph, place, colours, radius))
     return scenes[::-1]
 
 
@@ -150,16 +159,20 @@ def _element(name: str) -> str:
     return name.rstrip("+-0123456789")
 
 
+def _rgb(colour: str) -> Array:
+    from matplotlib.colors import to_rgb
+
+    return np.array(to_rgb(colour))
+
+
 def _colours(graph: Graph, names: Sequence[str]) -> Array:
     """(n, 3) by kind, else by place in a planar graph, else by community."""
     import matplotlib
     import networkx as nx
-    from matplotlib.colors import to_rgb
 
     if graph.node_label is not None:
-        kinds = graph.node_label.tolist()
-        known = dict(enumerate(ELEMENTS.get(_element(name)) for name in names))
-        return np.array([to_rgb(known.get(kind) or PALETTE[kind % len(PALETTE)]) for kind in kinds])
+        known = {kind: ELEMENTS.get(_element(name)) for kind, name in enumerate(names)}
+        return np.array([_rgb(known.get(k) or PALETTE[k % len(PALETTE)]) for k in graph.node_label.tolist()])
     g = graph.to_networkx()
     if nx.check_planarity(g)[0]:
         smooth = np.zeros(len(g))
@@ -167,8 +180,8 @@ def _colours(graph: Graph, names: Sequence[str]) -> Array:
             smooth[sorted(part)] = _smooth(g.subgraph(part))
         return np.asarray(matplotlib.colormaps["turbo"](0.08 + 0.84 * smooth)[:, :3])
     colours = np.zeros((len(g), 3))
-    for i, part in enumerate(sorted(nx.community.louvain_communities(g, seed=0), key=min)):
-        colours[list(part)] = to_rgb(PALETTE[i % len(PALETTE)])
+    for i, part in enumerate(sorted(nx.community.louvain_communities(g, resolution=0.7, seed=0), key=min)):
+        colours[list(part)] = _rgb(PALETTE[i % len(PALETTE)])
     return colours
 
 
@@ -227,11 +240,19 @@ def _picture(scene: Scene) -> Any:
     figure, panels = _panels(1, 1)
     _draw(panels[0, 0], scene)
     canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
+    with _letters():
+        canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
+def _letters() -> Any:
+    """Small letters keep their shape."""
+    import matplotlib
+
+    return matplotlib.rc_context({"text.hinting": "none"})
+
+
 def _save(figure: Figure, path: Path) -> Path:
-    with atomic_write(path) as temporary:
+    with atomic_write(path) as temporary, _letters():
         figure.savefig(temporary, format="png", dpi=DPI)
     return path

@@ -69,11 +69,11 @@ class ScaleRounds:
 class ScaleScore(ScaleRounds):
     """Scores the codes of a scale."""
 
-    def __call__(self, coarse: Graphs, target: Tensor, codes: Splits) -> Tensor:
-        """(B,) nats of the codes that make ``target`` (B,) nodes of ``coarse``, exact for the order of the noise."""
-        nats = torch.zeros(coarse.num, device=target.device)
+    def __call__(self, coarse: Graphs, goal: Tensor, codes: Splits) -> Tensor:
+        """(B,) nats of the codes that make ``goal[:, 0]`` nodes of ``coarse``, exact for the order of the noise."""
+        nats = torch.zeros(coarse.num, device=goal.device)
         rounds = self.colours(coarse, codes.token)
-        grows = torch.zeros(coarse.num, dtype=torch.bool, device=target.device)
+        grows = torch.zeros(coarse.num, dtype=torch.bool, device=goal.device)
         grows[coarse.graph[codes.token > 0]] = True
         for turn in range(-1, rounds.num):
             active = grows if turn < 0 else torch.zeros_like(grows)
@@ -83,7 +83,7 @@ class ScaleScore(ScaleRounds):
             order = partial_(self._star_order, place, coarse.num, turn)
             turns = torch.full_like(place, turn)
             for shown in self._steps(graphs, codes[nodes, edges], rounds.index[nodes], turn):
-                x = examples(graphs, codes[nodes, edges], target[active], rounds.index[nodes], turns, order, shown)
+                x = examples(graphs, codes[nodes, edges], goal[active], rounds.index[nodes], turns, order, shown)
                 tokens, answers, _ = self.predictor.log_prob(x)
                 nats = nats.index_add(0, place, tokens) if turn < 0 else nats.index_add(0, place[x.owners[1]], answers)
         return nats
@@ -122,9 +122,9 @@ class ScaleDraw(ScaleRounds):
         super().__init__(predictor, noise, rest, label_rounds)
         self.sampler, self.passes = sampler, 0
 
-    def __call__(self, coarse: Graphs, target: Tensor) -> Splits:
-        """The codes that make ``target`` (B,) nodes of ``coarse``."""
-        codes = unknown(coarse, self.tokens(coarse, target))
+    def __call__(self, coarse: Graphs, goal: Tensor) -> Splits:
+        """The codes that make ``goal[:, 0]`` nodes of ``coarse``."""
+        codes = unknown(coarse, self.tokens(coarse, goal))
         rounds = self.colours(coarse, codes.token)
         for turn, _, now in rounds:
             active = torch.zeros(coarse.num, dtype=torch.bool, device=now.device)
@@ -132,20 +132,20 @@ class ScaleDraw(ScaleRounds):
             graphs, nodes, edges = coarse.take(active)
             turns = torch.full((graphs.num,), turn, device=now.device)
             state = partial(graphs, codes[nodes, edges], rounds.index[nodes], turns)
-            answered = self.stars(state, target[active], turn, active.nonzero()[:, 0], coarse.num)
+            answered = self.stars(state, goal[active], turn, active.nonzero()[:, 0], coarse.num)
             codes = replace(codes, pattern=codes.pattern.masked_scatter(edges, answered.pattern))
         return codes
 
-    def tokens(self, coarse: Graphs, target: Tensor) -> Tensor:
+    def tokens(self, coarse: Graphs, goal: Tensor) -> Tensor:
         """(N,) node tokens: exactly as many nodes split as are missing."""
-        missing = target - coarse.sizes
+        missing = goal[:, 0] - coarse.sizes
         grows = missing > 0
         token = torch.full_like(coarse.graph, ONE)
         if not bool(grows.any()):
             return token
         graphs, nodes, _ = coarse.take(grows)
         self.passes += 1
-        h, _ = self.predictor.states(view_coarse(graphs, target[grows]))
+        h, _ = self.predictor.states(view_coarse(graphs, goal[grows]))
         split, linked = split_logits(self.predictor.token(h))
         choice = self.uniform(coarse.graph, coarse.num, CHOICE)[nodes]
         table, row, column = padded(split, graphs.graph)
@@ -156,12 +156,12 @@ class ScaleDraw(ScaleRounds):
         drawn = torch.where(two, torch.where(is_linked, LINKED, UNLINKED), ONE)
         return token.masked_scatter(nodes, drawn)
 
-    def stars(self, state: Partial, target: Tensor, turn: int, numbers: Tensor, num: int) -> Splits:
+    def stars(self, state: Partial, goal: Tensor, turn: int, numbers: Tensor, num: int) -> Splits:
         """The codes after the stars of one colour are answered: one pass, then one question of each star at a time."""
         asked = state.stars
         if not len(asked.centre):
             return state.codes
-        view = view_partial(state, target)
+        view = view_partial(state, goal)
         pairs = star_pairs(state, view)
         owner = numbers[state.current.graph[asked.centre]]
         rank = along_links(asked.centre, pairs[:2], self.uniform(owner, num, STARS + 2 * turn))

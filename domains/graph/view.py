@@ -54,8 +54,8 @@ def partial(coarse: Graphs, codes: Splits, colours: Tensor, turn: Tensor) -> Par
     return Partial(coarse, codes, current, parent, now, kind, asked)
 
 
-def view_partial(state: Partial, target: Tensor) -> View:
-    """What the predictor sees before a colour splits; ``target`` (B,) is the number of nodes after the scale."""
+def view_partial(state: Partial, goal: Tensor) -> View:
+    """What the predictor sees before a colour splits; ``goal`` (B, 2): nodes after the scale, and at last."""
     current, parent = state.current, state.parent
     edge_kind = torch.zeros(current.edges.shape[1], dtype=torch.int64, device=parent.device)
     edge_kind[parent[current.edges[0]] == parent[current.edges[1]]] = SIBLINGS
@@ -63,7 +63,7 @@ def view_partial(state: Partial, target: Tensor) -> View:
     # siblings that are not linked are told about each other by an edge that is none
     first = (state.kind[:-1] == DONE + 1) & (parent[:-1] == parent[1:])
     strangers = first.nonzero()[:, 0]
-    return make_view(current, state.kind, edge_kind, state.coarse.sizes, target, strangers)
+    return make_view(current, state.kind, edge_kind, state.coarse.sizes, goal, strangers)
 
 
 def view_answers(view: View, state: Partial, codes: Tensor) -> View:
@@ -73,10 +73,10 @@ def view_answers(view: View, state: Partial, codes: Tensor) -> View:
     return replace(view, edge_kind=kind)
 
 
-def view_coarse(coarse: Graphs, target: Tensor) -> View:
+def view_coarse(coarse: Graphs, goal: Tensor) -> View:
     """What the predictor sees before it decides which nodes split."""
     kind = torch.full_like(coarse.graph, UNDECIDED)
-    return make_view(coarse, kind, torch.zeros_like(coarse.edges[0]), coarse.sizes, target)
+    return make_view(coarse, kind, torch.zeros_like(coarse.edges[0]), coarse.sizes, goal)
 
 
 def make_view(
@@ -84,10 +84,10 @@ def make_view(
     node_kind: Tensor,
     edge_kind: Tensor,
     coarse: Tensor,
-    target: Tensor,
+    goal: Tensor,
     strangers: Tensor | None = None,
 ) -> View:
-    """Features of a graph on its way from ``coarse`` (B,) to ``target`` (B,) nodes.
+    """Features of a graph on its way from ``coarse`` (B,) nodes to ``goal`` (B, 2): after this scale, and at last.
 
     ``strangers`` are nodes u whose sibling u + 1 is not a neighbour.
     """
@@ -95,14 +95,14 @@ def make_view(
     node, edge = walk_features(graphs, REACH)
     degree = graphs.degree.to(node.dtype).log1p()[:, None]
     common = torch.bincount(sides.flatten(), minlength=graphs.edges.shape[1]).to(node.dtype).log1p()[:, None]
-    sizes = torch.stack([coarse, target, graphs.sizes]).to(node.dtype).log2() / 8
+    sizes = torch.cat([coarse[:, None], goal, graphs.sizes[:, None]], 1).to(node.dtype).log2() / 8
     edges, edge = graphs.edges, torch.cat([edge, common], 1)
     if strangers is not None and len(strangers):
         edges = torch.cat([edges, torch.stack([strangers, strangers + 1])], 1)
         edge = torch.cat([edge, edge.new_zeros(len(strangers), edge.shape[1])])
         edge_kind = torch.cat([edge_kind, torch.full_like(strangers, STRANGERS)])
     node = torch.cat([node, degree], 1)
-    return View(graphs.graph, edges, sides, node, edge, node_kind[:, None], edge_kind[:, None], sizes.T, graphs.num)
+    return View(graphs.graph, edges, sides, node, edge, node_kind[:, None], edge_kind[:, None], sizes, graphs.num)
 
 
 def join(views: Sequence[View]) -> View:
@@ -137,8 +137,8 @@ def with_kinds(view: View, node: Tensor, edge: Tensor) -> View:
 
 def view_finished(graphs: Graphs) -> View:
     """What the predictor sees of graphs whose nodes and edges all stand."""
-    kind = torch.full_like(graphs.graph, FINISHED)
-    return make_view(graphs, kind, torch.zeros_like(graphs.edges[0]), graphs.sizes, graphs.sizes)
+    kind, sizes = torch.full_like(graphs.graph, FINISHED), graphs.sizes
+    return make_view(graphs, kind, torch.zeros_like(graphs.edges[0]), sizes, torch.stack([sizes, sizes], 1))
 
 
 def star_pairs(state: Partial, view: View) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -58,7 +59,7 @@ def scored(
     """Token logits by node, star logits by question, and nats, in one order for all numberings: ``names`` (N,) say what
     the nodes are called in all of them and ``numbers`` (N, N, 2) decide orders by name."""
     coarse, codes = scale.coarse, scale.codes
-    target = coarse.sizes + (codes.token > 0).sum()
+    goal = (coarse.sizes + (codes.token > 0).sum())[:, None].expand(-1, 2)
     asked: list[tuple[int, ...]] = []
 
     def order(owner: Tensor) -> Tensor:
@@ -71,7 +72,7 @@ def scored(
         asked.extend(zip(names[centre].tolist(), names[other].tolist(), child.tolist(), strict=True))
         return numbers[names[centre], names[other], child]
 
-    x = examples(coarse, codes, target, colours, torch.tensor([turn]), order)
+    x = examples(coarse, codes, goal, colours, torch.tensor([turn]), order)
     h, e = predictor.states(x.view)
     logits = {}
     if len(x.codes):
@@ -133,26 +134,31 @@ def test_positional_encodings_are_found_out() -> None:
     assert largest_difference(tiny_predictor(Positioned), torch.float64) > 1e-3
 
 
-def drawn_edges(predictor: GraphPredictor, count: int, shuffled: bool) -> np.ndarray:
-    """Edges and triangles of tiny graphs, drawn with nodes renumbered at random before every scale, or as they are."""
+def drawn(predictor: GraphPredictor, count: int, shuffled: bool) -> np.ndarray[Any, Any]:
+    """A number for the shape of each of ``count`` tiny graphs: its edges, its highest degree, and how unequal its two
+    first nodes share those that came of them. Before every scale nodes are renumbered at random, or not."""
     noise = Noise(int(shuffled), range(count))
     graphs, generator = Graphs.single_nodes(count), torch.Generator().manual_seed(0)
+    first = torch.zeros(count, dtype=torch.int64)
     for k, size in enumerate((2, 3, 5, 8)):
         if shuffled:
             key = graphs.graph + torch.rand(graphs.num_nodes, generator=generator, dtype=torch.float64)
-            graphs = renumber(graphs, key.argsort())
-        codes = ScaleDraw(predictor, noise, k, ScaleSampler())(graphs, torch.full((count,), size))
-        graphs, _ = split(graphs, codes)
+            order = key.argsort()
+            graphs, first = renumber(graphs, order), first[order]
+        codes = ScaleDraw(predictor, noise, k, ScaleSampler())(graphs, torch.full((count, 2), size))
+        graphs, parent = split(graphs, codes)
+        first = first[parent] if k else torch.arange(2 * count) % 2
     edges = torch.bincount(graphs.graph[graphs.edges[0]], minlength=count)
     hubs = torch.zeros(count, dtype=torch.int64).scatter_reduce(0, graphs.graph, graphs.degree, "amax")
-    table: np.ndarray = (edges * 8 + hubs).numpy()
+    share = torch.bincount(graphs.graph[first == 0], minlength=count)
+    table: np.ndarray[Any, Any] = ((edges * 10 + hubs) * 10 + torch.minimum(share, 8 - share)).numpy()
     return table
 
 
 def p_value(predictor: GraphPredictor, count: int) -> float:
     """That both ways of drawing have one law."""
     with torch.inference_mode():
-        here, there = (drawn_edges(predictor, count, shuffled) for shuffled in (False, True))
+        here, there = (drawn(predictor, count, shuffled) for shuffled in (False, True))
     kinds = [k for k in np.union1d(here, there) if (here == k).sum() + (there == k).sum() >= 10]
     table = [[(x == k).sum() for k in kinds] for x in (here, there)]
     return float(chi2_contingency(table).pvalue)

@@ -95,7 +95,7 @@ def test_answers_put_back_round_by_round_rebuild_the_codes() -> None:
             told = partial(coarse, truth, rounds.index, turns)
             assert torch.equal(state.current.edges, told.current.edges)
             codes = state.stars.put(codes, told.stars.answers(truth))
-            third = star_pairs(state, view_partial(state, coarse.sizes))[2]
+            third = star_pairs(state, view_partial(state, coarse.sizes[:, None].expand(-1, 2)))[2]
             assert not bool(torch.isin(third, state.stars.edge).any())
         assert torch.equal(codes.pattern, truth.pattern)
         assert torch.equal(split(coarse, codes)[0].edges, split(coarse, truth)[0].edges)
@@ -110,6 +110,7 @@ def _colours(graphs: Graphs, splits: torch.Tensor) -> torch.Tensor:
 def test_scales_carry_the_sizes_between_which_they_grow() -> None:
     graphs = list(zoo().values())
     scales = Scales.of(graphs, generators(len(graphs)))
-    assert bool((scales.target > scales.coarse.sizes).all())
-    largest = torch.zeros(len(graphs), dtype=torch.int64).scatter_reduce(0, scales.owner, scales.target, "amax")
+    after, last = scales.goal.T
+    assert bool((after > scales.coarse.sizes).all()) and bool((after <= last).all())
+    largest = torch.zeros(len(graphs), dtype=torch.int64).scatter_reduce(0, scales.owner, after, "amax")
     assert largest.clamp_min(1).tolist() == [g.num_nodes for g in graphs]
