@@ -31,7 +31,7 @@ def test_scores_are_means_over_all_items_whatever_the_batches(refiner: Refiner) 
     nats = refiner.log_prob(codes, given).nats
     for batch_size in (22, 8, 1):
         found, _ = score_codes(refiner, data, batch_size)
-        assert found["items"] == 22
+        assert (found["items"], found["likelihood"]) == (22, "exact")
         assert found["sites_by_scale"] == [1, 4, 20]
         bits = -nats.double().mean(0) / math.log(2) / 40
         assert found["bits_per_dim_by_scale"] == pytest.approx(bits.tolist(), rel=1e-4)
@@ -39,6 +39,17 @@ def test_scores_are_means_over_all_items_whatever_the_batches(refiner: Refiner) 
         assert found["accuracy_by_scale"] == pytest.approx(refiner.accuracy(codes, given).mean(0).tolist())
         for k, size in enumerate(refiner.tokenizer.quantizer.sizes):
             assert (found["usage_by_scale"][k], found["perplexity_by_scale"][k]) == pytest.approx(usage(codes[k], size))
+
+
+def test_rounds_are_scored_in_the_order_of_each_items_number() -> None:
+    refiner = tiny_refiner(ModelConfig(predictor=PredictorConfig(16, 1, 2, rounds=[1, 2, 5])), shapes=SHAPES, items=9)
+    x, given = items_of(refiner, 9)
+    nats = refiner.log_prob(refiner.tokenizer.encode(x), given).nats
+    for batch_size in (9, 4):
+        found, _ = score_codes(refiner, refiner.domain.dataset("train"), batch_size)
+        assert found["likelihood"] == "lower bound, one order of rounds an item"
+        bits = -nats.double().mean(0) / math.log(2) / 40
+        assert found["bits_per_dim_by_scale"] == pytest.approx(bits.tolist(), rel=1e-4)
 
 
 def test_band_variance_is_the_variance_over_items(refiner: Refiner) -> None:
