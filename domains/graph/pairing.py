@@ -114,7 +114,9 @@ def pair(n: int, edges: Array, tight: Array, rng: np.random.Generator) -> Array:
     if n < 2:
         return np.empty((2, 0), dtype=np.int64)
     found = [match(edges, tight + 0.5 * rng.random(edges.shape[1]))]
-    left = np.setdiff1d(np.arange(n), found[0])
+    free = np.ones(n, dtype=bool)
+    free[found[0]] = False
+    left = np.flatnonzero(free)
     if len(left) > 1:
         place = np.full(n, -1)
         place[left] = np.arange(len(left))
