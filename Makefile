@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 demo: .venv/.demo
 	$(BIN)/refine train domain=image --run runs/demo
 	$(BIN)/refine sample run=runs/demo
-	$(BIN)/refine sample domain=graph --out runs/demo-graphs
+	$(BIN)/refine sample domain=graph
 
 test: .venv/.test
 	$(BIN)/ruff check .

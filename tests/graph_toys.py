@@ -7,11 +7,12 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import torch
+from toy import stir
+
 from refine.domains.graph.config import GraphConfig, GraphModelConfig
 from refine.domains.graph.graphs import Graph
 from refine.domains.graph.model import GraphModel
 from refine.domains.graph.predictor import GraphPredictor
-from toy import stir
 
 
 def of(g: nx.Graph) -> Graph:

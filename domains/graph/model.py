@@ -208,8 +208,8 @@ class GraphModel(Model):
     ) -> Samples:
         """Draw graphs; ``condition.size`` says how many nodes each has, else sizes are drawn as in training.
 
-        The items are :class:`Graph`. The trail has first one node each, then the graphs as they stood after every scale, with
-        the parents of their nodes; the last are the items.
+        The items are :class:`Graph`. The trail has first one node each, then the graphs as they stood after every scale,
+        with the parents of their nodes; the last are the items.
         """
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
         condition = condition or Condition()

@@ -130,18 +130,18 @@ def _scene(graph: Graph, names: Sequence[str]) -> Scene:
 def _scenes(trail: Sequence[Graph], parents: Sequence[Tensor], names: Sequence[str]) -> list[Scene]:
     """The scales of one sample, where and in what colour the last one says; grey as long as kinds are open."""
     finest = _scene(trail[-1], names)
-    drawn = np.concatenate([finest.place, finest.colours], axis=1)
-    scenes, count = [finest], np.ones(finest.graph.num_nodes)
+    scenes = [finest]
+    sums: Array = np.hstack([finest.place, finest.colours, np.ones((finest.graph.num_nodes, 1))])
     for graph, parent in zip(reversed(trail[:-1]), reversed(parents), strict=True):
-        total: Array = np.bincount(parent, count, graph.num_nodes)
-        sums = [np.bincount(parent, column, graph.num_nodes) for column in (drawn * count[:, None]).T]
-        drawn, count = np.stack(sums, axis=1) / total[:, None], total
+        finer, sums = sums, np.zeros((graph.num_nodes, sums.shape[1]))
+        np.add.at(sums, parent.numpy(), finer)
+        count, middle = sums[:, -1], finest.place.mean(0)
+        place, colours = np.split(sums[:, :-1] / count[:, None], [2], axis=1)
         radius = finest.radius[0] * np.sqrt(count)  # the area of all discs stays
-        middle = count @ drawn[:, :2] / count.sum()
-        room = (1 - radius.max()) / max(1e-9, float(abs(drawn[:, :2] - middle).max()))
-        place = middle + (drawn[:, :2] - middle) * np.clip(room, 1, SPREAD)
-        open_kinds = finest.graph.node_label is not None and graph.node_label is None
-        colours = np.tile(_rgb(EDGE), (graph.num_nodes, 1)) if open_kinds else drawn[:, 2:]
+        room = (1 - radius.max()) / max(1e-9, float(abs(place - middle).max()))
+        place = middle + (place - middle) * np.clip(room, 1, SPREAD)
+        if finest.graph.node_label is not None and graph.node_label is None:
+            colours = np.tile(_rgb(EDGE), (graph.num_nodes, 1))
         scenes.append(Scene(graph, place, colours, radius))
     return scenes[::-1]
 

@@ -111,7 +111,8 @@ def triangles(graphs: Graphs) -> Tensor:
     wanted = high[first] * n + high[second]
     third = torch.searchsorted(keys, wanted).clamp_max(max(0, len(keys) - 1))
     closed = keys[third] == wanted if len(keys) else wanted.bool()
-    return place[torch.stack([first[closed], second[closed], third[closed]])]
+    sides: Tensor = place[torch.stack([first[closed], second[closed], third[closed]])]
+    return sides
 
 
 def walk_features(graphs: Graphs, reach: int = 4) -> tuple[Tensor, Tensor]:
