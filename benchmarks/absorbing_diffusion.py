@@ -43,7 +43,7 @@ from torch.nn import functional as F
 from refine.domains.graph.benchmarks import read_benchmark
 from refine.domains.graph.graphs import Graph
 from refine.domains.graph.metrics import graph_metrics
-from refine.domains.graph.network import REACH, GraphNetwork, View
+from refine.domains.graph.network import GRAPH_FEATURES, REACH, GraphNetwork, View
 from refine.sampler import ScaleSampler
 from refine.training.checkpoint_io import SafetensorsIO
 from refine.training.engine import ema
@@ -93,7 +93,7 @@ def view_pairs(x_BP: Tensor, noise_B: Tensor, n: int) -> View:
         edge=torch.stack(edges, -1).flatten(0, 1).log1p(),
         node_kind=torch.zeros(batch * n, 0, dtype=torch.int64),
         edge_kind=x_BP.reshape(-1, 1),
-        size=size,
+        size=F.pad(size, (0, GRAPH_FEATURES - size.shape[1])),
         num=batch,
     )
 
