@@ -29,6 +29,7 @@ class GraphModelConfig:
     triangle: int = 16  # channels of the triangle update
     mlp_ratio: float = 2.0  # hidden width of the MLPs, in widths
     dropout: float = 0.0  # of both branches of a block
+    counts: bool = False  # coarse edges tell how many edges they stand for; for graphs that are dense near the top
     head: str = "star"  # star: one pass a colour class, then the star head | rounds: one pass for each answer of a star
     heads: int = 4  # head=star: attention heads
     star_depth: int = 2  # head=star: blocks

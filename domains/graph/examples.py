@@ -96,22 +96,32 @@ class Scales:
     labels: Labels
 
     @classmethod
-    def of(cls, graphs: Sequence[Graph], rngs: Sequence[np.random.Generator]) -> Scales:
-        """Take graphs apart, and leave out scales that are one node before and after."""
-        pyramid = build_pyramid(Graphs.of(graphs), rngs)
-        nothing = Scale(
-            Graphs.single_nodes(len(graphs)), Splits(torch.zeros(len(graphs)).long(), torch.zeros(0).long())
-        )
+    def of(cls, graphs: Sequence[Graph], rngs: Sequence[np.random.Generator], counts: bool = False) -> Scales:
+        """Take graphs apart, and leave out scales that are one node before and after.
+
+        With ``counts``, the graphs that are asked for kinds are the coarse ones, for the counts of their edges.
+        """
+        pyramid = build_pyramid(Graphs.of(graphs), rngs, counts)
+        none = torch.zeros(0, dtype=torch.int64)
+        nothing = Scale(Graphs.single_nodes(len(graphs)), Splits(torch.zeros(len(graphs)).long(), none))
         scales = pyramid.scales or [nothing]  # where every graph is one node
         coarse = Graphs.side_by_side([s.coarse for s in scales])
-        codes = Splits(torch.cat([s.codes.token for s in scales]), torch.cat([s.codes.pattern for s in scales]))
+        told = [s.codes.count for s in scales if s.codes.count is not None]
+        codes = Splits(
+            torch.cat([s.codes.token for s in scales]),
+            torch.cat([s.codes.pattern for s in scales]),
+            torch.cat(told) if told else None,
+        )
         new = torch.bincount(coarse.graph[codes.token > 0], minlength=coarse.num)
         kept, nodes, edges = coarse.take(new > 0)
         place = torch.arange(coarse.num)[new > 0]
         labels = Labels(*ordered_labels(graphs, pyramid))
         owner = place % len(graphs)
         goal = torch.stack([kept.sizes + new[new > 0], pyramid.finest.sizes[owner]], 1)
-        return cls(kept, codes[nodes, edges], goal, owner, pyramid.finest, labels)
+        codes = codes[nodes, edges]
+        if codes.count is not None:
+            return cls(kept, codes, goal, owner, kept, Labels(None, codes.count))
+        return cls(kept, codes, goal, owner, pyramid.finest, labels)
 
 
 def ordered_labels(graphs: Sequence[Graph], pyramid: GraphPyramid) -> tuple[Tensor | None, Tensor | None]:
@@ -155,6 +165,7 @@ def examples(
         uniform: decides the order inside stars; graphs are numbered as those of ``turn >= 0``.
         shown: answers that the view shows; then the next one of each star is asked. None: it shows none, and all are.
     """
+    coarse = replace(coarse, count=codes.count)
     first, nodes, _ = coarse.take(turn < 0)
     graphs, rows, edges = coarse.take(turn >= 0)
     state = partial(graphs, codes[rows, edges], colours[rows], turn[turn >= 0])

@@ -1,4 +1,4 @@
-"""Kinds of nodes and edges (atoms, bonds): a last scale without new nodes, whose codes are revealed in rounds."""
+"""Kinds of nodes and edges (atoms, bonds, counts of edges): codes of a graph that stands, revealed in rounds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from refine.domains.graph.counts import shown
 from refine.domains.graph.graphs import Graph
 from refine.domains.graph.network import View
 from refine.domains.graph.sparse import Graphs
@@ -18,7 +19,7 @@ UNSEEN = 1  # "not known yet" in a column of kinds; 0 is "nothing is said", kind
 
 @dataclass(frozen=True)
 class Labels:
-    """The codes of the last scale: those of nodes first, then those of edges; where a set has neither, it is empty.
+    """Kinds as codes: those of nodes first, then those of edges; where there are neither, it is empty.
 
     Attributes:
         node: (N,) int64 or None.
@@ -29,13 +30,18 @@ class Labels:
     edge: Tensor | None
 
     def columns(self, graphs: Graphs, known: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 1) and (E, 1) kinds as the predictor sees them: ``known`` says for each code whether it is."""
-        shown = []
-        sizes = (graphs.num_nodes, graphs.edges.shape[1])
-        for codes, size, seen in zip((self.node, self.edge), sizes, self.parts(graphs, known), strict=True):
-            zeros = known.new_zeros(size, dtype=torch.int64)
-            shown.append((zeros if codes is None else torch.where(seen, codes + 2, UNSEEN))[:, None])
-        return shown[0], shown[1]
+        """(N, 1) and (E, 1) kinds as the predictor sees them: ``known`` says for each code whether it is.
+
+        Counts of edges that are not known yet show what they inherited.
+        """
+        node, edge = (torch.zeros_like(x) for x in (graphs.graph, graphs.edges[0]))
+        seen, seen_edge = self.parts(graphs, known)
+        if self.node is not None:
+            node = torch.where(seen, self.node + 2, UNSEEN)
+        if self.edge is not None:
+            hidden = edge + UNSEEN if graphs.count is None else shown(graphs.count, own=False)
+            edge = torch.where(seen_edge, self.edge + 2, hidden)
+        return node[:, None], edge[:, None]
 
     def parts(self, graphs: Graphs, values: Tensor) -> tuple[Tensor, Tensor]:
         """One value for each code as those of nodes and those of edges."""

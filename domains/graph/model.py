@@ -78,7 +78,7 @@ class Splitting:
 
     def refine(self, state: Graphs, context: Tensor, values: Splits, k: int) -> Graphs:
         """The finer graph."""
-        return split(state, values)[0]
+        return split(replace(state, count=values.count), values)[0]
 
 
 def descend(graphs: Graphs, parent: Tensor) -> list[Graph]:
@@ -102,7 +102,9 @@ class PyramidItems(Dataset[tuple[Graph, int]]):
 
     def collate(self, rows: list[tuple[Graph, int]]) -> dict[str, Any]:
         """One round of every scale of every graph."""
-        scales = Scales.of([g for g, _ in rows], [np.random.default_rng([self.seed, i]) for _, i in rows])
+        scales = Scales.of(
+            [g for g, _ in rows], [np.random.default_rng([self.seed, i]) for _, i in rows], self.config.counts
+        )
         generator = torch.Generator().manual_seed(self.seed * 0x9E3779B97F4A7C15 + rows[0][1] & (1 << 63) - 1)
         return {"examples": random_examples(scales, self.config, generator)}
 
@@ -172,7 +174,7 @@ class GraphModel(Model):
         its sizes; the mean over seeds is the usual variational bound without the entropy of the pyramids.
         """
         rngs = [np.random.default_rng([seed, i]) for i in range(len(graphs))]
-        pyramid = build_pyramid(Graphs.of(graphs), rngs)
+        pyramid = build_pyramid(Graphs.of(graphs), rngs, self.config.counts)
         labels = Labels(*ordered_labels(graphs, pyramid))
         return self.code_log_prob([s.codes for s in pyramid.scales], labels, Noise(seed, range(len(graphs))))
 
@@ -181,10 +183,12 @@ class GraphModel(Model):
         batch, nats = len(noise.index), []
 
         def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
-            nats.append(ScaleScore(self.predictor, noise, len(codes) - k)(level, goal, codes[k]))
+            nats.append(
+                ScaleScore(self.predictor, noise, len(codes) - k, self.config.label_rounds)(level, goal, codes[k])
+            )
             return codes[k]
 
-        graphs = Graphs.single_nodes(batch, self.device)
+        graphs = self._start(batch)
         splitting = Splitting.along(codes, batch, self.device)
         for step in walk(splitting, splitting, graphs, choose):
             graphs = step.state
@@ -193,6 +197,10 @@ class GraphModel(Model):
             score = ScaleScore(self.predictor, noise, 0, self.config.label_rounds)
             nats.append(score.labels(graphs, labels))
         return torch.stack([*missing, *nats], 1)
+
+    def _start(self, num: int) -> Graphs:
+        graphs = Graphs.single_nodes(num, self.device)
+        return replace(graphs, count=graphs.edges[0]) if self.config.counts else graphs
 
     # -- sampling ----------------------------------------------------------------------------------------------------
 
@@ -208,7 +216,7 @@ class GraphModel(Model):
     ) -> Samples:
         """Draw graphs; ``condition.size`` says how many nodes each has, else sizes are drawn as in training.
 
-        The items are :class:`Graph`. The trail has first one node each, then the graphs as they stood after every scale,
+        The items are :class:`Graph`. The trail has one node each, then the graphs as they stood after every scale,
         with the parents of their nodes; the last are the items.
         """
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
@@ -226,11 +234,11 @@ class GraphModel(Model):
 
         def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
             place = max(0, law.scales - depth + k)  # the last is the finest, as in training
-            codes = ScaleDraw(self.predictor, noise, depth - k, settings[place])(level, goal)
+            codes = ScaleDraw(self.predictor, noise, depth - k, settings[place], self.config.label_rounds)(level, goal)
             tokens.append(codes.token)
             return codes
 
-        graphs = Graphs.single_nodes(num, self.device)
+        graphs = self._start(num)
         start = graphs, torch.arange(num, device=self.device)
         stages = [start] * (1 + max(0, law.scales - depth))
         for step in walk(splitting, splitting, graphs, choose):

@@ -8,16 +8,17 @@ single. Coarse edges are the OR of what they stand for. Every graph, connected o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from refine.domains.graph.counts import bin_counts
 from refine.domains.graph.graphs import Graph
 from refine.domains.graph.sparse import Graphs, triangles
-from refine.domains.graph.splits import Splits, encode
+from refine.domains.graph.splits import Splits, encode, split
 
 Array = np.ndarray[Any, Any]
 
@@ -45,12 +46,13 @@ class GraphPyramid:
     order: Tensor
 
 
-def build_pyramid(graphs: Graphs, rngs: Sequence[np.random.Generator]) -> GraphPyramid:
+def build_pyramid(graphs: Graphs, rngs: Sequence[np.random.Generator], counts: bool = False) -> GraphPyramid:
     """Take graphs apart; every graph has its own random numbers.
 
     Lossless: splitting by the codes from one node each gives ``finest``, which is ``graphs`` with nodes renumbered.
+    With ``counts``, codes say how many edges each coarse edge stands for; the graphs of scales have what they inherit.
     """
-    levels, parents = [graphs], []
+    levels, parents = [replace(graphs, count=torch.ones_like(graphs.edges[0])) if counts else graphs], []
     while levels[-1].num_nodes > graphs.num:
         parent, coarse = merge(levels[-1], rngs)
         levels.append(coarse)
@@ -58,14 +60,19 @@ def build_pyramid(graphs: Graphs, rngs: Sequence[np.random.Generator]) -> GraphP
     # renumber from the top, so that children stand in the order of their parents
     scales: list[Scale] = []
     coarse, order = levels[-1], torch.arange(graphs.num)
+    inherits = coarse.count
     for level, parent in zip(reversed(levels[:-1]), reversed(parents), strict=True):
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order))
         above, order = place[parent].sort(stable=True)
         fine = renumber(level, order)
-        scales.append(Scale(coarse, encode(fine, above, coarse)))
+        codes = encode(fine, above, coarse)
+        if coarse.count is not None:
+            codes = replace(codes, count=bin_counts(coarse.count))
+        scales.append(Scale(replace(coarse, count=inherits), codes))
+        inherits = split(replace(coarse, count=codes.count), codes)[0].count
         coarse = fine
-    return GraphPyramid(scales, coarse, order)
+    return GraphPyramid(scales, replace(coarse, count=None), order)
 
 
 def renumber(graphs: Graphs, order: Tensor) -> Graphs:
@@ -73,8 +80,9 @@ def renumber(graphs: Graphs, order: Tensor) -> Graphs:
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order))
     low, high = place[graphs.edges].sort(dim=0).values
-    keys = (low * len(order) + high).sort().values
-    return Graphs(graphs.graph[order], torch.stack([keys // len(order), keys % len(order)]), graphs.num)
+    keys, moved = (low * len(order) + high).sort()
+    count = None if graphs.count is None else graphs.count[moved]
+    return Graphs(graphs.graph[order], torch.stack([keys // len(order), keys % len(order)]), graphs.num, count)
 
 
 def merge(graphs: Graphs, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Graphs]:
@@ -96,10 +104,13 @@ def merge(graphs: Graphs, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, 
         number, start, first = number + size - pairs.shape[1], start + size, end
     above = torch.from_numpy(parent)
     low, high = above[graphs.edges].sort(dim=0).values
-    keys = torch.unique((low * number + high)[low != high])
+    keys, place = torch.unique((low * number + high)[low != high], return_inverse=True)
+    count = None
+    if graphs.count is not None:
+        count = torch.zeros_like(keys).index_add_(0, place, graphs.count[low != high])
     owner = torch.empty(number, dtype=torch.int64)
     owner[above] = graphs.graph
-    return above, Graphs(owner, torch.stack([keys // number, keys % number]), graphs.num)
+    return above, Graphs(owner, torch.stack([keys // number, keys % number]), graphs.num, count)
 
 
 def pair(n: int, edges: Array, tight: Array, rng: np.random.Generator) -> Array:

@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refine.domains.graph.config import GraphModelConfig
+from refine.domains.graph.counts import BINS, KINDS
 from refine.domains.graph.examples import Examples
 from refine.domains.graph.network import GraphNetwork, View, mlp
 from refine.domains.graph.star import OTHER, StarHead
 from refine.domains.graph.subset import subset_log_prob
 from refine.domains.graph.view import EDGE_KINDS, NODE_KINDS
-from refine.errors import not_accepted
+from refine.errors import not_accepted, require
 
 
 class GraphPredictor(nn.Module):
@@ -26,8 +27,11 @@ class GraphPredictor(nn.Module):
 
     def __init__(self, config: GraphModelConfig, node_labels: int = 0, edge_labels: int = 0) -> None:
         super().__init__()
-        width = config.width
+        width, self.counts = config.width, config.counts
         nodes, edges = ([n + 2] if n else [] for n in (node_labels, edge_labels))
+        if config.counts:
+            require(not (nodes or edges), "model.counts=true needs graphs without kinds of nodes and edges")
+            edges, edge_labels = [KINDS], BINS
         tables = [NODE_KINDS, *nodes], [EDGE_KINDS, *edges]
         self.network = GraphNetwork(width, config.depth, config.triangle, *tables, config.mlp_ratio, config.dropout)
         self.token = nn.Linear(width, 3)

@@ -31,7 +31,7 @@ from refine.rounds import Rounds
 from refine.sampler import ScaleSampler
 
 # streams of noise of a scale; STARS + 2r and + 1 are those of colour r; SIZES is drawn once
-SIZES, CHOICE, LINK, COLOUR, STARS = 0, 1, 2, 3, 4
+SIZES, CHOICE, LINK, COLOUR, ORDER, KIND, STARS = range(7)
 
 
 class ScaleRounds:
@@ -63,7 +63,7 @@ class ScaleRounds:
     def label_order(self, graphs: Graphs, labels: Labels) -> Rounds:
         """The round in which each kind is revealed."""
         owner = labels.owner(graphs)
-        return label_rounds(owner, self.uniform(owner, graphs.num, COLOUR), self.most)
+        return label_rounds(owner, self.uniform(owner, graphs.num, ORDER), self.most)
 
 
 class ScaleScore(ScaleRounds):
@@ -72,6 +72,8 @@ class ScaleScore(ScaleRounds):
     def __call__(self, coarse: Graphs, goal: Tensor, codes: Splits) -> Tensor:
         """(B,) nats of the codes that make ``goal[:, 0]`` nodes of ``coarse``, exact for the order of the noise."""
         nats = torch.zeros(coarse.num, device=goal.device)
+        if codes.count is not None:
+            nats = self.labels(coarse, Labels(None, codes.count))
         rounds = self.colours(coarse, codes.token)
         grows = torch.zeros(coarse.num, dtype=torch.bool, device=goal.device)
         grows[coarse.graph[codes.token > 0]] = True
@@ -124,7 +126,9 @@ class ScaleDraw(ScaleRounds):
 
     def __call__(self, coarse: Graphs, goal: Tensor) -> Splits:
         """The codes that make ``goal[:, 0]`` nodes of ``coarse``."""
-        codes = unknown(coarse, self.tokens(coarse, goal))
+        if self.predictor.counts:
+            coarse = replace(coarse, count=self.labels(coarse).edge)
+        codes = replace(unknown(coarse, self.tokens(coarse, goal)), count=coarse.count)
         rounds = self.colours(coarse, codes.token)
         for turn, _, now in rounds:
             active = torch.zeros(coarse.num, dtype=torch.bool, device=now.device)
@@ -198,7 +202,7 @@ class ScaleDraw(ScaleRounds):
         heads = predictor.node_label, predictor.edge_label
         labels = Labels(*(e if head is not None else None for e, head in zip(empty, heads, strict=True)))
         rounds = self.label_order(graphs, labels)
-        uniform = self.uniform(labels.owner(graphs), graphs.num, CHOICE)
+        uniform = self.uniform(labels.owner(graphs), graphs.num, KIND)
         view = view_finished(graphs)
         for _, known, now in rounds:
             self.passes += 1

@@ -78,7 +78,7 @@ class SizeLaw:
         return sizes
 
 
-def choose(counts: np.ndarray, uniform: float) -> int:
+def choose(counts: np.ndarray[Any, Any], uniform: float) -> int:
     """An index, as likely as its count."""
     cumulative = counts.cumsum()
     return int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))

@@ -19,11 +19,14 @@ class Graphs:
         graph: (N,) int64, ascending: which graph each node is of.
         edges: (2, E) int64, smaller node first, columns in lexicographic order.
         num: B.
+        count: (E,) int64 about how many edges of the finest graph each stands for (:mod:`refine.domains.graph.counts`),
+            or None where a model does not look at it.
     """
 
     graph: Tensor
     edges: Tensor
     num: int
+    count: Tensor | None = None
 
     @property
     def num_nodes(self) -> int:
@@ -73,14 +76,16 @@ class Graphs:
             graphs.append(graphs[-1] + batch.num)
         owner = torch.cat([b.graph + g for b, g in zip(batches, graphs, strict=False)])
         edges = torch.cat([b.edges + n for b, n in zip(batches, nodes, strict=False)], dim=1)
-        return cls(owner, edges, graphs[-1])
+        counts = [b.count for b in batches if b.count is not None]
+        return cls(owner, edges, graphs[-1], torch.cat(counts) if counts else None)
 
     def take(self, keep: Tensor) -> tuple[Graphs, Tensor, Tensor]:
         """The graphs that ``keep`` (B,) bool says, and which nodes and edges, (N,) and (E,) bool, these are."""
         nodes = keep[self.graph]
         edges = nodes[self.edges[0]]
         place, number = nodes.cumsum(0) - 1, keep.cumsum(0) - 1
-        kept = Graphs(number[self.graph[nodes]], place[self.edges[:, edges]], int(keep.sum()))
+        count = None if self.count is None else self.count[edges]
+        kept = Graphs(number[self.graph[nodes]], place[self.edges[:, edges]], int(keep.sum()), count)
         return kept, nodes, edges
 
     def to_graphs(self) -> list[Graph]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from refine.domains.graph.sparse import Graphs
 
@@ -30,13 +31,16 @@ class Splits:
     Attributes:
         token: (N,) int64 of each coarse node.
         pattern: (E,) int64 of each coarse edge; while a scale is being revealed, the bits that are still possible.
+        count: (E,) int64 of each coarse edge, told before all others (:mod:`refine.domains.graph.counts`); or None.
     """
 
     token: Tensor
     pattern: Tensor
+    count: Tensor | None = None
 
     def __getitem__(self, rows: tuple[Tensor, Tensor]) -> Splits:
-        return Splits(self.token[rows[0]], self.pattern[rows[1]])
+        count = None if self.count is None else self.count[rows[1]]
+        return Splits(self.token[rows[0]], self.pattern[rows[1]], count)
 
 
 def encode(fine: Graphs, parent: Tensor, coarse: Graphs) -> Splits:
@@ -77,7 +81,16 @@ def split(coarse: Graphs, codes: Splits, done: Tensor | None = None) -> tuple[Gr
     pairs = base[two & (codes.token == LINKED)]
     n = len(parent)
     keys = torch.unique(torch.cat([(cu * n + cv)[present], pairs * n + pairs + 1]))
-    return Graphs(coarse.graph[parent], torch.stack([keys // n, keys % n]), coarse.num), parent
+    fine = Graphs(coarse.graph[parent], torch.stack([keys // n, keys % n]), coarse.num)
+    return (fine if coarse.count is None else replace(fine, count=inherited(coarse, fine, parent))), parent
+
+
+def inherited(coarse: Graphs, fine: Graphs, parent: Tensor) -> Tensor:
+    """(E,) the count of the coarse edge that each edge came from, -1 between siblings."""
+    assert coarse.count is not None
+    place, found = coarse.edge_ids(*parent[fine.edges])
+    padded = F.pad(coarse.count, (0, 1), value=-1)
+    return torch.where(found, padded[place], -1)
 
 
 def unknown(coarse: Graphs, token: Tensor) -> Splits:

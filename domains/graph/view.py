@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from refine.domains.graph.counts import shown
 from refine.domains.graph.network import REACH, View
 from refine.domains.graph.sparse import Graphs, triangles, walk_features
 from refine.domains.graph.splits import UNLINKED, Splits, Stars, split, stars
@@ -63,7 +64,8 @@ def view_partial(state: Partial, goal: Tensor) -> View:
     # siblings that are not linked are told about each other by an edge that is none
     first = (state.kind[:-1] == DONE + 1) & (parent[:-1] == parent[1:])
     strangers = first.nonzero()[:, 0]
-    return make_view(current, state.kind, edge_kind, state.coarse.sizes, goal, strangers)
+    view = make_view(current, state.kind, edge_kind, state.coarse.sizes, goal, strangers)
+    return view_counts(view, current, own=False)
 
 
 def view_answers(view: View, state: Partial, codes: Tensor) -> View:
@@ -76,7 +78,8 @@ def view_answers(view: View, state: Partial, codes: Tensor) -> View:
 def view_coarse(coarse: Graphs, goal: Tensor) -> View:
     """What the predictor sees before it decides which nodes split."""
     kind = torch.full_like(coarse.graph, UNDECIDED)
-    return make_view(coarse, kind, torch.zeros_like(coarse.edges[0]), coarse.sizes, goal)
+    view = make_view(coarse, kind, torch.zeros_like(coarse.edges[0]), coarse.sizes, goal)
+    return view_counts(view, coarse, own=True)
 
 
 def make_view(
@@ -133,6 +136,14 @@ def widen(kinds: Sequence[Tensor]) -> Tensor:
 def with_kinds(view: View, node: Tensor, edge: Tensor) -> View:
     """The view with further columns of kinds: (N, a) and (E, b)."""
     return replace(view, node_kind=torch.cat([view.node_kind, node], 1), edge_kind=torch.cat([view.edge_kind, edge], 1))
+
+
+def view_counts(view: View, graphs: Graphs, own: bool) -> View:
+    """``view`` with the counts of edges where there are some: the edges' own, or what they inherited."""
+    if graphs.count is None:
+        return view
+    column = F.pad(shown(graphs.count, own), (0, view.edges.shape[1] - graphs.edges.shape[1]))
+    return with_kinds(view, torch.zeros_like(graphs.graph)[:, None], column[:, None])
 
 
 def view_finished(graphs: Graphs) -> View:

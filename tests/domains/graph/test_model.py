@@ -6,17 +6,20 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
 import pytest
 import torch
-from graph_toys import of, tiny_model
+from graph_toys import generators, of, tiny_model
 
-from refine.config import SamplerConfig
+from refine.config import SamplerConfig, TrainConfig
+from refine.domains.graph.counts import BINS, bin_counts
 from refine.domains.graph.graphs import Graph
 from refine.domains.graph.labels import Labels
 from refine.domains.graph.model import GraphModel
+from refine.domains.graph.pairing import build_pyramid
 from refine.domains.graph.sampling import ScaleScore
 from refine.domains.graph.sizes import SizeLaw
 from refine.domains.graph.sparse import Graphs
@@ -30,6 +33,12 @@ from refine.types import Condition
 @pytest.fixture(scope="module", params=["star", "rounds"])
 def model(request: pytest.FixtureRequest) -> GraphModel:
     return tiny_model(head=request.param)
+
+
+@pytest.fixture(scope="module")
+def counting() -> GraphModel:
+    """A model whose coarse edges tell how many edges they stand for."""
+    return tiny_model(counts=True, label_rounds=2)
 
 
 def all_codes(coarse: Graphs, size: int) -> Iterator[Splits]:
@@ -67,9 +76,11 @@ def all_paths(sizes: tuple[int, ...]) -> list[list[Splits]]:
 
 
 def side_by_side(paths: list[list[Splits]]) -> list[Splits]:
+    scales = list(zip(*paths, strict=True))
+    told = [[s.count for s in scale if s.count is not None] for scale in scales]
     return [
-        Splits(torch.cat([s.token for s in scale]), torch.cat([s.pattern for s in scale]))
-        for scale in zip(*paths, strict=True)
+        Splits(torch.cat([s.token for s in scale]), torch.cat([s.pattern for s in scale]), torch.cat(c) if c else None)
+        for scale, c in zip(scales, told, strict=True)
     ]
 
 
@@ -86,6 +97,40 @@ def test_probabilities_of_everything_that_can_happen_sum_to_one(model: GraphMode
     every = {nx.weisfeiler_lehman_graph_hash(g.to_networkx()) for g in graphs.to_graphs()}
     n = sizes[-1]
     assert n > 4 or len(every) == {1: 1, 2: 2, 3: 4, 4: 11}[n]  # every graph of that size can be reached
+
+
+def test_with_counts_probabilities_sum_to_one_too(counting: GraphModel) -> None:
+    """Each path, with every way to count the edges of its coarse graphs."""
+    paths = []
+    for path in all_paths((1, 2, 3)):
+        edges = [0, split(Graphs.single_nodes(1), path[0])[0].edges.shape[1]]
+        for bins in itertools.product(range(BINS), repeat=sum(edges)):
+            counts = torch.tensor(bins, dtype=torch.int64).split(edges)
+            paths.append([replace(codes, count=c) for codes, c in zip(path, counts, strict=True)])
+    noise = Noise(0, [3] * len(paths))
+    nats = counting.code_log_prob(side_by_side(paths), Labels(None, None), noise).sum(1)
+    nats = nats - log_names(counting, paths, noise)
+    assert float(nats.double().exp().sum()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_counts_are_those_of_the_finest_graph_and_are_seen(counting: GraphModel) -> None:
+    graphs = [of(nx.gnp_random_graph(24, 0.5, seed=seed)) for seed in range(4)]
+    pyramid = build_pyramid(Graphs.of(graphs), generators(4), counts=True)
+    fine = pyramid.finest
+    above = torch.arange(fine.num_nodes)
+    for k in range(len(pyramid.scales) - 1, -1, -1):
+        scale = pyramid.scales[k]
+        above = split(scale.coarse, scale.codes)[1][above]  # of each finest node
+        low, high = above[fine.edges].sort(dim=0).values
+        place, across = scale.coarse.edge_ids(low, high)
+        number = torch.bincount(place[across & (low != high)], minlength=scale.coarse.edges.shape[1])
+        assert scale.codes.count is not None and torch.equal(scale.codes.count, bin_counts(number))
+    items = counting.training_items("train", 0)
+    batch = items.collate([items[i] for i in range(4)])  # type: ignore[attr-defined]
+    loss, figures = counting.training_loss(batch, TrainConfig())
+    assert bool(loss.isfinite()) and "kinds" in figures
+    many = counting.sample(5, seed=3).items
+    assert same(many[2], counting.sample(1, seed=3, first=2).items[0])
 
 
 def test_samples_follow_the_probabilities_that_scoring_gives(model: GraphModel) -> None:
