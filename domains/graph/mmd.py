@@ -32,9 +32,9 @@ class Discrepancy(NamedTuple):
     """Two estimates of one squared MMD.
 
     Attributes:
-        biased: the V-statistic of published tables (each graph is also paired with itself): positive, and larger for
-            smaller sets.
-        unbiased: 0 on average for two sets of one law, so at times negative.
+        biased: the V-statistic of published tables (each graph is also paired with itself): larger for smaller sets,
+            and hardly ever negative, though it may be, for want of a positive definite kernel.
+        unbiased: 0 on average for two sets of one law, so negative half of the time.
     """
 
     biased: float
