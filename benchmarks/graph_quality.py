@@ -1,7 +1,7 @@
 """Samples of a graph model beside those of others and of a perfect generator, by the field's figures, on one split.
 
     python benchmarks/graph_quality.py runs/planar --samples 40 128 --seeds 0 1 2
-    python benchmarks/graph_quality.py runs/planar --split val --min-p 0 0.02 0.05 0.1   # how the sampler was chosen
+    python benchmarks/graph_quality.py runs/planar --split val --min-p 0 0.02 0,0,0,0.02,0.05,0.05  # for tuning
 
 Rows: the model, for every number of samples and each seed; the official samples of DiGress and GruM where REFINE_DATA
 has them; and as many new graphs by the recipe of the set, which is what a perfect generator would draw (the floor).
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--samples", type=int, nargs="+", default=[128])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--min-p", type=float, nargs="+", help="by default the run's own")
+    parser.add_argument("--min-p", type=by_scale, nargs="+", help="numbers, or lists by scale as 0,0,0.1; else the run's")
     parser.add_argument("--batch", type=int, default=40)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -65,6 +65,12 @@ def main() -> None:
     facts = {"split": arguments.split, "training": model.info.get("predictor"), "machine": machine()}
     path.write_text(json.dumps(facts | {"rows": rows}, indent=2) + "\n")
     show(rows)
+
+
+def by_scale(text: str) -> float | list[float]:
+    """A number, or several with commas."""
+    numbers = [float(part) for part in text.split(",")]
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def score(graphs: Sequence[Graph], domain: GraphDomain, split: str) -> dict[str, Any]:
@@ -92,14 +98,14 @@ def show(rows: list[dict[str, Any]]) -> None:
     table = Table("who", "min-p", "samples", "seed", *names)
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["who"], row.get("min_p"), row["samples"]), []).append(row)
+        groups.setdefault((row["who"], str(row.get("min_p", "")), row["samples"]), []).append(row)
         table.add_row(
             *(str(row.get(n, "")) for n in ("who", "min_p", "samples", "seed")), *(_figure(row, n) for n in names)
         )
     for (who, min_p, count), several in groups.items():
         if len(several) > 1:
             means = {n: statistics.mean(r[n] for r in several) for n in names if n in several[0]}
-            table.add_row(who, str(min_p), str(count), "mean", *(_figure(means, n) for n in names))
+            table.add_row(who, min_p, str(count), "mean", *(_figure(means, n) for n in names))
     Console(width=220).print(table)
 
 
