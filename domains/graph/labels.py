@@ -29,6 +29,10 @@ class Labels:
     node: Tensor | None
     edge: Tensor | None
 
+    def to(self, device: torch.device) -> Labels:
+        """Move to ``device``."""
+        return Labels(*(None if codes is None else codes.to(device) for codes in (self.node, self.edge)))
+
     def columns(self, graphs: Graphs, known: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1) and (E, 1) kinds as the predictor sees them: ``known`` says for each code whether it is.
 

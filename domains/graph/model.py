@@ -175,12 +175,14 @@ class GraphModel(Model):
         """
         rngs = [np.random.default_rng([seed, i]) for i in range(len(graphs))]
         pyramid = build_pyramid(Graphs.of(graphs), rngs, self.config.counts)
-        labels = Labels(*ordered_labels(graphs, pyramid))
-        return self.code_log_prob([s.codes for s in pyramid.scales], labels, Noise(seed, range(len(graphs))))
+        labels = Labels(*ordered_labels(graphs, pyramid)).to(self.device)
+        codes = [s.codes.to(self.device) for s in pyramid.scales]
+        return self.code_log_prob(codes, labels, Noise(seed, range(len(graphs))))
 
     def code_log_prob(self, codes: Sequence[Splits], labels: Labels, noise: Noise) -> Tensor:
         """(B, K) nats of given codes, scale by scale; rounds come in the order that ``noise`` decides."""
-        batch, nats = len(noise.index), []
+        batch = len(noise.index)
+        nats: list[Tensor] = []
 
         def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
             nats.append(
@@ -192,11 +194,15 @@ class GraphModel(Model):
         splitting = Splitting.along(codes, batch, self.device)
         for step in walk(splitting, splitting, graphs, choose):
             graphs = step.state
-        missing = [torch.zeros(batch, device=self.device)] * (self.sizes.scales - len(nats))
+        most = self.sizes.scales
+        if len(nats) < most:
+            nats = [torch.zeros(batch, device=self.device)] * (most - len(nats)) + nats
+        else:  # deeper than in training: the first scales count as one
+            nats = [torch.stack(nats[: len(nats) - most + 1]).sum(0), *nats[len(nats) - most + 1 :]]
         if any(self.domain.label_counts):
             score = ScaleScore(self.predictor, noise, 0, self.config.label_rounds)
             nats.append(score.labels(graphs, labels))
-        return torch.stack([*missing, *nats], 1)
+        return torch.stack(nats, 1)
 
     def _start(self, num: int) -> Graphs:
         graphs = Graphs.single_nodes(num, self.device)
@@ -229,7 +235,6 @@ class GraphModel(Model):
         require(min(given) > 0, f"size={min(given)} is not accepted; accepted: 1 or more nodes")
         splitting = Splitting.to([law.schedule(n, u[1:]) for n, u in zip(given, uniforms, strict=True)], self.device)
         depth = splitting.num_levels
-
         tokens: list[Tensor] = []
 
         def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:

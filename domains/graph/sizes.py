@@ -71,7 +71,7 @@ class SizeLaw:
         while sizes[0] > 1:
             distance = abs(fine - sizes[0])
             near = distance == distance.min()
-            pick = choose(count[near], next(numbers))
+            pick = choose(count[near], next(numbers, 0.5))
             share = coarse[near][pick] / fine[near][pick]
             wanted = round(float(share) * sizes[0])
             sizes.insert(0, min(max(wanted, (sizes[0] + 1) // 2), sizes[0] - 1))

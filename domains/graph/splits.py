@@ -42,6 +42,11 @@ class Splits:
         count = None if self.count is None else self.count[rows[1]]
         return Splits(self.token[rows[0]], self.pattern[rows[1]], count)
 
+    def to(self, device: torch.device) -> Splits:
+        """Move to ``device``."""
+        count = None if self.count is None else self.count.to(device)
+        return Splits(self.token.to(device), self.pattern.to(device), count)
+
 
 def encode(fine: Graphs, parent: Tensor, coarse: Graphs) -> Splits:
     """The codes that turn ``coarse`` into ``fine``, where node u of it came from ``parent[u]`` (ascending)."""

@@ -219,6 +219,8 @@ def test_odd_graphs_train_and_are_scored(model: GraphModel) -> None:
     nats = model.log_prob(graphs)
     assert nats.shape[0] == 4 and bool((nats <= 1e-6).all()) and bool(nats.isfinite().all())
     assert float(nats[0].sum()) == 0.0  # one node is certain, given that it is one
+    deep = model.log_prob([of(nx.path_graph(70))])
+    assert deep.shape[1] == nats.shape[1] == model.num_levels and bool(deep.isfinite().all())
 
 
 def test_sizes_that_training_never_saw_shrink_like_their_neighbours() -> None:
