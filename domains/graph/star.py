@@ -22,6 +22,7 @@ from refine.domains.graph.network import mlp
 from refine.rounds import Rounds
 
 SAME, OTHER, BOTH = 0, 1, 2
+TALLIES = 12  # numbers of :func:`tally`
 LINK_REACH = 3  # half of the longest walk among the neighbours of a star that is looked at
 
 
@@ -107,6 +108,15 @@ def link_walks(near: Tensor) -> Tensor:
     return torch.stack(powers, -1)
 
 
+def tally(told: Tensor, rest: Tensor) -> Tensor:
+    """(..., 12) how often each answer was given so far, ``told`` (..., 3), and how many questions ``rest`` (...) follow.
+
+    Attention averages, so it cannot count; but trees want exactly one "both" of twins, and triangulations two.
+    """
+    numbers = torch.cat([told, rest[..., None]], -1)
+    return torch.cat([numbers == 0, numbers == 1, numbers.log1p()], -1)
+
+
 class StarBlock(nn.Module):
     """Attention of questions and content to the content before them, and an MLP."""
 
@@ -144,6 +154,7 @@ class StarHead(nn.Module):
         super().__init__()
         self.inputs = nn.Linear(3 * inputs, width)
         self.answer = nn.Embedding(3, width)
+        self.tally = nn.Linear(TALLIES, width, bias=False)
         self.linked = nn.Linear(inputs, depth * heads)  # from the state of the edge between two neighbours
         self.link = mlp(2 * LINK_REACH, width, depth * heads)  # from walks among the neighbours
         self.blocks = nn.ModuleList(StarBlock(width, heads, ratio) for _ in range(depth))
@@ -178,7 +189,11 @@ class StarHead(nn.Module):
     def forward(self, questions: Tensor, codes: Tensor, biases: Tensor, seats: Seats) -> Tensor:
         """Teacher forcing: (T, 3) logits of every question, given the answers ``codes`` (T,) before it."""
         content = seats.table(questions + self.answer(codes))
-        asked = seats.table(questions)
+        given = seats.table(F.one_hot(codes, 3).to(questions.dtype))
+        length = torch.bincount(seats.star, minlength=seats.shape[0])
+        rest = (length[seats.star] - 1 - seats.rank).to(questions.dtype)
+        told = (given.cumsum(1) - given)[seats.star, seats.rank]
+        asked = seats.table(questions + self.tally(tally(told, rest)))
         r = seats.shape[1]
         causal = torch.ones(r, r, dtype=torch.bool, device=asked.device).tril()
         # keys: the content, then the asking question itself
@@ -208,15 +223,20 @@ class StarReader:
         self.head, self.questions, self.biases, self.star = head, questions, biases, seats.star
         (s, r), d = seats.shape, questions.shape[1]
         self.keys = questions.new_zeros(head.depth, 2, s, head.heads, r, d // head.heads)
+        self.told = questions.new_zeros(s, 3)
+        self.length = torch.bincount(seats.star, minlength=s).to(questions.dtype)
 
     def ask(self, rank: int, here: Tensor) -> Tensor:
         """(len(here), 3) logits of the questions ``here``, which are those at ``rank`` of their stars."""
-        states = self._step(self.questions[here], rank, self.star[here], False)
+        rows = self.star[here]
+        counted = self.head.tally(tally(self.told[rows], self.length[rows] - 1 - rank))
+        states = self._step(self.questions[here] + counted, rank, rows, False)
         out: Tensor = self.head.out(self.head.norm(states))
         return out
 
     def tell(self, rank: int, here: Tensor, codes: Tensor) -> None:
         """Their answers."""
+        self.told[self.star[here], codes] += 1
         self._step(self.questions[here] + self.head.answer(codes), rank, self.star[here], True)
 
     def _step(self, x: Tensor, rank: int, rows: Tensor, keep: bool) -> Tensor:
