@@ -12,7 +12,7 @@ from refine.domains.graph.examples import Examples
 from refine.domains.graph.network import GraphNetwork, View, mlp
 from refine.domains.graph.star import OTHER, StarHead
 from refine.domains.graph.subset import subset_log_prob
-from refine.domains.graph.view import EDGE_KINDS, NODE_KINDS
+from refine.domains.graph.view import EDGE_KINDS, NODE_KINDS, NOW
 from refine.errors import not_accepted, require
 
 
@@ -69,7 +69,8 @@ class GraphPredictor(nn.Module):
             return -F.cross_entropy(logits, x.codes, reduction="none")
         questions = self.star.questions(h, e, x.centre, x.other, x.edge)
         biases = self.star.biases(e, (x.pairs[0], x.pairs[1], x.pairs[2]), x.seats)
-        logits = close(self.star(questions, x.codes, biases, x.seats), x.open)
+        apart = x.view.node_kind[x.centre, 0] == NOW + 1
+        logits = close(self.star(questions, apart, x.codes, biases, x.seats), x.open)
         return -F.cross_entropy(logits, x.codes, reduction="none")
 
     def answers(self, h: Tensor, e: Tensor, centre: Tensor, other: Tensor, edge: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from refine.domains.graph.splits import LINKED, ONE, UNLINKED, Splits, unknown
 from refine.domains.graph.star import BOTH, SAME, Seats, StarReader, along_links
 from refine.domains.graph.subset import draw_subset
 from refine.domains.graph.view import (
+    NOW,
     Partial,
     partial,
     star_pairs,
@@ -192,7 +193,8 @@ class ScaleDraw(ScaleRounds):
         self.passes += 1
         h, e = self.predictor.states(view)
         questions = head.questions(h, e, asked.centre, asked.other, asked.edge)
-        return head.reader(questions, head.biases(e, pairs, seats), seats)
+        apart = state.kind[asked.centre] == NOW + 1
+        return head.reader(questions, apart, head.biases(e, pairs, seats), seats)
 
     def labels(self, graphs: Graphs) -> Labels:
         """Kinds of the nodes and edges of finished graphs; the codes of each in random rounds."""

@@ -22,7 +22,7 @@ from refine.domains.graph.network import mlp
 from refine.rounds import Rounds
 
 SAME, OTHER, BOTH = 0, 1, 2
-TALLIES = 12  # numbers of :func:`tally`
+TALLIES = 25  # numbers of :func:`tally`
 LINK_REACH = 3  # half of the longest walk among the neighbours of a star that is looked at
 
 
@@ -108,13 +108,16 @@ def link_walks(near: Tensor) -> Tensor:
     return torch.stack(powers, -1)
 
 
-def tally(told: Tensor, rest: Tensor) -> Tensor:
-    """(..., 12) how often each answer was given so far, ``told`` (..., 3), and how many questions ``rest`` (...) follow.
+def tally(told: Tensor, rest: Tensor, apart: Tensor) -> Tensor:
+    """(T, 25) how often each answer was given so far, ``told`` (T, 3), how many questions ``rest`` (T,) follow, all of
+    this again where the children are not linked, ``apart`` (T,), and that itself.
 
-    Attention averages, so it cannot count; but trees want exactly one "both" of twins, and triangulations two.
+    Attention averages, so it cannot count; but trees want exactly one "both" of twins and none of linked children, and
+    triangulations two.
     """
-    numbers = torch.cat([told, rest[..., None]], -1)
-    return torch.cat([numbers == 0, numbers == 1, numbers.log1p()], -1)
+    numbers = torch.cat([told, rest[:, None]], 1)
+    seen, apart = torch.cat([numbers == 0, numbers == 1, numbers.log1p()], 1), apart[:, None].to(told.dtype)
+    return torch.cat([seen, seen * apart, apart], 1)
 
 
 class StarBlock(nn.Module):
@@ -186,14 +189,15 @@ class StarHead(nn.Module):
         out: Tensor = table.unflatten(-1, (self.depth, self.heads)).permute(3, 0, 4, 1, 2)
         return out
 
-    def forward(self, questions: Tensor, codes: Tensor, biases: Tensor, seats: Seats) -> Tensor:
-        """Teacher forcing: (T, 3) logits of every question, given the answers ``codes`` (T,) before it."""
+    def forward(self, questions: Tensor, apart: Tensor, codes: Tensor, biases: Tensor, seats: Seats) -> Tensor:
+        """Teacher forcing: (T, 3) logits of every question, given the answers ``codes`` (T,) before it; ``apart`` (T,)
+        says whose children are not linked."""
         content = seats.table(questions + self.answer(codes))
         given = seats.table(F.one_hot(codes, 3).to(questions.dtype))
         length = torch.bincount(seats.star, minlength=seats.shape[0])
         rest = (length[seats.star] - 1 - seats.rank).to(questions.dtype)
         told = (given.cumsum(1) - given)[seats.star, seats.rank]
-        asked = seats.table(questions + self.tally(tally(told, rest)))
+        asked = seats.table(questions + self.tally(tally(told, rest, apart)))
         r = seats.shape[1]
         causal = torch.ones(r, r, dtype=torch.bool, device=asked.device).tril()
         # keys: the content, then the asking question itself
@@ -211,16 +215,16 @@ class StarHead(nn.Module):
         out: Tensor = self.out(self.norm(asked[seats.star, seats.rank]))
         return out
 
-    def reader(self, questions: Tensor, biases: Tensor, seats: Seats) -> StarReader:
+    def reader(self, questions: Tensor, apart: Tensor, biases: Tensor, seats: Seats) -> StarReader:
         """For sampling: ask rank by rank."""
-        return StarReader(self, questions, biases, seats)
+        return StarReader(self, questions, apart, biases, seats)
 
 
 class StarReader:
     """The answers so far, cached: :meth:`ask` the questions of a rank, then :meth:`tell` their answers."""
 
-    def __init__(self, head: StarHead, questions: Tensor, biases: Tensor, seats: Seats) -> None:
-        self.head, self.questions, self.biases, self.star = head, questions, biases, seats.star
+    def __init__(self, head: StarHead, questions: Tensor, apart: Tensor, biases: Tensor, seats: Seats) -> None:
+        self.head, self.questions, self.apart, self.biases, self.star = head, questions, apart, biases, seats.star
         (s, r), d = seats.shape, questions.shape[1]
         self.keys = questions.new_zeros(head.depth, 2, s, head.heads, r, d // head.heads)
         self.told = questions.new_zeros(s, 3)
@@ -229,7 +233,7 @@ class StarReader:
     def ask(self, rank: int, here: Tensor) -> Tensor:
         """(len(here), 3) logits of the questions ``here``, which are those at ``rank`` of their stars."""
         rows = self.star[here]
-        counted = self.head.tally(tally(self.told[rows], self.length[rows] - 1 - rank))
+        counted = self.head.tally(tally(self.told[rows], self.length[rows] - 1 - rank, self.apart[here]))
         states = self._step(self.questions[here] + counted, rank, rows, False)
         out: Tensor = self.head.out(self.head.norm(states))
         return out

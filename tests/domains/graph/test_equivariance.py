@@ -25,7 +25,7 @@ from refine.domains.graph.predictor import GraphPredictor
 from refine.domains.graph.sampling import ScaleDraw
 from refine.domains.graph.sparse import Graphs
 from refine.domains.graph.splits import Splits, split
-from refine.domains.graph.view import partial
+from refine.domains.graph.view import NOW, partial
 from refine.noise import Noise
 from refine.sampler import ScaleSampler
 
@@ -78,7 +78,8 @@ def scored(
     if len(x.codes):
         head = predictor.star
         questions = head.questions(h, e, x.centre, x.other, x.edge)
-        table = head(questions, x.codes, head.biases(e, tuple(x.pairs), x.seats), x.seats)  # type: ignore[arg-type]
+        apart = x.view.node_kind[x.centre, 0] == NOW + 1
+        table = head(questions, apart, x.codes, head.biases(e, tuple(x.pairs), x.seats), x.seats)  # type: ignore[arg-type]
         logits = dict(zip(asked, table, strict=True))
     tokens = predictor.token(h[x.nodes])
     return tokens, logits, float(sum(part.sum() for part in predictor.log_prob(x)))

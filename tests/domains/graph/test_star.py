@@ -44,19 +44,19 @@ def test_scoring_at_once_equals_asking_one_by_one_and_looks_at_earlier_answers_o
     lengths = [5, 1, 7, 2]
     seats, total = seats_of(lengths), sum(lengths)
     questions = torch.randn(total, 16, dtype=torch.float64)
-    codes = torch.randint(0, 3, (total,))
+    codes, apart = torch.randint(0, 3, (total,)), seats.star % 2 == 0
     pairs = (torch.tensor([0, 1, 6]), torch.tensor([1, 4, 9]), torch.tensor([0, 1, 2]))
     biases = head.biases(torch.randn(3, 8, dtype=torch.float64), pairs, seats)
     assert isinstance(head, StarHead)
-    at_once = head(questions, codes, biases, seats)
-    reader = head.reader(questions, biases, seats)
+    at_once = head(questions, apart, codes, biases, seats)
+    reader = head.reader(questions, apart, biases, seats)
     for rank in range(max(lengths)):
         here = (seats.rank == rank).nonzero()[:, 0]
         torch.testing.assert_close(reader.ask(rank, here), at_once[here])
         reader.tell(rank, here, codes[here])
     changed = codes.clone()
     changed[2] = (codes[2] + 1) % 3
-    difference = (head(questions, changed, biases, seats) - at_once).abs().sum(1) > 1e-9
+    difference = (head(questions, apart, changed, biases, seats) - at_once).abs().sum(1) > 1e-9
     assert difference.tolist() == [i in (3, 4) for i in range(total)]
 
 
