@@ -42,7 +42,9 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--samples", type=int, nargs="+", default=[128])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--min-p", type=by_scale, nargs="+", help="numbers, or lists by scale as 0,0,0.1; else the run's")
+    parser.add_argument(
+        "--min-p", type=by_scale, nargs="+", help="numbers, or lists by scale as 0,0,0.1; else the run's"
+    )
     parser.add_argument("--batch", type=int, default=40)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

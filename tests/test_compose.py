@@ -97,7 +97,9 @@ def test_refused_with_one_message(arguments: list[str], message: str) -> None:
 
 
 def test_unknown_missing_and_broken_domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RefineError, match=r"domain='tiy' is not accepted; accepted: graph, image, toy\. Did you mean 'toy'\?"):
+    with pytest.raises(
+        RefineError, match=r"domain='tiy' is not accepted; accepted: graph, image, toy\. Did you mean 'toy'\?"
+    ):
         compose(["domain=tiy"])
     with pytest.raises(RefineError, match="domain= is missing; accepted: graph, image, toy"):
         compose(["num=3"])
