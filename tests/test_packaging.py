@@ -136,7 +136,7 @@ def test_wheel_works_from_another_folder(installed: Path, tmp_path: Path) -> Non
 def test_wheel_holds_every_file_and_nothing_beside_refine(installed: Path) -> None:
     site = next((installed / "lib").glob("python*/site-packages"))
     assert not (site / "domains").exists() and not (site / "configs").exists()
-    kinds = {".py", ".yaml", ".json", ".safetensors", ".typed"}
+    kinds = {".py", ".yaml", ".json", ".safetensors", ".npz", ".typed"}
     for source, target in [
         (ROOT / "refine", "refine"),
         (ROOT / "domains", "refine/domains"),

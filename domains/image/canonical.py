@@ -7,8 +7,6 @@ only where single images may be damaged.
 from __future__ import annotations
 
 import gzip
-import os
-import sys
 import tarfile
 import zlib
 from pathlib import Path
@@ -19,6 +17,7 @@ import torch
 
 from refine.domains.image.dataset import ImageDataset
 from refine.domains.image.pixels import read_pictures
+from refine.downloads import fetch, local_file
 from refine.errors import RefineError, require
 
 HELD_OUT = 5000
@@ -32,13 +31,6 @@ MNIST_MD5 = {
 }
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
 CIFAR_MD5 = {"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"}
-
-
-def cache_dir() -> Path:
-    """Where downloads and fitted classifiers are kept: ``REFINE_CACHE``, else the user's cache folder."""
-    import pooch
-
-    return Path(os.environ.get("REFINE_CACHE") or pooch.os_cache("refine"))
 
 
 def digits(split: str, strict: bool = False) -> ImageDataset:
@@ -81,7 +73,7 @@ def cifar10(split: str, strict: bool = False) -> ImageDataset:
         RefineError: a file is truncated or foreign, or cannot be downloaded; with ``strict``, an image cannot be read.
     """
     name = "test" if split == "test" else "train"
-    local = _local("cifar10", f"{name}.parquet")
+    local = local_file("cifar10", f"{name}.parquet")
     if local is not None:
         return _cifar_parquet(local, split, strict)
     path = _find("cifar10", "cifar-10-binary.tar.gz", CIFAR_URL, CIFAR_MD5)
@@ -147,24 +139,13 @@ def _rows(split: str, total: int, path: Path) -> slice:
     return slice(0, total - HELD_OUT) if split == "train" else slice(total - HELD_OUT, total)
 
 
-def _local(folder: str, name: str) -> Path | None:
-    root = os.environ.get("REFINE_DATA")
-    path = Path(root or "") / folder / name
-    return path if root and path.is_file() else None
-
-
 def _find(folder: str, name: str, url: str, md5: dict[str, str]) -> Path:
     """The file in ``REFINE_DATA``, or its download (checked every time it is opened) in the cache."""
-    local = _local(folder, name)
+    local = local_file(folder, name)
     if local is not None:
         return local
-    import pooch
-
-    target = cache_dir() / folder
     try:
-        return Path(pooch.retrieve(url + name, f"md5:{md5[name]}", name, target, progressbar=sys.stderr.isatty()))
-    except Exception as error:  # whatever the network, the disk or the checksum has against it
-        raise RefineError(
-            f"{url}{name} cannot be downloaded to {target} ({error}); or put the file into {folder}/ of a folder "
-            "that the environment variable REFINE_DATA names"
-        ) from error
+        return fetch(url + name, f"md5:{md5[name]}", folder)
+    except RefineError as error:
+        hint = f"or put the file into {folder}/ of a folder that the environment variable REFINE_DATA names"
+        raise RefineError(f"{error}; {hint}") from error

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.domains.image.canonical import cache_dir
 from refine.domains.image.dataset import ImageDataset
 from refine.domains.image.pixels import to_float
+from refine.downloads import cache_dir
 from refine.errors import require
 from refine.files import atomic_write, write_text
 from refine.progress import console, track

@@ -13,6 +13,7 @@ import pytest
 import torch
 from pyarrow import parquet
 
+from refine import downloads
 from refine.domains.image import ImageConfig, ImageDomain, canonical
 from refine.domains.image.dataset import check_labels
 from refine.domains.image.pixels import to_uint8
@@ -165,7 +166,7 @@ def cifar_archive(path: Path, records: int = 10000, drop: int = 0) -> str:
 
 
 def test_cifar_out_of_the_binary_archive(made_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = canonical.cache_dir() / "cifar10" / "cifar-10-binary.tar.gz"
+    archive = downloads.cache_dir() / "cifar10" / "cifar-10-binary.tar.gz"
     monkeypatch.setitem(canonical.CIFAR_MD5, archive.name, cifar_archive(archive))
     train, test = canonical.cifar10("train"), canonical.cifar10("test")
     assert train.pixels.shape == (45000, 3, 32, 32) and train.labels[:11].tolist() == [*range(10), 0]
@@ -174,14 +175,14 @@ def test_cifar_out_of_the_binary_archive(made_up: Path, monkeypatch: pytest.Monk
 
 
 def test_a_short_binary_archive_is_refused(made_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = canonical.cache_dir() / "cifar10" / "cifar-10-binary.tar.gz"
+    archive = downloads.cache_dir() / "cifar10" / "cifar-10-binary.tar.gz"
     monkeypatch.setitem(canonical.CIFAR_MD5, archive.name, cifar_archive(archive, records=20, drop=5))
     with pytest.raises(RefineError, match=r"cifar-10-binary.tar.gz: .*expected 10,000 records of 3073 bytes"):
         canonical.cifar10("test")
 
 
 def test_a_cached_download_that_no_longer_has_its_checksum_is_not_used(made_up: Path) -> None:
-    cached = canonical.cache_dir() / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    cached = downloads.cache_dir() / "mnist" / "t10k-labels-idx1-ubyte.gz"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(idx_bytes(np.zeros(3)))
     with pytest.raises(RefineError, match="cannot be downloaded"):
@@ -190,9 +191,9 @@ def test_a_cached_download_that_no_longer_has_its_checksum_is_not_used(made_up: 
 
 def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("REFINE_CACHE", str(tmp_path))
-    assert canonical.cache_dir() == tmp_path
+    assert downloads.cache_dir() == tmp_path
     monkeypatch.delenv("REFINE_CACHE")
-    assert canonical.cache_dir() == Path(pooch.os_cache("refine"))
+    assert downloads.cache_dir() == Path(pooch.os_cache("refine"))
 
 
 def test_the_real_mnist(real_data: Callable[[str], Path]) -> None:
