@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -237,7 +238,10 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(site: Path, tmp_path: Path)
         "save_every=5",
     ]
     environment = os.environ | {"PYTHONPATH": str(site)}
-    with subprocess.Popen(first, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
+    with subprocess.Popen(
+        first, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
         resume = tmp_path / "my run" / "resume" / "predictor.safetensors"
         while process.poll() is None and not resume.exists():
             time.sleep(0.1)
