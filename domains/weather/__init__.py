@@ -1,0 +1,1 @@
+"""Weather: probabilistic forecasts on the sphere, scale by scale."""

@@ -1,0 +1,152 @@
+"""Fields from any CF or WeatherBench2-style zarr or netCDF, lazily, in one form.
+
+The form (*canonical*): one float32 variable per channel with dimensions (time, latitude, longitude), levels in the
+name, latitude and longitude ascending, longitude in [0, 360), WeatherBench2's names and units, times unique and sorted.
+Nothing but coordinates and a sample of the values is read before somebody asks for more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refine.domains.weather import checks
+from refine.domains.weather.axes import arranged, spread_levels
+from refine.domains.weather.names import canonical, describe
+from refine.domains.weather.reading import open_any
+from refine.domains.weather.units import accepted, conversion
+from refine.errors import RefineError, not_accepted
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+EMBEDDED = Path(__file__).parent / "embedded" / "speedy_t31_cut.nc"
+SHIPPED = {"speedy": "speedy_t31.zarr", "era5_week": "era5_week.zarr"}
+STATIC_OF = {"speedy": "speedy_t31_static.nc"}
+ALONG_TIME = ("split", "branch")  # kept beside the fields: which part of the data a time belongs to, and which run
+CHUNK_BYTES = 4 * 2**20  # aimed at, of one channel
+
+
+def locate(data: str | None, what: str = "domain.data") -> str:
+    """The source that ``data`` names: null (the cut that ships), ``speedy``, ``era5_week``, or itself.
+
+    Raises:
+        RefineError: a set that is kept in ``REFINE_DATA``, and is not there.
+    """
+    if data is None:
+        return str(EMBEDDED)
+    return _in_refine_data(data, SHIPPED[data], what) if data in SHIPPED else data
+
+
+def _in_refine_data(data: str, name: str, what: str) -> str:
+    root = os.environ.get("REFINE_DATA")
+    path = Path(root or ".") / "weather" / name
+    if not root or not path.exists():
+        where = f"REFINE_DATA={root}" if root else "REFINE_DATA is not set"
+        raise RefineError(
+            f"{what}={data!r} needs weather/{name} in the folder that the environment variable REFINE_DATA names "
+            f"({where}); accepted too: null (the cut that ships), or a path, URL or glob of zarr or netCDF"
+        )
+    return str(path)
+
+
+def open_fields(source: str | Path, channels: Sequence[str] | None = None, what: str = "domain.data") -> xr.Dataset:
+    """The canonical dataset of a zarr or netCDF store.
+
+    Args:
+        source: a path, a URL, or a glob of stores that are joined along time or by variable.
+        channels: which fields, by any of their names (``z500``); all by default.
+        what: the key of the configuration that named the source, for messages.
+
+    Returns:
+        Variables (time, latitude, longitude), float32, Dask-backed; coordinates ``split`` and ``branch`` (time) where
+        the source has them. ``attrs["source"]`` says where it came from.
+
+    Raises:
+        RefineError: unreadable or truncated, no such channel, not on a latitude-longitude grid of the whole sphere,
+            times not in order, units that cannot be, missing values in the sample that is looked at.
+    """
+    raw = open_any(str(source), what)
+    where = f"{what}={str(source)!r}"
+    fields = _fields(raw, where)
+    if channels is not None:
+        wanted = list(dict.fromkeys(canonical(c) for c in channels))
+        if missing := [c for c in wanted if c not in fields]:
+            raise _missing(missing, list(fields), where)
+        fields = {c: fields[c] for c in wanted}
+    else:
+        fields = dict(sorted(fields.items()))  # a folder lists its arrays in any order
+    if not fields:
+        raise RefineError(f"{where}: no fields with a time and a place; found: {', '.join(map(str, raw.variables))}")
+    ds = _dataset(raw, fields, where)
+    checks.times(ds, where)
+    checks.complete(raw, {c: str(a.name) for c, a in fields.items()}, str(source), where)
+    checks.sample(ds, where)
+    ds.attrs["source"] = str(source)
+    return ds
+
+
+def _missing(missing: list[str], found: list[str], where: str) -> RefineError:
+    """The error that lists what is there; for a level that is missing, the levels that are."""
+    name, _, level = missing[0].rpartition("_")
+    levels = [c.rpartition("_")[2] for c in found if c.rpartition("_")[0] == name]
+    if level.replace(".", "").isdigit() and levels:
+        return RefineError(f"{where}: no level {level} hPa of {name}; levels there: {', '.join(levels)}")
+    return not_accepted(f"{where}: channel", missing[0], found)
+
+
+def _fields(raw: xr.Dataset, where: str) -> dict[str, Any]:
+    """Channels by name: arrays (time, latitude, longitude) as the source has them, levels apart."""
+    import xarray as xr
+
+    ds = arranged(raw, where)
+    found: dict[str, xr.DataArray] = {}
+    for name, array in ds.data_vars.items():
+        if not {"time", "latitude", "longitude"} <= set(array.dims):
+            continue
+        for channel, field in spread_levels(str(name), array, where).items():
+            if channel in found:
+                raise RefineError(f"{where}: both {found[channel].name!r} and {name!r} are {channel}; keep one")
+            found[channel] = field
+    return found
+
+
+def _dataset(raw: xr.Dataset, fields: dict[str, Any], where: str) -> xr.Dataset:
+    import xarray as xr
+
+    first = next(iter(fields.values()))
+    along = {k: ("time", raw[k].to_numpy()) for k in ALONG_TIME if k in raw.variables and raw[k].ndim == 1}
+    coords = {k: first[k].variable for k in ("time", "latitude", "longitude")}
+    ds = xr.Dataset({c: converted(a, c, where) for c, a in fields.items()}, {**coords, **along})
+    return ds.assign_attrs({k: raw.attrs[k] for k in ("title", "license", "references") if k in raw.attrs})
+
+
+def converted(array: xr.DataArray, channel: str, where: str) -> xr.Variable:
+    """A field in float32 and in the units of its channel, as its ``units`` attribute says it has to be converted."""
+    variable = describe(channel)
+    given = str(array.attrs.get("units", variable.units))
+    factors = conversion(variable, given)
+    if factors is None:
+        allowed = ", ".join(accepted(variable))
+        raise RefineError(f"{where}: {channel} is given in units={given!r}; accepted: {allowed}")
+    step = _steps(array)
+    data = array.variable.chunk({d: step if d == "time" else -1 for d in array.dims})
+    if factors != (1.0, 0.0):
+        data = data * factors[0] + factors[1]
+    data = data.astype("float32")
+    data.attrs = {
+        "units": variable.units or given,
+        "standard_name": variable.standard_name or str(array.attrs.get("standard_name", "")),
+        "long_name": str(array.attrs.get("long_name", channel.replace("_", " "))),
+    }
+    data.encoding = {}
+    return data
+
+
+def _steps(array: xr.DataArray) -> int:
+    """Times in a chunk: whole chunks of the store."""
+    stored = int(array.encoding.get("preferred_chunks", {}).get("time", 1))
+    size = max(1, 4 * array[{d: 0 for d in array.dims if d == "time"}].size)
+    return max(1, CHUNK_BYTES // size // stored) * stored
