@@ -161,7 +161,8 @@ class Grid:
 @lru_cache(maxsize=16)
 def _gauss(height: int) -> Array:
     sines: Array = np.polynomial.legendre.leggauss(height)[0]
-    return np.rad2deg(np.arcsin(sines))
+    degrees: Array = np.rad2deg(np.arcsin(sines))
+    return degrees
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,220 @@
+"""Conservative regridding: one sparse matrix, for tensors and for datasets, in memory or lazily.
+
+The value of a cell becomes the mean, by area, of what it covers (first-order conservative: Jones 1999, "First- and
+second-order conservative remapping schemes for grids in spherical coordinates"), with areas that are exact
+(:mod:`refine.domains.weather.overlaps`): constants stay, and so does the integral over the sphere. Each field is taken
+by itself: components of wind are averaged as numbers, which close to a pole, where east turns, is less than exact.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from refine.domains.weather.grids import CELL, Grid
+from refine.domains.weather.overlaps import overlaps
+from refine.errors import require
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+LEAST = 0.5  # of a cell that has to be known for it to have a value
+MAPPING = "healpix"  # the variable that says how cells are numbered
+
+
+class Regridder:
+    """The linear map from fields on one grid to fields on another; built once, for all fields.
+
+    Attributes:
+        source, target: the grids.
+        matrix: (cells of target, cells of source) scipy CSR matrix in float64; its rows add up to 1.
+    """
+
+    def __init__(self, source: Grid, target: Grid) -> None:
+        self.source, self.target = source, target
+        shared = overlaps(target, source)
+        self.matrix = shared.multiply(1 / shared.sum(1)).tocsr()
+        self._tensors: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_tensors": {}}
+
+    def __dask_tokenize__(self) -> tuple[str, str, str]:
+        return "Regridder", self.source.name, self.target.name
+
+    def __repr__(self) -> str:
+        return f"Regridder({self.source.name} -> {self.target.name}, {self.matrix.nnz:,} weights)"
+
+    def inverse(self) -> Regridder:
+        """The way back (which does not undo what was averaged away)."""
+        return Regridder(self.target, self.source)
+
+    # -- tensors -----------------------------------------------------------------------------------------------------
+
+    def apply_torch(self, x: Tensor) -> Tensor:
+        """(..., *source.shape) -> (..., *target.shape), differentiable; a missing value (NaN) goes where it counts.
+
+        Raises:
+            RefineError: a tensor on another grid.
+        """
+        shape = self.source.shape
+        message = (
+            f"a field on {self.source.name} has the shape (..., {', '.join(map(str, shape))}), not {tuple(x.shape)}"
+        )
+        require(x.shape[-len(shape) :] == shape, message)
+        leading = x.shape[: -len(shape)]
+        dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+        forward, backward = self._weights(x.device, dtype)
+        flat = x.to(dtype).reshape(-1, self.source.num_cells).T
+        out: Tensor = _Product.apply(flat, forward, backward)  # type: ignore[no-untyped-call]
+        return out.T.reshape(*leading, *self.target.shape).to(x.dtype if x.is_floating_point() else dtype)
+
+    def apply_known(self, x: Tensor, least: float = LEAST) -> Tensor:
+        """As :meth:`apply_torch`, of the values that are known: each cell is the mean of the part of it that is.
+
+        A cell of which less than ``least`` is known stays missing (NaN).
+        """
+        missing = x.isnan()
+        if not bool(missing.any()):
+            return self.apply_torch(x)
+        total = self.apply_torch(x.masked_fill(missing, 0))
+        known = self.apply_torch((~missing).to(x.dtype))
+        return torch.where(known >= max(least, 1e-6), total / known.clamp(min=1e-6), torch.nan)
+
+    def _weights(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The matrix and its transpose."""
+        key = device, dtype
+        if key not in self._tensors:
+            both = _to_torch(self.matrix, dtype), _to_torch(self.matrix.T.tocsr(), dtype)
+            self._tensors[key] = both[0].to(device), both[1].to(device)
+        return self._tensors[key]
+
+    # -- datasets ----------------------------------------------------------------------------------------------------
+
+    def apply(self, ds: xr.Dataset, least: float = LEAST) -> xr.Dataset:
+        """A dataset with each field on the target grid; lazily where it is Dask-backed.
+
+        Variables without a place stay; those of rows or columns of the old grid alone, its weights say, go.
+
+        Latitudes and longitudes may be in any order, -180..180 too; those of the result ascend. Missing values are
+        handled as in :meth:`apply_known`. The sums are in float64, the result in the type of the field (float32 of
+        integers).
+
+        Raises:
+            RefineError: the dataset is on another grid.
+        """
+        import xarray as xr
+
+        found = Grid.of(ds)
+        require(found == self.source, f"this regrids {self.source.name}; the data is on {found.name}")
+        dims = self.source.dims
+        if self.source.kind != "healpix":
+            rows = np.argsort(ds["latitude"].values, kind="stable")
+            turned = np.round(ds["longitude"].values.astype(float) % 360, 6) % 360
+            ds = ds.isel(latitude=rows, longitude=np.argsort(turned, kind="stable"))
+        ds = ds.drop_vars([MAPPING, *(c for c in ds.coords if set(ds[c].dims) & set(dims))], errors="ignore")
+        out: dict[Any, xr.DataArray] = {}
+        for name, field in ds.data_vars.items():
+            if set(dims) <= set(field.dims):
+                out[name] = self._field(field, least)
+            elif not set(dims) & set(field.dims):
+                out[name] = field
+        made = xr.Dataset(out, ds.coords, ds.attrs)
+        return located(made, self.target)
+
+    def _field(self, field: xr.DataArray, least: float) -> xr.DataArray:
+        import xarray as xr
+
+        dims = self.source.dims
+        if field.chunks is not None:
+            field = field.chunk({d: -1 for d in dims})
+        dtype = field.dtype if field.dtype.kind == "f" else np.dtype("float32")
+        made: xr.DataArray = xr.apply_ufunc(
+            self._array,
+            field,
+            kwargs={"least": least, "dtype": dtype},
+            input_core_dims=[dims],
+            output_core_dims=[self.target.dims],
+            exclude_dims=set(dims),
+            dask="parallelized",
+            output_dtypes=[dtype],
+            dask_gufunc_kwargs={"output_sizes": dict(zip(self.target.dims, self.target.shape, strict=True))},
+        )
+        made.attrs = {k: v for k, v in field.attrs.items() if k != "grid_mapping"}
+        return made
+
+    def _array(self, x: NDArray[Any], least: float, dtype: np.dtype[Any]) -> NDArray[Any]:
+        return self.apply_known(torch.from_numpy(x.astype(np.float64)), least).numpy().astype(dtype)
+
+    # -- figures -----------------------------------------------------------------------------------------------------
+
+    def conservation_error(self, x: Tensor) -> Tensor:
+        """(...) by how much the mean over the sphere differs after regridding, in units of the mean size of ``x``."""
+        before, after = _mean(x, self.source), _mean(self.apply_torch(x), self.target)
+        return (after - before).abs() / _mean(x.abs(), self.source).clamp(min=torch.finfo(before.dtype).tiny)
+
+    def round_trip_error(self, x: Tensor, inverse: Regridder | None = None) -> Tensor:
+        """(...) root mean square over the sphere of the difference that going to the target and back makes."""
+        back = (inverse or self.inverse()).apply_torch(self.apply_torch(x))
+        return _mean((back - x) ** 2, self.source).sqrt()
+
+
+def located(ds: xr.Dataset, grid: Grid) -> xr.Dataset:
+    """A dataset on ``grid`` with its coordinates, after the CF conventions (1.13 for HEALPix)."""
+    north = {"units": "degrees_north", "standard_name": "latitude"}
+    east = {"units": "degrees_east", "standard_name": "longitude"}
+    if grid.kind != "healpix":
+        return ds.assign_coords(
+            latitude=("latitude", grid.latitude, north), longitude=("longitude", grid.longitude, east)
+        )
+    assert grid.nside is not None
+    mapping = {
+        "grid_mapping_name": "healpix",
+        "refinement_level": grid.nside.bit_length() - 1,
+        "indexing_scheme": "nested",
+        "nside": grid.nside,
+        "order": "nested",
+    }
+    for field in ds.data_vars.values():
+        if CELL in field.dims:
+            field.attrs["grid_mapping"] = MAPPING
+    return ds.assign_coords(
+        {
+            CELL: (CELL, np.arange(grid.num_cells), {"standard_name": "healpix_index"}),
+            "latitude": (CELL, grid.latitude, north),
+            "longitude": (CELL, grid.longitude, east),
+            MAPPING: ((), np.int32(0), mapping),
+        }
+    )
+
+
+class _Product(torch.autograd.Function):
+    """Sparse matrix times dense matrix; its gradient is a product with the transpose, which is kept ready."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+        ctx.weights = transpose, matrix
+        return matrix @ x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Product.apply(grad, *ctx.weights), None, None  # type: ignore[no-untyped-call]
+
+
+def _to_torch(matrix: Any, dtype: torch.dtype) -> Tensor:
+    matrix.sort_indices()
+    rows, columns, values = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(rows, columns, values.to(dtype), size=matrix.shape, check_invariants=True)
+
+
+def _mean(x: Tensor, grid: Grid) -> Tensor:
+    """(..., *grid.shape) -> (...): means over the sphere."""
+    weights = torch.from_numpy(grid.area).to(x)
+    return (x * weights).flatten(-len(grid.shape)).mean(-1)
