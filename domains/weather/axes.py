@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,95 +23,131 @@ _NAMES = {
 _STANDARD = {"time": "time", "latitude": "latitude", "longitude": "longitude", "air_pressure": "level"}
 
 
-def arranged(raw: xr.Dataset, where: str) -> xr.Dataset:
+def places(ds: xr.Dataset) -> tuple[str, ...]:
+    """Dimensions of a field: the cells of HEALPix, else latitude and longitude."""
+    return ("cell",) if "cell" in ds.dims else ("latitude", "longitude")
+
+
+def arranged(raw: xr.Dataset, where: str, needed: tuple[str, ...]) -> xr.Dataset:
     """A dataset with dimensions named time, latitude, longitude and level, the globe in ascending order.
+
+    HEALPix cells stay as they are.
 
     Raises:
         RefineError: no such axes, a curvilinear grid, axes that are not in order, or not the whole sphere.
     """
     ds = raw.rename(_renames(raw))
-    missing = [axis for axis in ("time", "latitude", "longitude") if axis not in ds.dims]
+    missing = [axis for axis in needed if axis not in ds.dims]
     found = ", ".join(f"{name} ({size})" for name, size in raw.sizes.items())
     require(not missing, f"{where}: no dimension {' nor '.join(missing)}; dimensions there: {found}")
-    for axis in ("time", "latitude", "longitude"):
-        require(axis in ds.coords and ds[axis].ndim == 1, f"{where}: dimension {axis} has no coordinate values")
-    latitude, longitude = _south_to_north(ds, where), _eastward(ds, where)
-    ds = ds.isel(latitude=latitude, longitude=longitude)
-    east = np.round(np.asarray(ds["longitude"], float) % 360, 6) % 360
-    north = np.asarray(ds["latitude"], float)
-    attrs = {"latitude": "degrees_north", "longitude": "degrees_east"}
-    return ds.assign_coords(
-        {k: (k, v, {"units": attrs[k], "standard_name": k}) for k, v in (("latitude", north), ("longitude", east))}
-    )
+    for axis in needed:
+        if axis != "cell":
+            given = axis in ds.coords and ds[axis].ndim == 1
+            require(given, f"{where}: dimension {axis} has no values of its own (curvilinear grids are not accepted)")
+    if "cell" in ds.dims:
+        return ds
+    ds = ds.isel(latitude=_northward(ds, where), longitude=_eastward(ds, where))
+    axes = {"latitude": _degrees(ds["latitude"]), "longitude": _east(_degrees(ds["longitude"]))}
+    units = {"latitude": "degrees_north", "longitude": "degrees_east"}
+    return ds.assign_coords({k: (k, v, {"units": units[k], "standard_name": k}) for k, v in axes.items()})
 
 
 def _renames(raw: xr.Dataset) -> dict[Any, str]:
-    renames: dict[Any, str] = {}
+    """New names of dimensions; a variable that bears one of these names already is put aside."""
+    axes: dict[Any, str] = {}
     for dim in raw.dims:
         standard = raw[dim].attrs.get("standard_name", "") if dim in raw.coords else ""
         axis = _STANDARD.get(str(standard)) or next((a for a, n in _NAMES.items() if str(dim) in n), None)
-        if axis and axis not in renames.values():
-            renames[dim] = axis
-    taken = {new for old, new in renames.items() if new != old}
-    aside = {name: f"{name}_given" for name in raw.variables if name in taken}
-    return {**{old: new for old, new in renames.items() if old != new}, **aside}
+        if axis and axis not in axes.values() and (axis == dim or axis not in raw.dims):
+            axes[dim] = axis
+    renames = {old: new for old, new in axes.items() if old != new}
+    aside = {name: f"{name}_as_given" for name in raw.variables if name in renames.values()}
+    return renames | aside
 
 
-def _south_to_north(ds: xr.Dataset, where: str) -> slice:
-    latitude = np.asarray(ds["latitude"], float)
-    require(bool(np.isfinite(latitude).all()), f"{where}: latitude has missing values")
-    top = np.abs(latitude).max()
-    require(top <= 90.001, f"{where}: latitude reaches {top:g}; accepted: degrees in -90..90")
+def _degrees(axis: xr.DataArray) -> np.ndarray:
+    return np.asarray(axis.to_numpy(), dtype=np.float64)
+
+
+def _east(longitude: np.ndarray) -> np.ndarray:
+    """In [0, 360); a hair below 360 is 0."""
+    return np.round(longitude % 360, 6) % 360
+
+
+def _northward(ds: xr.Dataset, where: str) -> slice:
+    """What puts latitudes in ascending order."""
+    latitude = _degrees(ds["latitude"])
+    good = bool(np.isfinite(latitude).all()) and len(latitude) > 1 and abs(latitude).max() <= 90.001
+    ends = f"{latitude[0]:g}..{latitude[-1]:g}" if len(latitude) else "nothing"
+    require(good, f"{where}: latitude={ends} is not accepted; accepted: two or more, in degrees from -90 to 90")
     steps = np.diff(latitude)
-    require(bool((steps > 0).all() or (steps < 0).all()), f"{where}: latitude is neither ascending nor descending")
-    widest = float(np.abs(steps).max()) if len(steps) else 180.0
-    lowest, highest = latitude.min() + 90, 90 - latitude.max()
-    message = f"latitude covers {latitude.min():g}..{latitude.max():g}; accepted: the whole sphere"
-    require(max(lowest, highest) <= widest, f"{where}: {message}")
-    return slice(None, None, -1) if len(steps) and steps[0] < 0 else slice(None)
+    in_order = bool((steps > 0).all() or (steps < 0).all())
+    require(in_order, f"{where}: latitude={ends} is neither ascending nor descending")
+    left_out = max(latitude.min() + 90, 90 - latitude.max())
+    message = f"{where}: latitude={ends} leaves part of the sphere out; accepted: fields of the whole sphere"
+    require(left_out <= abs(steps).max() * 1.01, message)
+    return slice(None, None, -1) if steps[0] < 0 else slice(None)
 
 
-def _eastward(ds: xr.Dataset, where: str) -> np.ndarray:
-    longitude = np.asarray(ds["longitude"], float)
-    require(bool(np.isfinite(longitude).all()), f"{where}: longitude has missing values")
-    low, high = longitude.min(), longitude.max()
-    require(-360 <= low and high <= 540, f"{where}: longitude covers {low:g}..{high:g}; accepted: degrees")
-    east, order = np.unique(np.round(longitude % 360, 6) % 360, return_index=True)  # a repeated meridian goes
-    require(len(longitude) - len(east) <= 1, f"{where}: longitude has {len(longitude) - len(east)} repeated values")
+def _eastward(ds: xr.Dataset, where: str) -> Any:
+    """What puts longitudes in ascending order from 0; a meridian that is there twice (0 and 360) is taken once."""
+    longitude = _degrees(ds["longitude"])
+    ends = f"{longitude[0]:g}..{longitude[-1]:g}"
+    good = bool(np.isfinite(longitude).all()) and longitude.min() >= -360 and longitude.max() <= 540
+    require(good, f"{where}: longitude={ends} is not accepted; accepted: degrees, 0..360 or -180..180")
+    east, order = np.unique(_east(longitude), return_index=True)
+    again = len(longitude) - len(east)
+    require(again <= 1, f"{where}: longitude={ends} has {again} meridians twice; accepted: each once")
     gaps = np.diff(np.append(east, east[0] + 360))
-    if gaps.max() > 1.5 * np.median(gaps):
-        raise RefineError(f"{where}: longitude leaves {gaps.max():g} degrees out; accepted: the whole circle")
-    return order
+    message = f"{where}: longitude={ends} leaves {gaps.max():g} degrees out; accepted: the whole circle"
+    require(gaps.max() <= 1.5 * np.median(gaps), message)
+    return slice(None) if np.array_equal(order, np.arange(len(longitude))) else order
 
 
-def levels_hPa(level: xr.DataArray, where: str) -> list[float]:
-    """The values of a level axis in hPa; Pa by their attribute, or where they could not be hPa."""
-    values = np.asarray(level, float)
-    units = spelled(str(level.attrs.get("units", "")))
-    require(units in ("Pa", "hPa", "1"), f"{where}: levels are in units={units!r}; accepted: Pa, hPa")
-    if units == "Pa" or (units == "1" and values.max() > 2000):
+def levels(axis: xr.DataArray, where: str) -> list[float]:
+    """The values of a level axis in hPa; from Pa where its units say so, or where there are none and it must be.
+
+    Raises:
+        RefineError: another unit (model levels, heights), or no pressures of the atmosphere.
+    """
+    values = np.atleast_1d(_degrees(axis))
+    units = spelled(str(axis.attrs.get("units", "")))
+    accepted = f"{where}: levels {axis.name}={values.tolist()[:5]}... in {units!r}; accepted: pressures in hPa or Pa"
+    require(units in ("Pa", "hPa", "1"), accepted)
+    if units == "Pa" or (units == "1" and values.max() > 1100):
         values = values / 100
-    top = values.max()
-    require(values.min() > 0 and top <= 1100, f"{where}: level covers {values.min():g}..{top:g} hPa; accepted: 0..1100")
+    require(bool((values > 0).all() and (values <= 1100).all()), accepted)
     return [float(v) for v in np.round(values, 6)]
 
 
-def spread_levels(name: str, array: xr.DataArray, where: str) -> dict[str, Any]:
-    """One array (time, latitude, longitude) per channel: a variable with levels gives one for each of them."""
-    extra = [d for d in array.dims if d not in ("time", "level", "latitude", "longitude")]
+def spread(name: str, array: xr.DataArray, where: str, order: tuple[str, ...]) -> dict[str, Any]:
+    """One array with dimensions ``order`` per channel: a variable with levels gives one for each of them.
+
+    Raises:
+        RefineError: a further dimension, as of members or lead times, longer than 1.
+    """
+    extra = [d for d in array.dims if d not in (*order, "level")]
     if long := [f"{d} ({array.sizes[d]})" for d in extra if array.sizes[d] > 1]:
-        hint = "a forecast or an ensemble is no set of fields; select one first"
-        raise RefineError(f"{where}: {name} has dimensions {', '.join(long)} beside time, level and place: {hint}")
+        hint = "select one of each first (forecasts are no fields to learn from)"
+        raise RefineError(f"{where}: {name} has dimensions {', '.join(long)} beside time, level and place; {hint}")
     array = array.isel({d: 0 for d in extra}, drop=True)
-    order = ("time", "latitude", "longitude")
     standard = str(array.attrs.get("standard_name", ""))
     if "level" not in array.dims:
-        own = known(name, standard)
-        at = array.coords.get("level")
-        if own and VARIABLES[own].on_levels and at is not None and at.ndim == 0:
-            return {at_level(own, levels_hPa(at.expand_dims("level"), where)[0]): array.transpose(*order)}
-        own = canonical(name) if canonical(name) != name else (own or name)
-        return {own: array.transpose(*order)}
+        return {_without_level(name, standard, array.coords, where): array.transpose(*order)}
     own = known(name, standard, on_levels=True) or name
-    levels = levels_hPa(array["level"], where)
-    return {at_level(own, v): array.isel(level=i, drop=True).transpose(*order) for i, v in enumerate(levels)}
+    at = levels(array["level"], where) if "level" in array.coords else []
+    require(bool(at), f"{where}: dimension level of {name} has no values")
+    return {at_level(own, v): array.isel(level=i, drop=True).transpose(*order) for i, v in enumerate(at)}
+
+
+def _without_level(name: str, standard: str, coords: Mapping[Any, xr.DataArray], where: str) -> str:
+    """The channel of an array that has no dimension of levels: a level may stand in its name or beside it."""
+    if canonical(name) != name:
+        name = canonical(name)
+    own = known(name, standard) or name
+    if own not in VARIABLES or not VARIABLES[own].on_levels:
+        return own
+    scalar = next((coords[c] for c in (*_NAMES["level"],) if c in coords and coords[c].ndim == 0), None)
+    if scalar is not None:
+        return at_level(own, levels(scalar, where)[0])
+    return "geopotential_at_surface" if own == "geopotential" else own

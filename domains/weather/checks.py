@@ -1,15 +1,14 @@
-"""Is it usable? Times in order, values that can be, nothing missing: one clear message otherwise, never a silent zero."""
+"""Is it usable? Times in order, values that can be, nothing missing: else one clear message, never a silent zero."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refine.domains.weather.names import describe
-from refine.domains.weather.units import accepted
+from refine.domains.weather.units import accepted, suspected
 from refine.errors import RefineError, require
 
 if TYPE_CHECKING:
@@ -19,33 +18,45 @@ if TYPE_CHECKING:
 def times(ds: xr.Dataset, where: str) -> None:
     """Raise RefineError unless times are dates, unique and ascending."""
     values = ds["time"].to_numpy()
-    dates = values.dtype.kind == "M" or (values.dtype == object and len(values) and hasattr(values[0], "timetuple"))
     require(len(values) > 0, f"{where}: there are no times")
-    require(bool(dates), f"{where}: time is {values[0]!r}...; accepted: dates (units like 'hours since 2000-01-01')")
-    require(not (values.dtype.kind == "M" and bool(np.isnat(values).any())), f"{where}: time has missing values")
-    if not bool((values[1:] > values[:-1]).all()):
-        again = np.flatnonzero(values[1:] == values[:-1])
-        back = np.flatnonzero(values[1:] < values[:-1])
-        if len(back):
-            i = back[0]
-            message = f"times are not sorted: {values[i + 1]} comes after {values[i]} ({len(back)} such places)"
-        else:
-            message = f"{len(again)} times are there twice, first {values[again[0]]}"
-        raise RefineError(f"{where}: {message}; accepted: ascending times, each once")
+    dates = values.dtype.kind == "M" or hasattr(values[0], "timetuple")
+    message = f"{where}: time begins with {values[0]!r}; accepted: dates, as of units='hours since 2000-01-01'"
+    require(bool(dates), message)
+    absent = int(np.isnat(values).sum()) if values.dtype.kind == "M" else 0
+    require(absent == 0, f"{where}: {absent} of {len(values)} times are missing")
+    back = np.flatnonzero(values[1:] <= values[:-1])
+    if not len(back):
+        return
+    i = int(back[0])
+    if len(np.unique(values)) < len(values):
+        ordered = np.sort(values)
+        again = ordered[1:][ordered[1:] == ordered[:-1]]
+        message = f"{len(again)} times are there more than once, first {_plain(again[0])}"
+    else:
+        later = f"{_plain(values[i + 1])} comes after {_plain(values[i])}"
+        message = f"times are not sorted: {later} ({len(back)} such places)"
+    raise RefineError(f"{where}: {message}; accepted: each time once, ascending")
+
+
+def _plain(value: object) -> str:
+    """A time as text, without nanoseconds."""
+    return str(np.datetime_as_string(value, "s") if isinstance(value, np.datetime64) else value)
 
 
 def predecessors(ds: xr.Dataset, step: np.timedelta64) -> np.ndarray:
-    """For each time the index of the time one ``step`` before in the same branch; -1 where there is none. (T,)"""
-    index = ds.get_index("time")
-    delta = step.astype("timedelta64[s]").astype(int)
-    import datetime
+    """The index of the time one ``step`` before each time, in the same branch; -1 where there is none. (T,)
 
-    before = index - (datetime.timedelta(seconds=int(delta)))
-    found = index.get_indexer(before)
+    A gap in time, or a change of the coordinate ``branch`` (another run of a model), has no predecessor.
+    """
+    index = ds.get_index("time")
+    if not len(index):
+        return np.zeros(0, dtype=np.int64)
+    before = index - datetime.timedelta(seconds=int(step / np.timedelta64(1, "s")))
+    found = np.asarray(index.get_indexer(before), dtype=np.int64)
     if "branch" in ds.coords:
         branch = ds["branch"].to_numpy()
         found = np.where((found >= 0) & (branch[found] == branch), found, -1)
-    return np.asarray(found, dtype=np.int64)
+    return found
 
 
 def consecutive(ds: xr.Dataset, step: np.timedelta64) -> np.ndarray:
@@ -53,36 +64,68 @@ def consecutive(ds: xr.Dataset, step: np.timedelta64) -> np.ndarray:
     return predecessors(ds, step) >= 0
 
 
-def complete(raw: xr.Dataset, names: Mapping[str, str], source: str, where: str) -> None:
-    """Raise RefineError where chunks of a local zarr are missing: zarr would read them as its fill value."""
-    return
-
-
 def sample(ds: xr.Dataset, where: str) -> None:
-    """Look at the first, the middle and the last time: :func:`values` of each channel."""
+    """:func:`values` of the first, the middle and the last time; all that opening a source reads of its fields.
+
+    Raises:
+        RefineError: see :func:`values`.
+    """
     places = sorted({0, ds.sizes["time"] // 2, ds.sizes["time"] - 1})
-    loaded = load(ds.isel(time=places), where)
-    for channel in loaded.data_vars:
-        values(loaded[channel], where)
+    for field in load(ds.isel(time=places), where).values():
+        values(field, where)
 
 
 def load(ds: xr.Dataset, where: str) -> xr.Dataset:
-    """The dataset in memory; what the file has against it as one line."""
+    """The dataset in memory.
+
+    Raises:
+        RefineError: it cannot be read, as where a file has been cut off.
+    """
     try:
         return ds.compute()
-    except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RefineError(f"{where} cannot be read to the end ({first}); truncated?") from error
+    except Exception as error:  # whatever the format, the file system or the network has against it
+        raise unreadable(where, error) from error
+
+
+def unreadable(where: str, error: Exception) -> RefineError:
+    """The error for data that could be opened and not read."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return RefineError(f"{where}: the fields cannot be read ({first}); is the source truncated, or damaged?")
 
 
 def values(field: xr.DataArray, where: str) -> None:
-    """Raise RefineError where a field in memory has missing values, or values outside of what its units allow."""
+    """Look at a field in memory.
+
+    Raises:
+        RefineError: missing values (how many, the first), or values outside of what the variable can show in its units.
+    """
     data = field.to_numpy()
-    bad = ~np.isfinite(data)
-    if bad.any():
-        first = {d: field[d].to_numpy()[i] for d, i in zip(field.dims, np.argwhere(bad)[0], strict=True)}
-        raise RefineError(f"{where}: {field.name} has {int(bad.sum())} missing values of {bad.size}, first at {first}")
-    variable = describe(str(field.name))
-    low, high = float(data.min()), float(data.max())
-    if low < variable.range[0] or high > variable.range[1]:
-        raise RefineError(f"{where}: {field.name} {low:g}..{high:g} accepted {variable.range} {accepted(variable)}")
+    absent = int(data.size - np.isfinite(data).sum())
+    if absent:
+        raise missing(field, where, absent, data.size)
+    if data.size:
+        within(str(field.name), float(data.min()), float(data.max()), where)
+
+
+def missing(field: xr.DataArray, where: str, count: int, size: int) -> RefineError:
+    """The error for a field in memory with ``count`` missing values of ``size``; names the first."""
+    first = np.argwhere(~np.isfinite(field.to_numpy()))[0]
+    place = ", ".join(f"{d} {_plain(field[d].to_numpy()[i])}" for d, i in zip(field.dims, first, strict=True))
+    share = f"{count} of {size} values are missing ({count / size:.2g})"
+    hint = "leave the channel or those times out, or fill them first"
+    return RefineError(f"{where}: {field.name}: {share}, the first at {place}; accepted: none ({hint})")
+
+
+def within(channel: str, low: float, high: float, where: str) -> None:
+    """Raise RefineError where a channel's values, from ``low`` to ``high``, cannot be in its units."""
+    variable = describe(channel)
+    least, most = variable.range
+    if least <= low and high <= most:
+        return
+    others = " or ".join(suspected(variable, low, high))
+    looks = f" (they look like {others})" if others else ""
+    units = ", ".join(accepted(variable))
+    raise RefineError(
+        f"{where}: {channel} has values {low:g}..{high:g}, which cannot be {variable.units}{looks}; accepted: "
+        f"{least:g}..{most:g} {variable.units}; put right the attribute units (understood: {units}) or the values"
+    )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import glob
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refine.domains.weather.names import VARIABLES, known
 from refine.errors import RefineError, require
 
 if TYPE_CHECKING:
     import xarray as xr
 
+CHUNK_BYTES = 4 * 2**20  # of one Dask chunk; little enough for one step, enough for going through all of them
 _ZARR = ("zarr.json", ".zgroup", ".zmetadata")
 
 
@@ -21,42 +24,65 @@ def is_zarr(source: str) -> bool:
     return bare.endswith((".zarr", ".zarr.zip")) or any((Path(bare) / name).is_file() for name in _ZARR)
 
 
+def stores(source: str, what: str) -> list[str]:
+    """The files and zarr stores that a path, URL or glob stands for.
+
+    Raises:
+        RefineError: there are none.
+    """
+    if "://" in source or Path(source).is_file() or (is_zarr(source) and Path(source).is_dir()):
+        return [source]
+    where = f"{what}={source!r}"
+    require(not Path(source).is_dir(), f"{where} is a folder, and no zarr; accepted: a glob like {source}/*.nc")
+    require(glob.has_magic(source), f"{where} does not exist; accepted: a path, URL or glob of zarr or netCDF")
+    paths = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (an absolute pattern is no pathlib glob)
+    require(bool(paths), f"{where}: no file matches")
+    return paths
+
+
 def open_any(source: str, what: str) -> xr.Dataset:
-    """The dataset at a path, URL or glob as it is stored, decoded after CF, values unread.
+    """The dataset at a path, URL or glob as it is stored, decoded after CF, in Dask chunks along the first dimension.
 
     Raises:
         RefineError: nothing there, no zarr or netCDF, truncated, or files that do not fit together.
     """
-    where = f"{what}={source!r}"
-    if "://" in source:
-        return _one(source, where)
-    if glob.has_magic(source) and not Path(source).exists():
-        paths = sorted(glob.glob(source, recursive=True))
-        require(bool(paths), f"{where}: no file matches")
-        return _together([_one(path, f"{what}={path!r}") for path in paths], where)
-    require(Path(source).exists(), f"{where} does not exist; accepted: a path, URL or glob of zarr or netCDF")
-    return _one(source, where)
+    import xarray as xr
+
+    parts = [_chunked(_one(path, f"{what}={path!r}")) for path in stores(source, what)]
+    if len(parts) == 1:
+        return parts[0]
+    try:
+        return xr.combine_by_coords(
+            parts, join="exact", combine_attrs="override", data_vars="minimal", coords="minimal", compat="no_conflicts"
+        )
+    except Exception as error:
+        raise RefineError(f"{what}={source!r}: these files do not fit together ({_first_line(error)})") from error
 
 
 def _one(source: str, where: str) -> xr.Dataset:
     import xarray as xr
 
+    zarr = is_zarr(source)
     try:
-        if is_zarr(source):
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*consolidated", category=RuntimeWarning)
-                return xr.open_dataset(source, engine="zarr", chunks=None)
-        return xr.open_dataset(_local(source), engine="netcdf4", chunks=None)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*consolidated", category=RuntimeWarning)
+            path, engine = (source, "zarr") if zarr else (_local(source), "netcdf4")
+            return xr.open_dataset(path, engine=engine, chunks=None, decode_timedelta=False)
     except ImportError as error:
         raise RefineError(f"{where} needs a package that is not installed: {error}") from error
     except Exception as error:  # whatever the file system, the network or the format has against it
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        kind = "zarr" if is_zarr(source) else "netCDF"
-        raise RefineError(f"{where} cannot be read as {kind} ({first}); truncated, or of another kind?") from error
+        kind = "zarr" if zarr else "netCDF"
+        raise RefineError(
+            f"{where} cannot be read as {kind} ({_first_line(error)}); is it cut off, or damaged?"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _local(source: str) -> str:
-    """A file of the internet as a local one; netCDF cannot be read over the wire everywhere."""
+    """A file of the internet as a local one: netCDF over the wire is not in every build of its library."""
     if "://" not in source:
         return source
     import fsspec
@@ -64,15 +90,40 @@ def _local(source: str) -> str:
     return str(fsspec.open_local(f"simplecache::{source}"))
 
 
-def _together(parts: list[Any], where: str) -> xr.Dataset:
-    import xarray as xr
+def _chunked(ds: xr.Dataset) -> xr.Dataset:
+    """Fields in chunks of some times: whole chunks of the store, about :data:`CHUNK_BYTES`."""
+    return ds.assign({name: array.chunk(_chunks(array)) for name, array in ds.data_vars.items() if array.ndim > 2})
 
-    if len(parts) == 1:
-        return parts[0]
-    try:
-        return xr.combine_by_coords(
-            parts, join="exact", combine_attrs="override", data_vars="minimal", coords="minimal"
-        )
-    except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RefineError(f"{where}: these files do not fit together ({first})") from error
+
+def _chunks(array: xr.DataArray) -> dict[Any, int]:
+    stored = array.encoding.get("preferred_chunks") or {}
+    first, *between = array.dims[:-2]
+    sizes = {d: min(int(stored.get(d, 1)), array.sizes[d]) for d in (first, *between)}
+    size = 4 * array.sizes[array.dims[-1]] * array.sizes[array.dims[-2]]
+    for d in between:
+        size *= sizes[d]
+    return {d: -1 for d in array.dims} | sizes | {first: max(1, CHUNK_BYTES // size // sizes[first]) * sizes[first]}
+
+
+def whole(source: str, names: Iterable[str], what: str) -> None:
+    """Look whether local zarr stores have all their chunks: zarr reads one that is missing as its fill value.
+
+    Args:
+        names: of the arrays that matter, as they are stored.
+
+    Raises:
+        RefineError: chunks are missing, in an array that could not be a constant there.
+    """
+    import zarr
+
+    for path in stores(source, what):
+        if "://" in path or not is_zarr(path):
+            continue
+        group: Any = zarr.open_group(path, mode="r")
+        for name in names:
+            if name not in group or VARIABLES[found].rests if (found := known(name)) else False:
+                continue
+            there, all_of_them = group[name].nchunks_initialized, group[name].nchunks
+            if there < all_of_them:
+                absent = f"{all_of_them - there} of {all_of_them} chunks of {name} are missing"
+                raise RefineError(f"{what}={path!r}: {absent}; is it cut off? They would be read as a constant")

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refine.domains.weather import checks
-from refine.domains.weather.axes import arranged, spread_levels
-from refine.domains.weather.names import canonical, describe
-from refine.domains.weather.reading import open_any
+from refine.domains.weather.axes import arranged, places, spread
+from refine.domains.weather.grids import Grid
+from refine.domains.weather.names import STATIC, canonical, describe
+from refine.domains.weather.reading import open_any, whole
 from refine.domains.weather.units import accepted, conversion
 from refine.errors import RefineError, not_accepted
 
 if TYPE_CHECKING:
     import xarray as xr
 
-EMBEDDED = Path(__file__).parent / "embedded" / "speedy_t31_cut.nc"
+EMBEDDED = Path(__file__).parent / "embedded" / "speedy_t31_cut.zarr.zip"
 SHIPPED = {"speedy": "speedy_t31.zarr", "era5_week": "era5_week.zarr"}
 STATIC_OF = {"speedy": "speedy_t31_static.nc"}
 ALONG_TIME = ("split", "branch")  # kept beside the fields: which part of the data a time belongs to, and which run
-CHUNK_BYTES = 4 * 2**20  # aimed at, of one channel
 
 
 def locate(data: str | None, what: str = "domain.data") -> str:
@@ -80,9 +80,9 @@ def open_fields(source: str | Path, channels: Sequence[str] | None = None, what:
         fields = dict(sorted(fields.items()))  # a folder lists its arrays in any order
     if not fields:
         raise RefineError(f"{where}: no fields with a time and a place; found: {', '.join(map(str, raw.variables))}")
+    whole(str(source), [str(array.name) for array in fields.values()], what)
     ds = _dataset(raw, fields, where)
     checks.times(ds, where)
-    checks.complete(raw, {c: str(a.name) for c, a in fields.items()}, str(source), where)
     checks.sample(ds, where)
     ds.attrs["source"] = str(source)
     return ds
@@ -98,19 +98,18 @@ def _missing(missing: list[str], found: list[str], where: str) -> RefineError:
 
 
 def _fields(raw: xr.Dataset, where: str) -> dict[str, Any]:
-    """Channels by name: arrays (time, latitude, longitude) as the source has them, levels apart."""
-    import xarray as xr
-
-    ds = arranged(raw, where)
+    """Channels by name: arrays (time, \\*place) in the source's own units, levels apart."""
+    order = ("time", *places(raw))
+    ds = arranged(raw, where, order)
     found: dict[str, xr.DataArray] = {}
     for name, array in ds.data_vars.items():
-        if not {"time", "latitude", "longitude"} <= set(array.dims):
+        if not set(order) <= set(array.dims):
             continue
-        for channel, field in spread_levels(str(name), array, where).items():
+        for channel, field in spread(str(name), array, where, order).items():
             if channel in found:
-                raise RefineError(f"{where}: both {found[channel].name!r} and {name!r} are {channel}; keep one")
+                raise RefineError(f"{where}: both {found[channel].name!r} and {name!r} are {channel}; keep one of them")
             found[channel] = field
-    return found
+    return {channel: field for channel, field in found.items() if channel not in STATIC}
 
 
 def _dataset(raw: xr.Dataset, fields: dict[str, Any], where: str) -> xr.Dataset:
@@ -118,21 +117,24 @@ def _dataset(raw: xr.Dataset, fields: dict[str, Any], where: str) -> xr.Dataset:
 
     first = next(iter(fields.values()))
     along = {k: ("time", raw[k].to_numpy()) for k in ALONG_TIME if k in raw.variables and raw[k].ndim == 1}
-    coords = {k: first[k].variable for k in ("time", "latitude", "longitude")}
+    coords = {k: first[k].variable for k in first.dims if k in first.coords}
     ds = xr.Dataset({c: converted(a, c, where) for c, a in fields.items()}, {**coords, **along})
     return ds.assign_attrs({k: raw.attrs[k] for k in ("title", "license", "references") if k in raw.attrs})
 
 
 def converted(array: xr.DataArray, channel: str, where: str) -> xr.Variable:
-    """A field in float32 and in the units of its channel, as its ``units`` attribute says it has to be converted."""
+    """A field in float32 and in the units of its channel, converted as its attribute ``units`` says.
+
+    Raises:
+        RefineError: units that cannot be brought to the channel's.
+    """
     variable = describe(channel)
     given = str(array.attrs.get("units", variable.units))
     factors = conversion(variable, given)
     if factors is None:
         allowed = ", ".join(accepted(variable))
         raise RefineError(f"{where}: {channel} is given in units={given!r}; accepted: {allowed}")
-    step = _steps(array)
-    data = array.variable.chunk({d: step if d == "time" else -1 for d in array.dims})
+    data = array.variable
     if factors != (1.0, 0.0):
         data = data * factors[0] + factors[1]
     data = data.astype("float32")
@@ -145,8 +147,56 @@ def converted(array: xr.DataArray, channel: str, where: str) -> xr.Variable:
     return data
 
 
-def _steps(array: xr.DataArray) -> int:
-    """Times in a chunk: whole chunks of the store."""
-    stored = int(array.encoding.get("preferred_chunks", {}).get("time", 1))
-    size = max(1, 4 * array[{d: 0 for d in array.dims if d == "time"}].size)
-    return max(1, CHUNK_BYTES // size // stored) * stored
+def locate_static(data: str | None) -> str:
+    """Where the static fields of the source that :func:`locate` names are: in itself, else the Earth's in the cut."""
+    if data in STATIC_OF:
+        return _in_refine_data(data, STATIC_OF[data], "domain.static")
+    found = _static_in(open_any(locate(data), "domain.data"), "domain.data")
+    return locate(data) if set(STATIC) <= set(found) else str(EMBEDDED)
+
+
+def open_static(source: str | Path, grid: Grid | None = None, what: str = "domain.static") -> xr.Dataset:
+    """Orography and land-sea mask: ``geopotential_at_surface`` (m2 s-2) and ``land_sea_mask`` (0..1), in memory.
+
+    Args:
+        source: ``speedy``, or a store that has them, with or without a time axis; of several times the first is taken.
+        grid: brought to this grid, conservatively, where they are on another one.
+
+    Returns:
+        float32 fields of the grid's dimensions.
+
+    Raises:
+        RefineError: unreadable, one of the two is missing, or values that cannot be.
+    """
+    source = _in_refine_data(str(source), STATIC_OF[str(source)], what) if source in STATIC_OF else source
+    where = f"{what}={str(source)!r}"
+    raw = open_any(str(source), what)
+    fields = _static_in(raw, where)
+    if missing := [name for name in STATIC if name not in fields]:
+        raise not_accepted(f"{where}: static field", missing[0], map(str, raw.data_vars))
+    found = checks.load(fields, where)
+    for field in found.values():
+        checks.values(field, where)
+    if grid is None or (source_grid := Grid.of(found)) == grid:
+        return found
+    from refine.domains.weather.regrid import Regridder
+
+    return Regridder(source_grid, grid).apply(found)
+
+
+def _static_in(raw: xr.Dataset, where: str) -> xr.Dataset:
+    """The static fields that a store has."""
+    import xarray as xr
+
+    order = places(raw)
+    ds = arranged(raw, where, order)
+    fields: dict[str, xr.Variable] = {}
+    for name, array in ds.data_vars.items():
+        if not set(order) <= set(array.dims) or "level" in array.dims:
+            continue
+        once = array.isel({d: 0 for d in array.dims if d not in order}, drop=True)
+        for channel, field in spread(str(name), once, where, order).items():
+            if channel in STATIC:
+                fields[channel] = converted(field, channel, where)
+    ordered = {name: fields[name] for name in STATIC if name in fields}
+    return xr.Dataset(ordered, {k: ds[k].variable for k in order if k in ds.coords})

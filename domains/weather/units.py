@@ -70,3 +70,13 @@ def conversion(variable: Variable, units: str) -> tuple[float, float] | None:
     if not variable.units or unit == variable.units:
         return 1.0, 0.0
     return _CONVERSIONS.get(variable.units, {}).get(unit)
+
+
+def suspected(variable: Variable, low: float, high: float) -> list[str]:
+    """Units in which values from ``low`` to ``high`` would be in the variable's range."""
+    least, most = variable.range
+    found = []
+    for unit, (factor, offset) in _CONVERSIONS.get(variable.units, {}).items():
+        if least <= factor * low + offset and factor * high + offset <= most:
+            found.append(unit)
+    return found
