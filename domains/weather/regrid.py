@@ -8,7 +8,6 @@ by itself: components of wind are averaged as numbers, which close to a pole, wh
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from refine.domains.weather.grids import CELL, Grid
 from refine.domains.weather.overlaps import overlaps
+from refine.domains.weather.sparse import SparseMap
 from refine.errors import require
 
 if TYPE_CHECKING:
@@ -38,11 +38,8 @@ class Regridder:
     def __init__(self, source: Grid, target: Grid) -> None:
         self.source, self.target = source, target
         shared = overlaps(target, source)
-        self.matrix = shared.multiply(1 / shared.sum(1)).tocsr()
-        self._tensors: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_tensors": {}}
+        self._map = SparseMap(shared.multiply(1 / shared.sum(1)))
+        self.matrix = self._map.matrix
 
     def __dask_tokenize__(self) -> tuple[str, str, str]:
         return "Regridder", self.source.name, self.target.name
@@ -68,11 +65,7 @@ class Regridder:
         )
         require(x.shape[-len(shape) :] == shape, message)
         leading = x.shape[: -len(shape)]
-        dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-        forward, backward = self._weights(x.device, dtype)
-        flat = x.to(dtype).reshape(-1, self.source.num_cells).T
-        out: Tensor = _Product.apply(flat, forward, backward)  # type: ignore[no-untyped-call]
-        return out.T.reshape(*leading, *self.target.shape).to(x.dtype if x.is_floating_point() else dtype)
+        return self._map(x.reshape(*leading, -1)).reshape(*leading, *self.target.shape)
 
     def apply_known(self, x: Tensor, least: float = LEAST) -> Tensor:
         """As :meth:`apply_torch`, of the values that are known: each cell is the mean of the part of it that is.
@@ -85,14 +78,6 @@ class Regridder:
         total = self.apply_torch(x.masked_fill(missing, 0))
         known = self.apply_torch((~missing).to(x.dtype))
         return torch.where(known >= max(least, 1e-6), total / known.clamp(min=1e-6), torch.nan)
-
-    def _weights(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The matrix and its transpose."""
-        key = device, dtype
-        if key not in self._tensors:
-            both = _to_torch(self.matrix, dtype), _to_torch(self.matrix.T.tocsr(), dtype)
-            self._tensors[key] = both[0].to(device), both[1].to(device)
-        return self._tensors[key]
 
     # -- datasets ----------------------------------------------------------------------------------------------------
 
@@ -191,27 +176,6 @@ def located(ds: xr.Dataset, grid: Grid) -> xr.Dataset:
             MAPPING: ((), np.int32(0), mapping),
         }
     )
-
-
-class _Product(torch.autograd.Function):
-    """Sparse matrix times dense matrix; its gradient is a product with the transpose, which is kept ready."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
-        ctx.weights = transpose, matrix
-        return matrix @ x
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _Product.apply(grad, *ctx.weights), None, None  # type: ignore[no-untyped-call]
-
-
-def _to_torch(matrix: Any, dtype: torch.dtype) -> Tensor:
-    matrix.sort_indices()
-    rows, columns, values = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(rows, columns, values.to(dtype), size=matrix.shape, check_invariants=True)
 
 
 def _mean(x: Tensor, grid: Grid) -> Tensor:
