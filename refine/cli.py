@@ -29,6 +29,7 @@ HELP = """Next-scale generation: train, sample and score coarse-to-fine models o
   refine sample domain=image --num 64 --label 7    draw from the newest run
   refine sample run=runs/mnist --temperature 0.9
   refine evaluate run=runs/mnist                  figures on held-out data
+  refine ensemble domain=weather --members 50      forecasts
   refine inspect runs/mnist                       what a checkpoint is
 
 key=value and --key value say the same, in any order. A key may be written by its last part where no other key has it:
@@ -41,6 +42,7 @@ SECTIONS: dict[str, tuple[str, ...] | None] = {
     "train": None,
     "sample": ("sample", "sampler", "trainer", "seed", "run"),
     "evaluate": ("evaluate", "sampler", "trainer", "seed", "run"),
+    "ensemble": ("ensemble", "sampler", "trainer", "seed", "run"),
 }
 """The parts of the configuration that each command uses; None for all."""
 
@@ -145,6 +147,17 @@ def evaluate(arguments: Sequence[str]) -> None:
     from refine.commands.evaluate import run
 
     run(configure("evaluate", arguments))
+
+
+@cli.command(cls=KeysCommand)
+def ensemble(arguments: Sequence[str]) -> None:
+    """Forecast an ensemble into a zarr store, or go on where the same command stopped.
+
+    The model is run=FOLDER, else the newest run of the domain, else the one that ships with it.
+    """
+    from refine.commands.ensemble import run
+
+    run(configure("ensemble", arguments))
 
 
 @cli.command()

@@ -138,6 +138,22 @@ class EvaluateConfig:
 
 
 @dataclass
+class EnsembleConfig:
+    """`refine ensemble`."""
+
+    members: int = 10  # forecasts from each initial time
+    lead: str = "10d"  # how far they go, in days or hours (240h)
+    start: Any = None  # a date, a list of dates, FIRST..LAST, every:8d, all; null for the last that can be verified
+    split: str = "test"  # train | val | test, whose initial times null, every: and all mean
+    data: str | None = None  # fields to start from, as domain.data; null: those of the model's domain
+    batch_size: int = 10  # members times initial times that are forecast together
+    out: str | None = None  # the zarr store to write; null for one in forecasts/ of the run
+    scheduler: str | None = None  # address of a Dask scheduler whose workers share the files (tcp://host:8786)
+    netcdf: bool = False  # also as one netCDF file
+    at: str | None = None  # latitude,longitude of a place to draw a plume for
+
+
+@dataclass
 class Config:
     """A whole run, as ``config.yaml`` in its folder has it."""
 
@@ -149,6 +165,7 @@ class Config:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     stage: str = "all"  # tokenizer | predictor | all the model has
     seed: int = 0  # of everything random
     run: str | None = None  # the run's folder; null for runs/<domain>-<time> (train) or the newest (others)

@@ -26,6 +26,7 @@ from refine.resample import Resampler
 from refine.types import ConditionSpec, Samples
 
 if TYPE_CHECKING:
+    from refine.config import Config as RunConfig
     from refine.config import EvaluateConfig
     from refine.model import Model
 
@@ -125,6 +126,24 @@ class Domain(abc.ABC):
     def metrics(self, model: Any, samples: Samples, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
         """Domain-specific figures of ``refine evaluate``, beside those of the model (``Model.score``)."""
         return {}
+
+    def ensemble(self, model: Any, source: Path, config: RunConfig, folder: Path) -> list[Path]:
+        """Forecast an ensemble, as ``config.ensemble`` says, and tell which files were written.
+
+        Args:
+            model: the domain's model.
+            source: the checkpoint it was loaded from.
+            config: of the command.
+            folder: where forecasts go if the configuration does not say.
+
+        Raises:
+            RefineError: the domain does not forecast.
+        """
+        from refine.registry import all_domains
+
+        classes = [cls for _, cls in all_domains() if isinstance(cls, type)]
+        able = [cls.name for cls in classes if cls.ensemble is not Domain.ensemble]
+        raise RefineError(f"domain {self.name!r} does not forecast; accepted: {', '.join(able) or 'none that is here'}")
 
     def starter(self) -> Path | None:
         """Folder of the checkpoint that ships with the domain, if one does."""

@@ -1,0 +1,166 @@
+"""When forecasts begin and how far they go: what ``ensemble.start`` and ``ensemble.lead`` may say."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from refine.errors import RefineError, require
+
+DATES = "a date such as 2021-01-31 or 2021-01-31T12:00"
+ACCEPTED = f"null for the last that can be verified, {DATES}, a list of dates, FIRST..LAST, every:8d, or all"
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}(?::\d{2})?)?")
+DURATION = re.compile(r"(\d+)\s*(d|h)")
+
+
+def stamps(times: Any) -> list[str]:
+    """Times of any calendar (datetime64 or cftime) as texts like ``2021-01-31T12:00``."""
+    if np.issubdtype(np.asarray(times).dtype, np.datetime64):
+        return [str(text) for text in np.datetime_as_string(np.asarray(times), unit="m")]
+    return [f"{t.year:04}-{t.month:02}-{t.day:02}T{t.hour:02}:{t.minute:02}" for t in times]
+
+
+def shifted(time: Any, by: np.timedelta64) -> Any:
+    """A time (datetime64 or cftime) that much later."""
+    return (
+        time + by if isinstance(time, np.datetime64) else time + by.astype("timedelta64[s]").astype(datetime.timedelta)
+    )
+
+
+def hours(duration: np.timedelta64) -> int:
+    """A duration in whole hours."""
+    return int(duration / np.timedelta64(1, "h"))
+
+
+def parse_duration(text: Any, key: str, accepted: str) -> np.timedelta64:
+    """``10d`` or ``240h``; more than nothing.
+
+    Raises:
+        RefineError: anything else; ``accepted`` says what would do.
+    """
+    match = DURATION.fullmatch(str(text).strip())
+    require(match is not None and int(match[1]) > 0, f"{key}={text!r} is not accepted; accepted: {accepted}")
+    assert match is not None
+    return np.timedelta64(int(match[1]) * (24 if match[2] == "d" else 1), "h")
+
+
+def lead_steps(lead: Any, step: np.timedelta64) -> int:
+    """How many steps of the model ``ensemble.lead`` is.
+
+    Raises:
+        RefineError: no duration, or not a whole number of steps.
+    """
+    each = hours(step)
+    accepted = f"whole steps of {each} h, in days or hours, e.g. {10 * each}h" + ("" if 10 * each % 24 else " = ")
+    accepted += "" if 10 * each % 24 else f"{10 * each // 24}d"
+    total = hours(parse_duration(lead, "ensemble.lead", accepted))
+    require(total % each == 0, f"ensemble.lead={lead!r} is not accepted; accepted: {accepted}")
+    return total // each
+
+
+class Timeline:
+    """The times of a data set, and which of them a forecast can start from.
+
+    Attributes:
+        times: T times, ascending; datetime64 or cftime.
+        stamps: the same as texts.
+        step: that the model goes at a time.
+    """
+
+    def __init__(self, times: Any, step: np.timedelta64, branch: Any = None) -> None:
+        self.times, self.step = np.asarray(times), step
+        self.branch = None if branch is None else np.asarray(branch)
+        self.stamps = stamps(self.times)
+        self._index = {stamp: i for i, stamp in enumerate(self.stamps)}
+
+    def at(self, index: int, steps: int) -> int | None:
+        """Where the field ``steps`` steps after field ``index`` is, in the same run; None if it is missing."""
+        other = self._index.get(stamps([shifted(self.times[index], steps * self.step)])[0])
+        apart = other is not None and self.branch is not None and self.branch[index] != self.branch[other]
+        return None if apart else other
+
+    def choose(self, start: Any, steps: int, candidates: Any) -> list[int]:
+        """The initial times that ``ensemble.start`` means.
+
+        Args:
+            start: see :data:`ACCEPTED`; ``all`` and ``every:`` go by the candidates.
+            steps: how far the forecasts go; candidates whose last step can be verified are preferred.
+            candidates: the times of the split.
+
+        Returns:
+            Indices of :attr:`times`, ascending.
+
+        Raises:
+            RefineError: not in the data, no field one step before, or not understood; names what is accepted.
+        """
+        inside = [self._index[stamp] for stamp in stamps(candidates) if stamp in self._index]
+        possible = [i for i in inside if self.at(i, -1) is not None]
+        verified = [i for i in possible if self.at(i, steps) is not None] or possible
+        if start is None:
+            require(bool(verified), "ensemble.start=null is not accepted: the split has no initial time; give a date")
+            return [verified[-1]] if self.at(verified[-1], steps) is not None else [verified[0]]
+        items = start if isinstance(start, list) else [start]
+        require(bool(items), f"ensemble.start=[] is not accepted; accepted: {ACCEPTED}")
+        return sorted({index for item in items for index in self._meant(str(item).strip(), verified)})
+
+    def _meant(self, text: str, verified: Sequence[int]) -> list[int]:
+        if text == "all":
+            found = list(verified)
+        elif text.startswith("every:"):
+            found = self._every(text, verified)
+        elif ".." in text:
+            first, last = (self._day(part.strip(), text) for part in text.split("..", 1))
+            # as texts they sort as the times do, and a day reaches to its last hour
+            within = [i for i, s in enumerate(self.stamps) if first <= s and s[: len(last)] <= last]
+            found = [i for i in within if self.at(i, -1) is not None]
+        else:
+            return [self._date(text)]
+        if not found:
+            raise self._error(text, "it means no time that has a field one step before")
+        return found
+
+    def _every(self, text: str, verified: Sequence[int]) -> list[int]:
+        interval = parse_duration(text.removeprefix("every:"), "ensemble.start=every", "every:8d, every:12h, ...")
+        first = self.times[verified[0]] if verified else None
+        return [i for i in verified if not int((self.times[i] - first) / _like(interval, first) % 1 * 1e6)]
+
+    def _day(self, text: str, whole: str) -> str:
+        if not DATE.fullmatch(text):
+            raise self._error(whole, f"{text!r} is no date")
+        return text.replace(" ", "T")
+
+    def _date(self, text: str) -> int:
+        """The index of a date: exactly, or the only time of that day (or hour)."""
+        begin = self._day(text, text)
+        index = self._index.get(begin + "2021-01-01T00:00"[len(begin) :])
+        if index is None:
+            fits = [i for i, stamp in enumerate(self.stamps) if stamp.startswith(begin)]
+            if len(fits) > 1:
+                raise self._error(text, f"the data has {', '.join(self.stamps[i] for i in fits)}; give the hour")
+            if not fits:
+                raise self._error(text, "the data has no field at that time")
+            index = fits[0]
+        if self.at(index, -1) is None:
+            before = stamps([shifted(self.times[index], -self.step)])[0]
+            raise self._error(text, f"a forecast needs the field one step before too, and {before} is missing")
+        return index
+
+    def _error(self, text: str, why: str) -> RefineError:
+        possible = [i for i in range(len(self.times)) if self.at(i, -1) is not None]
+        span = (
+            f"{self.stamps[possible[0]]} to {self.stamps[possible[-1]]}"
+            if possible
+            else "nothing: no two fields follow"
+        )
+        return RefineError(
+            f"ensemble.start={text!r} is not accepted: {why}; accepted: {ACCEPTED}; forecasts can start from {span}"
+        )
+
+
+def _like(interval: np.timedelta64, time: Any) -> Any:
+    """An interval in the type that differences of such times have."""
+    return interval if isinstance(time, np.datetime64) else interval.astype("timedelta64[s]").astype(datetime.timedelta)

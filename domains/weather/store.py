@@ -1,0 +1,223 @@
+"""Forecast stores: zarr v3 after the CF conventions, with the dimensions and names of WeatherBench2.
+
+Dimensions are ``number, time, prediction_timedelta, [level,] latitude, longitude`` (``cell`` in place of the last two
+for HEALPix): the member, the initial time, the lead, pressure in hPa. ``valid_time`` (time, prediction_timedelta) is
+the time that a field is for. A variable on levels has the attribute ``levels_hPa``, those that are forecast; the other
+levels of the store are missing values that take no space.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refine.domains.weather.axes import arranged, places, spread
+from refine.domains.weather.grids import CELL, Grid
+from refine.domains.weather.names import canonical, describe, split_level
+from refine.domains.weather.reading import open_any
+from refine.errors import RefineError, not_accepted, require
+from refine.files import sync
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+DIMS = ("number", "time", "prediction_timedelta")
+OTHER_NAMES = {
+    "number": ("realization", "member", "ensemble", "ensemble_member", "sample"),
+    "time": ("init_time", "initial_time", "forecast_reference_time", "reference_time"),
+    "prediction_timedelta": ("lead_time", "lead", "step", "forecast_period"),
+}
+LEVELS, ORDER = "levels_hPa", "channels"  # attributes: of a variable on levels, of the store
+
+
+def create(
+    path: Path,
+    grid: Grid,
+    units: Mapping[str, str],
+    times: Any,
+    leads: NDArray[np.timedelta64],
+    members: int,
+    chunks: tuple[int, int],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Lay an empty store out.
+
+    Args:
+        path: a folder that is not there yet.
+        grid: of the fields.
+        units: of each channel, by its name with the level in it.
+        times: T initial times, datetime64 or cftime.
+        leads: L leads.
+        members: M.
+        chunks: members and leads in a chunk; one initial time and the whole grid are.
+        attributes: of the store.
+    """
+    import xarray as xr
+    import zarr
+    from zarr.codecs import BloscCodec
+
+    levels = sorted({level for level in (split_level(c)[1] for c in units) if level is not None})
+    axes = xr.Dataset(coords=_coordinates(grid, np.asarray(times), leads, members, levels))
+    axes.attrs = {"Conventions": "CF-1.10", **attributes, ORDER: list(units)}
+    axes.to_zarr(path, zarr_format=3, consolidated=False)
+    group = zarr.open_group(path, mode="r+")
+    shape, chunk = (members, len(times), len(leads)), (chunks[0], 1, chunks[1])
+    for name in dict.fromkeys(split_level(c)[0] for c in units):
+        own = [c for c in units if split_level(c)[0] == name]
+        on_levels = [level for level in (split_level(c)[1] for c in own) if level is not None]
+        group.create_array(
+            name,
+            shape=(*shape, *([len(levels)] if on_levels else []), *grid.shape),
+            chunks=(*chunk, *([1] if on_levels else []), *grid.shape),
+            dtype="float32",
+            fill_value=np.nan,
+            dimension_names=(*DIMS, *(["level"] if on_levels else []), *grid.dims),
+            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+            attributes=_described(own[0], units[own[0]]) | ({LEVELS: on_levels} if on_levels else {}),
+        )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*onsolidated")  # others may ignore it; xarray opens faster with it
+        zarr.consolidate_metadata(path)
+
+
+def _described(channel: str, units: str) -> dict[str, Any]:
+    name = split_level(channel)[0]
+    standard = describe(channel).standard_name
+    about = {"units": units, "long_name": name.replace("_", " "), "coordinates": "valid_time"}
+    return about | ({"standard_name": standard} if standard else {})
+
+
+def _coordinates(
+    grid: Grid, times: Any, leads: NDArray[np.timedelta64], members: int, levels: Sequence[float]
+) -> dict[str, Any]:
+    import xarray as xr
+
+    initial = xr.DataArray(times, dims="time")
+    lead = xr.DataArray(leads.astype("timedelta64[ns]"), dims="prediction_timedelta")
+    horizontal = {
+        "latitude": (grid.dims[0], grid.latitude, {"standard_name": "latitude", "units": "degrees_north"}),
+        "longitude": (grid.dims[-1], grid.longitude, {"standard_name": "longitude", "units": "degrees_east"}),
+    }
+    out: dict[str, Any] = {
+        "number": ("number", np.arange(members), {"standard_name": "realization", "units": "1", "axis": "E"}),
+        "time": initial.assign_attrs(standard_name="forecast_reference_time", long_name="initial time", axis="T"),
+        "prediction_timedelta": lead.assign_attrs(standard_name="forecast_period", long_name="lead time"),
+        "valid_time": (initial + lead).assign_attrs(standard_name="time", long_name="time that the field is for"),
+        **horizontal,
+    }
+    out["number"][2]["long_name"] = "member of the ensemble"
+    if grid.dims != (CELL,):
+        out["latitude"][2]["axis"], out["longitude"][2]["axis"] = "Y", "X"
+    if levels:
+        about = {"standard_name": "air_pressure", "units": "hPa", "positive": "down", "axis": "Z"}
+        out["level"] = ("level", np.asarray(levels), about)
+    out["prediction_timedelta"].encoding = {"units": "hours", "dtype": "int64"}
+    return out
+
+
+def write(path: Path, channels: Sequence[str], values: NDArray[np.float32], corner: tuple[int, int, int]) -> None:
+    """Write fields where they belong, and have them on disk before this returns.
+
+    Args:
+        path: of a store from :func:`create`.
+        channels: C of them.
+        values: (M, T, L, C, *grid), whole chunks.
+        corner: first member, initial time and lead.
+
+    Raises:
+        RefineError: they cannot be written, as on a full disk.
+    """
+    import zarr
+
+    try:
+        group = zarr.open_group(path, mode="r+", use_consolidated=False)
+        levels = list(np.asarray(group["level"])) if "level" in group else []
+        where = tuple(slice(first, first + size) for first, size in zip(corner, values.shape, strict=False))
+        for c, channel in enumerate(channels):
+            name, level = split_level(channel)
+            array: Any = group[name]
+            array[where if level is None else (*where, levels.index(level))] = values[:, :, :, c]
+            place = [first // size for first, size in zip(corner, array.chunks, strict=False)]
+            for time in range(corner[1], corner[1] + values.shape[1]):
+                folder = path / name / "c" / f"{place[0]}" / f"{time}" / f"{place[2]}"
+                for file in folder.rglob("*") if folder.is_dir() else ():
+                    if file.is_file():
+                        sync(file)
+    except OSError as error:
+        raise RefineError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def open_forecast(path: str | Path, channels: Sequence[str] | None = None) -> xr.Dataset:
+    """A forecast store of this module, a WeatherBench2-style one, or one with levels in its names; nothing is read yet.
+
+    Args:
+        path: of a zarr or netCDF store, or its URL.
+        channels: which to open, by any of their names (``z500``); all by default.
+
+    Returns:
+        One float32 variable for each channel, level in the name, Dask-backed, with dimensions (number, time,
+        prediction_timedelta, latitude, longitude), or ``cell`` last; a store without members has one.
+
+    Raises:
+        RefineError: unreadable, no forecast, or no such channel.
+    """
+    import xarray as xr
+
+    where = f"forecast {str(path)!r}"
+    ds = arranged(_named(open_any(str(path), "forecast"), where), where, ("time",))
+    last = places(ds)
+    found: dict[str, xr.DataArray] = {}
+    for name, array in ds.data_vars.items():
+        if set(DIMS[1:]) <= set(array.dims):
+            array = array if "number" in array.dims else array.expand_dims("number")
+            forecast = np.atleast_1d(array.attrs.get(LEVELS, [])).tolist()
+            for channel, field in spread(str(name), array, where, (*DIMS, *last)).items():
+                if not forecast or split_level(channel)[1] in forecast:
+                    found[channel] = field
+    if channels is not None:
+        wanted = [canonical(c) for c in channels]
+        for channel in wanted:
+            if channel not in found:
+                raise not_accepted(f"{where}: channel", channel, found)
+        found = {channel: found[channel] for channel in wanted}
+    require(bool(found), f"{where}: no variable has the dimensions time and prediction_timedelta")
+    if channels is None:  # a folder lists its arrays in any order
+        first = [c for c in ds.attrs.get(ORDER, []) if c in found]
+        found = {c: found[c] for c in [*first, *sorted(found.keys() - set(first))]}
+    out = xr.Dataset({channel: _lazy(array) for channel, array in found.items()})
+    out = out.assign_coords(valid_time=out["time"] + out["prediction_timedelta"])
+    return out.assign_attrs(ds.attrs)
+
+
+def _named(ds: xr.Dataset, where: str) -> xr.Dataset:
+    """Dimensions under our names, leads as durations, members there."""
+    for ours, others in OTHER_NAMES.items():
+        theirs = next((o for o in others if o in ds.dims), None)
+        if ours not in ds.dims and theirs is not None:
+            ds = ds.drop_vars(ours, errors="ignore").rename({theirs: ours})
+    missing = [d for d in DIMS[1:] if d not in ds.dims]
+    dims = ", ".join(map(str, ds.dims))
+    require(not missing, f"{where}: no dimension {' nor '.join(missing)}; dimensions there: {dims}")
+    lead = ds["prediction_timedelta"]
+    if lead.dtype.kind in "iuf":  # xarray leaves plain numbers of hours or days to the reader
+        unit = str(lead.attrs.get("units", "hours"))
+        scale = {"h": 3600, "d": 86400, "m": 60, "s": 1}.get(unit[:1].lower())
+        require(scale is not None, f"{where}: prediction_timedelta is in {unit!r}; accepted: hours, days, minutes, s")
+        seconds = np.round(lead.to_numpy() * float(scale or 0)).astype("timedelta64[s]").astype("timedelta64[ns]")
+        ds = ds.assign_coords(prediction_timedelta=seconds)
+    return ds if "number" in ds.dims else ds.expand_dims(number=np.arange(1))
+
+
+def _lazy(array: xr.DataArray) -> xr.DataArray:
+    """Dask-backed, in chunks as they are stored, at least one initial time each."""
+    stored = array.encoding.get("preferred_chunks") or {"time": 1}
+    out = array.drop_vars("valid_time", errors="ignore")
+    out = out.chunk({d: stored.get(d, -1) for d in out.dims}).astype("float32")
+    out.attrs = {k: v for k, v in array.attrs.items() if k != LEVELS}
+    out.encoding = {}
+    return out
