@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refine.domains.weather.names import VARIABLES, at_level, canonical, known
 from refine.domains.weather.units import spelled
@@ -65,11 +66,11 @@ def _renames(raw: xr.Dataset) -> dict[Any, str]:
     return renames | aside
 
 
-def _degrees(axis: xr.DataArray) -> np.ndarray:
+def _degrees(axis: xr.DataArray) -> NDArray[np.float64]:
     return np.asarray(axis.to_numpy(), dtype=np.float64)
 
 
-def _east(longitude: np.ndarray) -> np.ndarray:
+def _east(longitude: NDArray[np.float64]) -> NDArray[np.float64]:
     """In [0, 360); a hair below 360 is 0."""
     return np.round(longitude % 360, 6) % 360
 

@@ -8,8 +8,8 @@ passed (J. W. Spencer 1971, Fourier series representation of the position of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 def forcings(
-    times: np.ndarray, grid: Grid, names: Sequence[str] = FORCINGS
+    times: NDArray[Any], grid: Grid, names: Sequence[str] = FORCINGS
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Forcing fields (T, F, \\*grid) and their names.
 
@@ -42,7 +42,7 @@ def forcings(
     year, day = (2 * np.pi * part for part in passed(np.asarray(times)))
     latitude, longitude = np.deg2rad(_everywhere(grid))
     angle = _over(day, longitude) + longitude  # local solar time, 0 at midnight
-    fields = {
+    fields: dict[str, Callable[[], Array]] = {
         "sin_of_year": lambda: _over(np.sin(year), latitude),
         "cos_of_year": lambda: _over(np.cos(year), latitude),
         "sin_of_day": lambda: np.sin(angle),
@@ -59,7 +59,7 @@ def forcings(
     return stacked, tuple(names)
 
 
-def passed(times: np.ndarray) -> tuple[Array, Array]:
+def passed(times: NDArray[Any]) -> tuple[Array, Array]:
     """The parts of the year and of the day that have passed at each time, in [0, 1). Years of any calendar."""
     if times.dtype.kind == "M":
         begun = times.astype("datetime64[Y]").astype(times.dtype)
@@ -95,11 +95,11 @@ def _sun(year: Array) -> tuple[Array, Array]:
 def _solar(year: Array, latitude: Array, angle: Array) -> Array:
     declination, near = _sun(year)
     height = np.sin(latitude) * np.sin(declination) - np.cos(latitude) * np.cos(declination) * np.cos(angle)
-    return near * np.maximum(height, 0)
+    return np.asarray(near * np.maximum(height, 0))
 
 
 def _daily_solar(year: Array, latitude: Array) -> Array:
     declination, near = _sun(year)
     noon = np.arccos(np.clip(-np.tan(latitude) * np.tan(declination), -1, 1))  # half the day's length; 0 in polar night
     lit = noon * np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.sin(noon)
-    return near * lit / np.pi
+    return np.asarray(near * lit / np.pi)

@@ -6,6 +6,7 @@ import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refine.domains.weather.names import describe
 from refine.domains.weather.units import accepted, suspected
@@ -43,7 +44,7 @@ def _plain(value: object) -> str:
     return str(np.datetime_as_string(value, "s") if isinstance(value, np.datetime64) else value)
 
 
-def predecessors(ds: xr.Dataset, step: np.timedelta64) -> np.ndarray:
+def predecessors(ds: xr.Dataset, step: np.timedelta64) -> NDArray[np.int64]:
     """The index of the time one ``step`` before each time, in the same branch; -1 where there is none. (T,)
 
     A gap in time, or a change of the coordinate ``branch`` (another run of a model), has no predecessor.
@@ -59,7 +60,7 @@ def predecessors(ds: xr.Dataset, step: np.timedelta64) -> np.ndarray:
     return found
 
 
-def consecutive(ds: xr.Dataset, step: np.timedelta64) -> np.ndarray:
+def consecutive(ds: xr.Dataset, step: np.timedelta64) -> NDArray[np.bool_]:
     """Whether each time has its predecessor one ``step`` before, in the same branch. (T,) bool"""
     return predecessors(ds, step) >= 0
 

@@ -51,12 +51,13 @@ def open_any(source: str, what: str) -> xr.Dataset:
     parts = [_chunked(_one(path, f"{what}={path!r}")) for path in stores(source, what)]
     if len(parts) == 1:
         return parts[0]
+    how: Any = {"join": "exact", "combine_attrs": "override", "data_vars": "minimal", "coords": "minimal"}
     try:
-        return xr.combine_by_coords(
-            parts, join="exact", combine_attrs="override", data_vars="minimal", coords="minimal", compat="no_conflicts"
-        )
+        joined = xr.combine_by_coords(parts, compat="no_conflicts", **how)
     except Exception as error:
         raise RefineError(f"{what}={source!r}: these files do not fit together ({_first_line(error)})") from error
+    assert isinstance(joined, xr.Dataset)
+    return joined
 
 
 def _one(source: str, where: str) -> xr.Dataset:
@@ -66,7 +67,7 @@ def _one(source: str, where: str) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*consolidated", category=RuntimeWarning)
-            path, engine = (source, "zarr") if zarr else (_local(source), "netcdf4")
+            path, engine = (_store(source), "zarr") if zarr else (_local(source), "netcdf4")
             return xr.open_dataset(path, engine=engine, chunks=None, decode_timedelta=False)
     except ImportError as error:
         raise RefineError(f"{where} needs a package that is not installed: {error}") from error
@@ -77,6 +78,15 @@ def _one(source: str, where: str) -> xr.Dataset:
         ) from error
 
 
+def _store(source: str) -> Any:
+    """What zarr opens: a path or URL, or a zip of the local disk."""
+    if not source.endswith(".zip") or "://" in source:
+        return source
+    from zarr.storage import ZipStore
+
+    return ZipStore(source, mode="r")
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
@@ -85,7 +95,7 @@ def _local(source: str) -> str:
     """A file of the internet as a local one: netCDF over the wire is not in every build of its library."""
     if "://" not in source:
         return source
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]
 
     return str(fsspec.open_local(f"simplecache::{source}"))
 
@@ -119,7 +129,7 @@ def whole(source: str, names: Iterable[str], what: str) -> None:
     for path in stores(source, what):
         if "://" in path or not is_zarr(path):
             continue
-        group: Any = zarr.open_group(path, mode="r")
+        group: Any = zarr.open_group(_store(path), mode="r")
         for name in names:
             if name not in group or VARIABLES[found].rests if (found := known(name)) else False:
                 continue

@@ -63,7 +63,7 @@ def streamed(ds: xr.Dataset, grid: Grid, step: np.timedelta64) -> Statistics:
     around = {c: float((first[c].to_numpy() * weight).sum(dtype=np.float64)) for c in channels}
     sums: dict[str, Any] = {c: _sums(ds[c], around[c], weight, previous[now], now) for c in channels}
     try:
-        (sums,) = dask.compute(sums)
+        (sums,) = dask.compute(sums)  # type: ignore[attr-defined,no-untyped-call]
     except Exception as error:
         raise checks.unreadable(where, error) from error
     for channel in channels:
@@ -85,7 +85,9 @@ def streamed(ds: xr.Dataset, grid: Grid, step: np.timedelta64) -> Statistics:
     )
 
 
-def _sums(field: xr.DataArray, around: float, weight: Array, before: np.ndarray, now: np.ndarray) -> dict[str, Any]:
+def _sums(
+    field: xr.DataArray, around: float, weight: Array, before: NDArray[np.int64], now: NDArray[np.int64]
+) -> dict[str, Any]:
     """Lazy sums over times of area-weighted means of a field and its change, and of their squares."""
     import dask.array as da
 
