@@ -120,9 +120,9 @@ class Regridder:
             field = field.chunk({d: -1 for d in dims})
         dtype = field.dtype if field.dtype.kind == "f" else np.dtype("float32")
         made: xr.DataArray = xr.apply_ufunc(
-            self._array,
+            self.on_array,
             field,
-            kwargs={"least": least, "dtype": dtype},
+            kwargs={"least": least},
             input_core_dims=[dims],
             output_core_dims=[self.target.dims],
             exclude_dims=set(dims),
@@ -133,7 +133,12 @@ class Regridder:
         made.attrs = {k: v for k, v in field.attrs.items() if k != "grid_mapping"}
         return made
 
-    def _array(self, x: NDArray[Any], least: float, dtype: np.dtype[Any]) -> NDArray[Any]:
+    def on_array(self, x: NDArray[Any], least: float = LEAST) -> NDArray[Any]:
+        """(..., *source.shape) -> (..., *target.shape) as :meth:`apply_known`, in float64.
+
+        The result has the type of ``x``, float32 of integers.
+        """
+        dtype = x.dtype if x.dtype.kind == "f" else np.dtype("float32")
         return self.apply_known(torch.from_numpy(x.astype(np.float64)), least).numpy().astype(dtype)
 
     # -- figures -----------------------------------------------------------------------------------------------------
