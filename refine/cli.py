@@ -30,6 +30,7 @@ HELP = """Next-scale generation: train, sample and score coarse-to-fine models o
   refine sample run=runs/mnist --temperature 0.9
   refine evaluate run=runs/mnist                  figures on held-out data
   refine ensemble domain=weather --members 50      forecasts
+  refine regrid IN OUT --grid healpix:16           gridded data on another grid
   refine inspect runs/mnist                       what a checkpoint is
 
 key=value and --key value say the same, in any order. A key may be written by its last part where no other key has it:
@@ -158,6 +159,45 @@ def ensemble(arguments: Sequence[str]) -> None:
     from refine.commands.ensemble import run
 
     run(configure("ensemble", arguments))
+
+
+class FlagsCommand(click.Command):
+    """A command with options of its own, which may be written key=value as well."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Make flags of them."""
+        names = tuple(f"{p.name}=" for p in self.params if isinstance(p, click.Option))
+        return super().parse_args(ctx, [f"--{a}" if a.startswith(names) else a for a in args])
+
+
+@cli.command(cls=FlagsCommand)
+@click.argument("source", metavar="IN")
+@click.argument("out", metavar="OUT")
+@click.option("--grid", required=True, metavar="GRID", help="healpix:NSIDE, gaussian:HxW or regular:HxW")
+def regrid(source: str, out: str, grid: str) -> None:
+    """Bring fields or forecasts onto another grid.
+
+    Each cell of the new grid becomes the mean of what it covers, by area: constants stay, and so does the mean over the
+    sphere. Memory holds one chunk at a time. What the way there and back loses is shown for every field.
+
+    \b
+      refine regrid era5_week week.zarr --grid healpix:16
+      refine regrid "years/*.nc" small.zarr --grid gaussian:48x96
+      refine regrid week.zarr week.nc --grid regular:181x360
+
+    IN is zarr or netCDF: a path, a URL, a glob in quotes, or the name of a set. OUT ends in .zarr or .nc; one that is
+    there already is never replaced.
+
+    \b
+    GRID is one of
+      healpix:16               12 * 16**2 cells of equal area, in nested order
+      gaussian:48x96           48 Gauss-Legendre latitudes, 96 longitudes
+      regular:180x360          equal steps; an odd number of latitudes (181x360) has rows at the poles
+      regular:720x1440:-89.75..90:0.5   other first and last latitudes, another first longitude
+    """
+    from refine.commands.regrid import run
+
+    run(source, out, grid)
 
 
 @cli.command()

@@ -145,6 +145,24 @@ class Domain(abc.ABC):
         able = [cls.name for cls in classes if cls.ensemble is not Domain.ensemble]
         raise RefineError(f"domain {self.name!r} does not forecast; accepted: {', '.join(able) or 'none that is here'}")
 
+    @classmethod
+    def regrid(cls, source: str, out: Path, grid: str) -> dict[str, dict[str, Any]]:
+        """Write gridded data on another grid, and tell what that did to each field.
+
+        Args:
+            source: of the data, as the domain reads it.
+            out: a file or folder that is not there yet.
+            grid: name of a grid.
+
+        Raises:
+            RefineError: the domain has no grids.
+        """
+        from refine.registry import all_domains
+
+        classes = [other for _, other in all_domains() if isinstance(other, type)]
+        able = [other.name for other in classes if other.regrid.__func__ is not Domain.regrid.__func__]  # type: ignore[attr-defined]
+        raise RefineError(f"domain {cls.name!r} has no grids; accepted: {', '.join(able) or 'no installed domain'}")
+
     def starter(self) -> Path | None:
         """Folder of the checkpoint that ships with the domain, if one does."""
         return None
