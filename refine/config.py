@@ -14,7 +14,7 @@ class PyramidConfig:
     """How a latent is taken apart (:mod:`refine.pyramid`)."""
 
     kind: str = "laplacian"  # laplacian (eq. 12-19) | residual (VAR: state at the finest scale)
-    loop: str = "closed"  # laplacian only: closed | open (eq. 14)
+    loop: str = "closed"  # laplacian only: closed | open (eq. 14) | projected (open, each scale adds its band only)
     phi: int = 4  # residual only: number of phi convolutions shared over the scales, 0 for none
 
 
@@ -25,6 +25,8 @@ class QuantizerConfig:
     kind: str = "vq"  # vq | fsq | bitwise
     size: Any = 512  # vq: codes, one number or a list by scale
     shared: bool = False  # one codebook for all scales instead of one each
+    stages: int = 1  # vq: codes of a site, each for what those before leave
+    groups: list[list[int]] | None = None  # vq: latent channels that have codes of their own; null: one for all
     update: str = "ema"  # vq: ema | gradient
     decay: float = 0.99  # vq, update=ema
     cosine: bool = False  # vq: nearest by angle
@@ -66,6 +68,7 @@ class StageConfig:
 
     steps: int = 1000  # optimiser steps
     batch_size: int = 64  # items, per process
+    optimizer: str = "adamw"  # adamw | muon (orthogonal momentum on matrices, AdamW on the rest)
     lr: float = 1e-3  # the highest learning rate
     weight_decay: float = 0.01  # of matrices only
     warmup: int = 100  # steps of linear warm-up; a cosine follows
@@ -77,6 +80,7 @@ class StageConfig:
 class TrainConfig:
     """The stages, and how often something is written."""
 
+    mean: StageConfig = field(default_factory=StageConfig)  # of models that code what a mean forecast leaves open
     tokenizer: StageConfig = field(default_factory=lambda: StageConfig(ema=0.0))
     predictor: StageConfig = field(default_factory=StageConfig)
     fit_after: int = 200  # tokenizer: steps as a plain autoencoder before the quantizer is fitted to its latents
@@ -108,6 +112,7 @@ class SamplerConfig:
     top_k: Any = 0  # likeliest codes kept, or a list by scale; 0 for all
     top_p: Any = 1.0  # mass of the likeliest codes kept, or a list by scale; 1 for all
     min_p: Any = 0.0  # codes less probable than this are dropped, or a list by scale; 0 for none
+    gain: Any = 1.0  # of drawn values over expected ones, or a list by scale; auto: restores the variance of sampling
     greedy: bool = False  # the likeliest code, always
     guidance: Any = 1.0  # classifier-free guidance, or a list by scale; 1 for none, at the cost of one pass
     schedule: str = "constant"  # constant | linear (VAR's ramp from 1 to guidance)

@@ -88,7 +88,7 @@ class Domain(abc.ABC):
 
     def describe(self, config: Any) -> dict[str, Any]:
         """What ``refine inspect`` says of the scales of such a model, without making one."""
-        from refine.vq import build_quantizer
+        from refine.build_quantizer import build_quantizer
 
         resampler = self.resampler()
         quantizer = build_quantizer(config.quantizer, resampler.num_levels, self.codec().channels)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Draw:
-    """The choice of :func:`refine.walk.walk` in sampling: one network pass a round, of two batches where guided.
+    """Codes and values of :func:`refine.walk.walk` in sampling: one network pass a round, of two batches where guided.
 
     Args:
         refiner: the model.
@@ -40,13 +40,16 @@ class Draw:
     ) -> None:
         self.refiner, self.condition, self.noise, self.settings = refiner, condition, noise, settings
         self.given, self.keep = given, keep
+        self.expected: Tensor | None = None
+        pyramid = refiner.tokenizer.pyramid
+        self.gains = [pyramid.gain(k) if s.gain is None else s.gain for k, s in enumerate(settings)]
         self.batch, levels = len(noise.index), refiner.num_levels
         conditional = any(v is not None for v in (condition.label, condition.vector, condition.field))
         self.guided = [conditional and s.guidance != 1 for s in settings]
         self.cache: KVCache | None = None
         if refiner.predictor.prefix:  # a guided scale needs the unconditional keys of all coarser ones
             self.guided = [any(self.guided[k:]) for k in range(levels)]
-            tokens = sum(refiner.tokenizer.pyramid.num_sites(k) for k in range(levels))
+            tokens = sum(pyramid.num_sites(k) for k in range(levels))
             self.cache = refiner.predictor.new_cache(self.batch * (1 + self.guided[0]), tokens)
 
     def __call__(self, k: int, level: Level, context: Tensor, state: Any) -> Tensor:
@@ -57,8 +60,31 @@ class Draw:
         given, uniform = codes, self.noise.uniform(k, (sites, head.draws), device)
         for _, known, now in self.refiner.order(k, level, self.noise, kept):
             hidden = self._hidden(k, level, context, codes, known if kept is None else known | kept)
-            codes = torch.where(now, head.sample(head(hidden, k), uniform, self.settings[k]), codes)
+            logits = head(hidden, k)
+            codes = torch.where(now, head.sample(logits, uniform, self.settings[k]), codes)
+            self._expect(k, logits, now)
         return codes if kept is None else torch.where(kept, given, codes)
+
+    def _expect(self, k: int, logits: Tensor, now: Tensor) -> None:
+        """Remember the expected values of the sites that are revealed now, where the gain asks for them."""
+        if self.gains[k] == 1:
+            return
+        p = self.refiner.head.probabilities(logits, self.settings[k])
+        new = self.refiner.tokenizer.quantizer.expected(p, k)
+        first = self.expected is None or self.expected.shape != new.shape
+        self.expected = new if first else torch.where(now[..., None], new, self.expected)
+
+    def embed(self, codes: Tensor, k: int) -> Tensor:
+        """Values of the codes that were drawn last, their deviation from what was expected times the gain.
+
+        Independent draws on N sites of a field with d degrees of freedom keep d / N of its variance; a gain of
+        sqrt(N / d) restores it.
+        """
+        values, gain = self.refiner.tokenizer.quantizer.embed(codes, k), self.gains[k]
+        if gain == 1 or self.expected is None:
+            return values
+        expected, self.expected = self.expected, None
+        return torch.lerp(expected, values, gain)
 
     def _hidden(self, k: int, level: Level, context: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
         """(B, N, D) given the codes that are known."""

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from refine.items import Items, in_batches
 from refine.progress import track
-from refine.quantizer import usage
 from refine.types import Codes, Condition
 
 if TYPE_CHECKING:
@@ -64,7 +63,9 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int) -> tuple[dict[s
         hits.append(refiner.accuracy(codes, condition).cpu())
         codes_seen.append([c.cpu() for c in codes])
     sizes = refiner.tokenizer.quantizer.sizes
-    used = [usage(torch.cat(parts), sizes[k]) for k, parts in enumerate(zip(*codes_seen, strict=True))]
+    used = [
+        refiner.tokenizer.quantizer.usage(torch.cat(parts), k) for k, parts in enumerate(zip(*codes_seen, strict=True))
+    ]
     by_scale = torch.cat(bits).mean(0)
     return {
         "items": sum(len(c[0]) for c in codes_seen),

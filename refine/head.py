@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refine.composite_vq import CompositeVQ, pack_digits, unpack_digits
+from refine.errors import RefineError
 from refine.quantizer import Quantizer, pack_bits, unpack_bits
 from refine.sampler import ScaleSampler
 
@@ -43,6 +45,14 @@ class Head(nn.Module, abc.ABC):
     def sample(self, logits: Tensor, uniform: Tensor, sampler: ScaleSampler) -> Tensor:
         """Codes (B, N) from ``uniform`` (B, N, draws)."""
 
+    def probabilities(self, logits: Tensor, sampler: ScaleSampler) -> Tensor:
+        """(B, N, P, V): how the sampler draws each of the P parts of a code.
+
+        Raises:
+            RefineError: codes that are not drawn part by part.
+        """
+        raise RefineError("sampler.gain needs codebooks: model.quantizer.kind=vq; accepted here: 1")
+
 
 class CategoricalHead(Head):
     """A softmax over the V_k codes of each site."""
@@ -54,6 +64,34 @@ class CategoricalHead(Head):
 
     def sample(self, logits: Tensor, uniform: Tensor, sampler: ScaleSampler) -> Tensor:
         return sampler.draw(logits, uniform[..., 0])
+
+    def probabilities(self, logits: Tensor, sampler: ScaleSampler) -> Tensor:
+        return sampler.probabilities(logits)[..., None, :]
+
+
+class FactorisedHead(Head):
+    """A softmax over each of the P independent parts of a code (:class:`refine.composite_vq.CompositeVQ`)."""
+
+    def __init__(self, width: int, quantizer: CompositeVQ) -> None:
+        outputs = [v * quantizer.num_parts for v in quantizer.parts_of]
+        super().__init__(width, outputs, quantizer.shared)
+        self.draws = quantizer.num_parts
+
+    def log_prob(self, logits: Tensor, codes: Tensor) -> Tensor:
+        parts = self._parts(logits)
+        index = unpack_digits(codes, parts.shape[-1], self.draws)
+        nats = -F.cross_entropy(parts.flatten(0, -2), index.flatten(), reduction="none")
+        return nats.view(index.shape).sum(-1)
+
+    def sample(self, logits: Tensor, uniform: Tensor, sampler: ScaleSampler) -> Tensor:
+        parts = self._parts(logits)
+        return pack_digits(sampler.draw(parts, uniform), parts.shape[-1])
+
+    def probabilities(self, logits: Tensor, sampler: ScaleSampler) -> Tensor:
+        return sampler.probabilities(self._parts(logits))
+
+    def _parts(self, logits: Tensor) -> Tensor:
+        return logits.unflatten(-1, (self.draws, -1))
 
 
 class BitwiseHead(Head):
@@ -73,7 +111,9 @@ class BitwiseHead(Head):
 
 
 def build_head(quantizer: Quantizer, width: int) -> Head:
-    """Bits for bitwise quantizers, categories for the rest."""
+    """Bits for bitwise quantizers, categories for the rest: of one codebook, or of each of several."""
     if quantizer.bits:
         return BitwiseHead(width, quantizer.bits, quantizer.num_scales)
+    if isinstance(quantizer, CompositeVQ):
+        return FactorisedHead(width, quantizer)
     return CategoricalHead(width, quantizer.sizes, quantizer.shared)

@@ -7,7 +7,7 @@ import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,19 @@ from refine.progress import track
 from refine.registry import load_domain_class
 from refine.typed import typed
 from refine.types import Condition, Samples
+
+
+class Learner(Protocol):
+    """What a training stage trains; a module. A :class:`Model` is one."""
+
+    def training_items(self, split: str, seed: int) -> Items:
+        """What the stage reads of ``train`` or ``val``; see :meth:`Model.training_items`."""
+
+    def training_loss(self, batch: dict[str, Tensor], settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Model.training_loss`."""
+
+    def frozen(self) -> Sequence[nn.Module]:
+        """See :meth:`Model.frozen`."""
 
 
 class Model(nn.Module, abc.ABC):
@@ -117,6 +130,15 @@ class Model(nn.Module, abc.ABC):
     def frozen(self) -> Sequence[nn.Module]:
         """Parts that the predictor stage leaves as they are, in evaluation mode."""
         return ()
+
+    def learner(self, stage: str) -> Any:
+        """The part, a :class:`Learner`, that ``stage`` trains; the model itself unless it has parts with losses of
+        their own."""
+        return self
+
+    def tokenizer_items(self, split: str) -> Items:
+        """What the tokenizer stage reads: dicts with ``x``, and ``base`` where there is one."""
+        return self.domain.dataset(split)
 
     def check_stage(self, stage: str) -> None:
         """Make sure that training ``stage`` can begin.

@@ -65,6 +65,14 @@ class Pyramid(nn.Module, abc.ABC):
     def field(self, field: Tensor, k: int) -> Tensor:
         """A condition field (B, N_{K-1}, F) seen at scale k: (B, N_k, F)."""
 
+    def gain(self, k: int) -> float:
+        """sqrt(N / d) of values on N sites that can change the latent in d independent ways only: what restores the
+        variance of independent draws."""
+        return 1.0
+
+
+LOOPS = ("closed", "open", "projected")
+
 
 class GaussianTarget(NamedTuple):
     """The Gaussian pyramid L(k) of a latent (eq. 13), and its residual bands (eq. 14) where the loop is open."""
@@ -81,25 +89,22 @@ class LaplacianState(NamedTuple):
     base_bands: list[Tensor]
 
 
-def resample_field(resampler: Resampler, field: Tensor, k: int) -> Tensor:
-    """A field on the finest scale, seen at scale k."""
-    return resampler.down(field, resampler.num_levels - 1, k)
-
-
 class LaplacianPyramid(Pyramid):
     """The paper's pyramid: the state lives at the current scale and telescopes up (eq. 12-19).
 
     With ``loop="open"`` the residual of scale k is taken against the upsampled *exact* coarser level, as eq. 14 is
     written; quantisation errors of coarse scales then stay in the result. With ``loop="closed"`` it is taken against
-    what the quantised coarser scales give, so that finer scales repair them.
+    what the quantised coarser scales give, so that finer scales repair them. ``loop="projected"`` is open, and of the
+    values of a scale only that is added which the coarser scale cannot say, R - U(S(R)) (Do & Vetterli 2003, Framing
+    pyramids): noise of fine scales, of quantisation and of sampling, then stays in their own band.
 
     With a base b, level k starts from b's own band at k, so that only what the base does not know is coded.
     """
 
     def __init__(self, resampler: Resampler, channels: int, loop: str = "closed") -> None:
         super().__init__()
-        if loop not in ("closed", "open"):
-            raise not_accepted("model.pyramid.loop", loop, ("closed", "open"))
+        if loop not in LOOPS:
+            raise not_accepted("model.pyramid.loop", loop, LOOPS)
         self.resampler, self.channels, self.loop = resampler, channels, loop
         self.num_levels = resampler.num_levels
 
@@ -145,7 +150,13 @@ class LaplacianPyramid(Pyramid):
         return target.bands[k] if target.bands else target.levels[k] - context
 
     def refine(self, state: LaplacianState, context: Tensor, values: Tensor, k: int) -> LaplacianState:
+        if self.loop == "projected" and k:
+            values = values - self.resampler.up(self.resampler.down(values, k, k - 1), k - 1, k)
         return state._replace(value=context + values)  # eq. 19
+
+    def gain(self, k: int) -> float:
+        coarser = self.resampler.degrees(k - 1) if self.loop == "projected" and k else 0
+        return (self.num_sites(k) / (self.resampler.degrees(k) - coarser)) ** 0.5
 
     def latent(self, state: LaplacianState, k: int) -> Tensor:
         require(state.value is not None, "the pyramid has not been walked yet")
@@ -153,7 +164,7 @@ class LaplacianPyramid(Pyramid):
         return self.resampler.up(state.value, k, self.num_levels - 1)
 
     def field(self, field: Tensor, k: int) -> Tensor:
-        return resample_field(self.resampler, field, k)
+        return self.resampler.field(field, k)
 
 
 class Phi(nn.Module):
@@ -226,7 +237,7 @@ class ResidualPyramid(Pyramid):
         return state
 
     def field(self, field: Tensor, k: int) -> Tensor:
-        return resample_field(self.resampler, field, k)
+        return self.resampler.field(field, k)
 
 
 def build_pyramid(config: PyramidConfig, resampler: Resampler, channels: int) -> Pyramid:

@@ -1,4 +1,5 @@
-"""Quantizers: Q and emb of eq. 15 and 19. One interface, three kinds: VQ (:mod:`refine.vq`), FSQ and bitwise here.
+"""Quantizers: Q and emb of eq. 15 and 19. One interface, three kinds: VQ (:mod:`refine.vq`; several
+codes a site: :mod:`refine.composite_vq`), FSQ and bitwise here.
 
 Codes are int64 in [0, V_k). Quantizers never see the loop: straight-through gradients are taken once, on the finished
 latent (:meth:`refine.tokenizer.Tokenizer.forward`), so every kind behaves alike inside any pyramid.
@@ -16,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.errors import require
+from refine.errors import RefineError, require
 
 
 class Quantizer(nn.Module, abc.ABC):
@@ -50,6 +51,18 @@ class Quantizer(nn.Module, abc.ABC):
     @abc.abstractmethod
     def fit(self, x: Tensor, k: int) -> None:
         """Start scale k from residuals (..., C) of a trained encoder. Random starts collapse; this one does not."""
+
+    def expected(self, probabilities: Tensor, k: int) -> Tensor:
+        """(..., C) the mean of the values under ``probabilities`` (..., P, V) of each of the P parts of a code.
+
+        Raises:
+            RefineError: a kind without codebooks.
+        """
+        raise RefineError("sampler.gain needs codebooks: model.quantizer.kind=vq; accepted here: 1")
+
+    def usage(self, codes: Tensor, k: int) -> tuple[float, float]:
+        """Share of the codes of scale k that occur in ``codes``, and perplexity; see :func:`usage`."""
+        return usage(codes, self.sizes[k])
 
     def penalty(self, x: Tensor, codes: Tensor, k: int) -> Tensor:
         """A term of the training loss that this kind needs beside eq. 1."""

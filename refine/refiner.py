@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refine.build_quantizer import build_quantizer
 from refine.config import ModelConfig, SamplerConfig, TrainConfig
 from refine.domain import Domain
 from refine.draw import Draw
@@ -27,7 +28,6 @@ from refine.rounds import Rounds
 from refine.sampler import ScaleSampler, build_sampler
 from refine.tokenizer import Tokenizer
 from refine.types import Codes, Condition, Known, Level, Samples, Step
-from refine.vq import build_quantizer
 from refine.walk import walk
 
 ORDER = 1  # the noise stream that orders of rounds come from
@@ -332,7 +332,7 @@ class Refiner(Model):
         settings = build_sampler(sampler or SamplerConfig(), self.num_levels)
         draw = Draw(self, condition, Noise(seed, range(first, first + num)), settings, given, keep)
         pyramid, steps, decoded = self.tokenizer.pyramid, [], []
-        for step in walk(pyramid, self.tokenizer.quantizer, pyramid.start(num, condition.base), draw):
+        for step in walk(pyramid, draw, pyramid.start(num, condition.base), draw):
             steps.append(step)
             if trail:
                 decoded.append(self.tokenizer.decode_state(step))

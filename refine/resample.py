@@ -40,6 +40,14 @@ class Resampler(nn.Module, abc.ABC):
     def level(self, k: int) -> Level:
         """The geometry of scale k, with a leading dimension of 1."""
 
+    def degrees(self, k: int) -> int:
+        """In how many independent ways fields on scale k differ: N_k, or fewer where its sites are redundant."""
+        return self.num_sites(k)
+
+    def field(self, field: Tensor, k: int) -> Tensor:
+        """A condition field (B, N, F) seen at scale k, (B, N_k, F); by default it lives on the finest scale."""
+        return self.down(field, self.num_levels - 1, k)
+
 
 DOWN = ("area", "bicubic", "blur")
 UP = ("bicubic", "linear", "nearest", "blur")

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from refine.config import SamplerConfig
 from refine.errors import not_accepted, require
@@ -24,6 +25,7 @@ class ScaleSampler:
     greedy: bool = False
     guidance: float = 1.0
     min_p: float = 0.0
+    gain: float | None = 1.0
 
     def draw(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """One index (...,) from each row of ``logits`` (..., V), by inverse CDF of ``uniform`` (...,) in [0, 1).
@@ -33,8 +35,24 @@ class ScaleSampler:
         """
         if self.greedy:
             return logits.argmax(-1)
-        size = logits.shape[-1]
-        order: Tensor | None = None
+        p, order = self._law(logits)
+        cdf = p.cumsum(-1)
+        # 1 - u lies in (0, 1]: the first index that reaches it always has positive probability
+        threshold = (1 - uniform)[..., None] * cdf[..., -1:]
+        index = torch.searchsorted(cdf, threshold).clamp_max(cdf.shape[-1] - 1)
+        return (index if order is None else order.gather(-1, index))[..., 0]
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(..., V) the distribution that :meth:`draw` draws from."""
+        if self.greedy:
+            return F.one_hot(logits.argmax(-1), logits.shape[-1]).float()
+        p, order = self._law(logits)
+        p = p / p.sum(-1, keepdim=True)
+        return p if order is None else torch.zeros_like(logits, dtype=p.dtype).scatter(-1, order, p)
+
+    def _law(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Unnormalised probabilities, and which codes they belong to where they are not all in order."""
+        size, order = logits.shape[-1], None
         logits = logits.float() / self.temperature
         if self.min_p > 0:
             p = logits.softmax(-1)
@@ -46,11 +64,7 @@ class ScaleSampler:
         p = logits.softmax(-1)
         if self.top_p < 1:
             p = torch.where(p.cumsum(-1) - p < self.top_p, p, 0.0)
-        cdf = p.cumsum(-1)
-        # 1 - u lies in (0, 1]: the first index that reaches it always has positive probability
-        threshold = (1 - uniform)[..., None] * cdf[..., -1:]
-        index = torch.searchsorted(cdf, threshold).clamp_max(cdf.shape[-1] - 1)
-        return (index if order is None else order.gather(-1, index))[..., 0]
+        return p, order
 
 
 def by_scale(name: str, value: Any, num_levels: int, valid: Callable[[float], bool], accepted: str) -> list[float]:
@@ -66,6 +80,9 @@ def by_scale(name: str, value: Any, num_levels: int, valid: Callable[[float], bo
 def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
     """One :class:`ScaleSampler` for each scale.
 
+    The gain multiplies the deviation of drawn values from the expected ones; ``auto`` (None) is what restores the
+    variance that independent draws lose on a redundant scale (:meth:`refine.pyramid.Pyramid.gain`).
+
     Guidance g mixes g times the conditional and (1 - g) times the unconditional prediction; 1 is none. The linear
     schedule is VAR's: g_k = 1 + (g - 1) k / (K - 1), so VAR's ``cfg=1.5`` is ``guidance=2.5 schedule=linear``.
 
@@ -77,12 +94,16 @@ def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
     top_p = by_scale("top_p", config.top_p, num_levels, lambda v: 0 < v <= 1, "a number in (0, 1]")
     min_p = by_scale("min_p", config.min_p, num_levels, lambda v: 0 <= v < 1, "a number in [0, 1)")
     guidance = by_scale("guidance", config.guidance, num_levels, lambda v: v >= 0, "a number >= 0 (1: none)")
+    one = config.gain == "auto"
+    gain = by_scale("gain", 1.0 if one else config.gain, num_levels, lambda v: v >= 0, "auto, a number >= 0 (1: none)")
     if config.schedule not in ("constant", "linear"):
         raise not_accepted("schedule", config.schedule, ("constant", "linear"))
     if config.schedule == "linear":
         last = max(1, num_levels - 1)
         guidance = [1 + (g - 1) * k / last for k, g in enumerate(guidance)]
     return [
-        ScaleSampler(temperature[k], int(top_k[k]), top_p[k], config.greedy, guidance[k], min_p[k])
+        ScaleSampler(
+            temperature[k], int(top_k[k]), top_p[k], config.greedy, guidance[k], min_p[k], None if one else gain[k]
+        )
         for k in range(num_levels)
     ]

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.config import QuantizerConfig
 from refine.errors import not_accepted, require
-from refine.quantizer import FSQ, Bitwise, Quantizer, all_reduce_, broadcast_
+from refine.quantizer import Quantizer, all_reduce_, broadcast_
 
 CHUNK = 8192  # rows of the distance matrix at a time, so that it stays in cache whatever the batch
 
@@ -107,6 +106,9 @@ class VQ(Quantizer):
     def embed(self, codes: Tensor, k: int) -> Tensor:
         return F.embedding(codes, self.codebooks[self.book(k)])
 
+    def expected(self, probabilities: Tensor, k: int) -> Tensor:
+        return probabilities[..., 0, :] @ self.codebooks[self.book(k)]
+
     def fit(self, x: Tensor, k: int) -> None:
         book, rows = self.book(k), x.detach().reshape(-1, self.channels)
         if self.shared:  # one codebook has to serve the residuals of all scales: fit to all that were seen so far
@@ -156,21 +158,3 @@ class VQ(Quantizer):
             total[dead] = spare[dead]
             count[dead] = 1.0
         self._seen.clear()
-
-
-def build_quantizer(config: QuantizerConfig, num_scales: int, channels: int) -> Quantizer:
-    """The quantizer that a configuration asks for."""
-    if config.kind == "vq":
-        c, listed = config, isinstance(config.size, Sequence) and not isinstance(config.size, str)
-        sizes = list(config.size) if listed else [config.size] * num_scales
-        whole = all(isinstance(v, int) for v in sizes)
-        require(whole, f"model.quantizer.size={c.size!r} is not accepted; accepted: a whole number, or one by scale")
-        return VQ(num_scales, channels, sizes, c.shared, c.update, c.decay, c.cosine, c.revive)
-    require(not config.shared, f"model.quantizer.shared=true is not accepted for kind={config.kind}; accepted: false")
-    if config.kind == "fsq":
-        fits = len(config.levels) == channels
-        require(fits, f"model.quantizer.levels={list(config.levels)}: {channels} latent channels need as many levels")
-        return FSQ(num_scales, config.levels)
-    if config.kind == "bitwise":
-        return Bitwise(num_scales, channels, config.sphere, config.entropy)
-    raise not_accepted("model.quantizer.kind", config.kind, ("vq", "fsq", "bitwise"))

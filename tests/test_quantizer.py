@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from refine.build_quantizer import build_quantizer
 from refine.config import QuantizerConfig
 from refine.errors import RefineError
 from refine.quantizer import FSQ, Bitwise, Quantizer, pack_bits, unpack_bits, usage
-from refine.vq import VQ, build_quantizer
+from refine.vq import VQ
 
 C = 3
 BUILDERS: dict[str, Callable[[], Quantizer]] = {

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from toy import TinyConfig, TinyDomain, tiny_refiner
 
+from refine.build_quantizer import build_quantizer
 from refine.codec import IdentityCodec
 from refine.config import ModelConfig, PyramidConfig, QuantizerConfig
 from refine.pyramid import ResidualPyramid, build_pyramid
@@ -16,7 +17,7 @@ from refine.refiner import Refiner
 from refine.resample import GridResampler
 from refine.tokenizer import Tokenizer
 from refine.types import Condition
-from refine.vq import VQ, build_quantizer
+from refine.vq import VQ
 
 SHAPES = [[1, 1], [2, 2], [4, 4]]
 PYRAMIDS = {

@@ -27,7 +27,7 @@ from refine.refiner import Refiner
 from refine.runs import read_metrics
 from refine.training.checkpoint_io import SafetensorsIO
 from refine.training.engine import ema
-from refine.training.modules import PredictorModule, TokenizerModule
+from refine.training.modules import LearnerModule, TokenizerModule
 
 TINY = [
     *("domain=tiny", "domain.shapes=[[1],[2],[4]]", "domain.learned=true", "domain.classes=2", "domain.items=48"),
@@ -176,7 +176,7 @@ def test_a_run_says_how_it_went(finished: Path) -> None:
 def test_each_stage_trains_its_own_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dropout, of conditions too, is on in what learns and off in what does not, validation in between or not."""
     seen: dict[str, set[tuple[bool, bool]]] = {"tokenizer": set(), "predictor": set()}
-    for cls in (TokenizerModule, PredictorModule):
+    for cls in (TokenizerModule, LearnerModule):
 
         def spied(self: Any, *args: Any, step: Any = cls.training_step) -> Tensor:
             parts = (m.training for n, m in self.named_modules() if n.endswith(("tokenizer", "predictor")))

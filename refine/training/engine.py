@@ -27,7 +27,7 @@ from refine.tokenizer import Tokenizer
 from refine.training.callbacks import JsonLines, Lines, Publish
 from refine.training.checkpoint_io import SafetensorsIO
 from refine.training.data import StepBatches, loader, read_cache, write_cache
-from refine.training.modules import PredictorModule, StageModule, TokenizerModule
+from refine.training.modules import LearnerModule, StageModule, TokenizerModule
 
 
 class StageData(pl.LightningDataModule):
@@ -85,7 +85,8 @@ def fit(model: Model, config: Config, run: Path, name: str) -> None:
         RefineError: the loss stopped being finite.
     """
     stage: StageConfig = getattr(config.train, name)
-    read = model.domain.dataset if name == "tokenizer" else partial(model.training_items, seed=config.seed)
+    learner = model.learner(name)
+    read = model.tokenizer_items if name == "tokenizer" else partial(learner.training_items, seed=config.seed)
     train, val = read("train"), spread(read("val"), config.train.val_items)
     module: StageModule
     data = StageData(train, val, config, stage)
@@ -93,7 +94,7 @@ def fit(model: Model, config: Config, run: Path, name: str) -> None:
         tokenizer, fit_items = cast(Tokenizer, model.tokenizer), spread(train, config.train.fit_items)
         module = TokenizerModule(tokenizer, stage, config.seed, config.train.fit_after, fit_items)
     else:
-        module = PredictorModule(model, stage, config.seed, config.train)
+        module = LearnerModule(learner, name, stage, config.seed, config.train)
         if hasattr(train, "fingerprint"):
             data = CachedData(train, val, config, stage, model, run / "cache")
 

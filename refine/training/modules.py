@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from refine.config import StageConfig, TrainConfig
 from refine.errors import RefineError, require
 from refine.items import Items, in_batches
-from refine.model import Model
-from refine.quantizer import usage
+from refine.model import Learner
 from refine.tokenizer import Tokenizer
 from refine.training.data import derive_seed
+from refine.training.optimizers import build_optimizer
 
 
 class StageModule(pl.LightningModule):
@@ -28,13 +28,8 @@ class StageModule(pl.LightningModule):
         self.stage, self.seed = stage, seed
 
     def configure_optimizers(self) -> Any:
-        """AdamW without decay on vectors; linear warm-up, then a cosine to a hundredth."""
-        learned = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in learned if p.dim() >= 2], "weight_decay": self.stage.weight_decay},
-            {"params": [p for p in learned if p.dim() < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.stage.lr, betas=(0.9, 0.99))
+        """The stage's optimiser; linear warm-up, then a cosine to a hundredth."""
+        optimizer = build_optimizer(self, self.stage)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -126,7 +121,7 @@ class TokenizerModule(StageModule):
         codes, self._codes = [c for c in self._codes if c], []
         shares = []
         for k, parts in enumerate(zip(*codes, strict=True)):
-            share, perplexity = usage(torch.cat(parts), self.tokenizer.quantizer.sizes[k])
+            share, perplexity = self.tokenizer.quantizer.usage(torch.cat(parts), k)
             self.log(f"usage_{k}", share)
             self.log(f"perplexity_{k}", perplexity)
             shares.append(share)
@@ -134,25 +129,23 @@ class TokenizerModule(StageModule):
             self.log("least_usage", min(shares), prog_bar=True)  # a collapse shows while it happens
 
 
-class PredictorModule(StageModule):
-    """Stage 2: the backward process, as the model's own loss has it."""
+class LearnerModule(StageModule):
+    """Any other stage: what the model says learns in it (:meth:`refine.model.Model.learner`), by its own loss."""
 
-    name = "predictor"
-
-    def __init__(self, model: Model, stage: StageConfig, seed: int, settings: TrainConfig) -> None:
+    def __init__(self, learner: Learner, name: str, stage: StageConfig, seed: int, settings: TrainConfig) -> None:
         super().__init__(stage, seed)
-        self.model, self.settings = model, settings
-        for part in model.frozen():
+        self.learner, self.name, self.settings = learner, name, settings
+        for part in learner.frozen():
             part.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> PredictorModule:
+    def train(self, mode: bool = True) -> LearnerModule:
         super().train(mode)
-        for part in self.model.frozen():
+        for part in self.learner.frozen():
             part.eval()
         return self
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        loss, figures = self.model.training_loss(batch, self.settings)
+        loss, figures = self.learner.training_loss(batch, self.settings)
         for i, (name, value) in enumerate(figures.items()):
             self.log(name, value.detach(), prog_bar=i == 0)
         return self.checked(loss, batch)
@@ -161,6 +154,6 @@ class PredictorModule(StageModule):
         torch.manual_seed(derive_seed(self.seed, self.name, "validation", batch_idx, self.global_rank))
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        _, figures = self.model.training_loss(batch, self.settings)
+        _, figures = self.learner.training_loss(batch, self.settings)
         for i, (name, value) in enumerate(figures.items()):
             self.log(f"val_{name}", value, prog_bar=i == 0, batch_size=len(batch["index"]))

@@ -1,0 +1,80 @@
+"""Optimisers of a stage: AdamW, or Muon for hidden matrices with AdamW for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from refine.config import StageConfig
+from refine.errors import not_accepted, require
+
+KINDS = ("adamw", "muon")
+
+
+def build_optimizer(modules: nn.Module, stage: StageConfig) -> Optimizer:
+    """The optimiser of ``stage`` over all that ``modules`` learn; weight decay on matrices only.
+
+    Raises:
+        RefineError: a kind that is none, or Muon in a PyTorch that is too old for it.
+    """
+    if stage.optimizer not in KINDS:
+        raise not_accepted("train.*.optimizer", stage.optimizer, KINDS)
+    learned = [p for p in modules.parameters() if p.requires_grad]
+    matrices, rest = [p for p in learned if p.dim() >= 2], [p for p in learned if p.dim() < 2]
+    if stage.optimizer == "muon":
+        new_enough = hasattr(torch.optim, "Muon")
+        require(new_enough, "train.*.optimizer=muon needs PyTorch 2.9 or newer; accepted here: adamw")
+        return MuonAdamW(matrices, rest, stage)
+    groups = [
+        {"params": matrices, "weight_decay": stage.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=stage.lr, betas=(0.9, 0.99))
+
+
+class MuonAdamW(Optimizer):
+    """Muon (Jordan et al. 2024: momentum whose update is made orthogonal) on matrices, AdamW on everything else.
+
+    Both are PyTorch's; this is one optimiser to the trainer, because it wants one to schedule, save and resume. Muon's
+    updates have AdamW's size (``match_rms_adamw``), so that one learning rate serves both. Matrices are parameters of
+    exactly two dimensions; embeddings and kernels of more count as the rest.
+    """
+
+    def __init__(self, matrices: Iterable[nn.Parameter], rest: Iterable[nn.Parameter], stage: StageConfig) -> None:
+        matrices = list(matrices)
+        hidden, other = [p for p in matrices if p.dim() == 2], [p for p in matrices if p.dim() != 2]
+        decayed = {"weight_decay": stage.weight_decay}
+        parts = [
+            torch.optim.Muon(hidden, lr=stage.lr, adjust_lr_fn="match_rms_adamw", **decayed),
+            torch.optim.AdamW([{"params": other, **decayed}], lr=stage.lr, betas=(0.9, 0.99)) if other else None,
+            torch.optim.AdamW(list(rest), lr=stage.lr, betas=(0.9, 0.99), weight_decay=0.0),
+        ]
+        self.parts: list[Optimizer] = [p for p in parts if p is not None]
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """The parts work on this optimiser's own groups and state, whichever those are since the last load."""
+        groups = iter(self.param_groups)
+        for part in self.parts:
+            part.param_groups = [next(groups) for _ in part.param_groups]
+            part.state = self.state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._share()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of each part."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()
+        return loss
