@@ -31,6 +31,11 @@ def shifted(time: Any, by: np.timedelta64) -> Any:
     )
 
 
+def valid_times(times: Any, leads: Any) -> Any:
+    """(T, L): when the fields of T initial times (datetime64 or cftime) and L leads are for."""
+    return np.array([[shifted(time, lead) for lead in np.asarray(leads)] for time in np.asarray(times)])
+
+
 def hours(duration: np.timedelta64) -> int:
     """A duration in whole hours."""
     return int(duration / np.timedelta64(1, "h"))

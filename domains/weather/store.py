@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from refine.domains.weather.axes import arranged, places, spread
 from refine.domains.weather.grids import CELL, Grid
+from refine.domains.weather.initial_times import valid_times
 from refine.domains.weather.names import canonical, describe, split_level
 from refine.domains.weather.reading import open_any
 from refine.errors import RefineError, not_accepted, require
@@ -107,7 +108,7 @@ def _coordinates(
         "number": ("number", np.arange(members), {"standard_name": "realization", "units": "1", "axis": "E"}),
         "time": initial.assign_attrs(standard_name="forecast_reference_time", long_name="initial time", axis="T"),
         "prediction_timedelta": lead.assign_attrs(standard_name="forecast_period", long_name="lead time"),
-        "valid_time": (initial + lead).assign_attrs(standard_name="time", long_name="time that the field is for"),
+        "valid_time": (DIMS[1:], valid_times(times, leads), {"standard_name": "time", "long_name": "valid time"}),
         **horizontal,
     }
     out["number"][2]["long_name"] = "member of the ensemble"
@@ -190,7 +191,8 @@ def open_forecast(path: str | Path, channels: Sequence[str] | None = None) -> xr
         first = [c for c in ds.attrs.get(ORDER, []) if c in found]
         found = {c: found[c] for c in [*first, *sorted(found.keys() - set(first))]}
     out = xr.Dataset({channel: _lazy(array) for channel, array in found.items()})
-    out = out.assign_coords(valid_time=out["time"] + out["prediction_timedelta"])
+    valid = valid_times(out["time"].values, out["prediction_timedelta"].values)
+    out = out.assign_coords(valid_time=(DIMS[1:], valid))
     return out.assign_attrs(ds.attrs)
 
 
