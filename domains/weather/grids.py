@@ -177,7 +177,9 @@ def _lat_lon(kind: str, height: int, width: int, ends: tuple[float, float] | Non
         first, last = max(round(first, DIGITS), -90.0), min(round(last, DIGITS), 90.0)
     step = (last - first) / (height - 1)
     globe = first < last and max(first + 90, 90 - last) <= step * (1 + TOLERANCE)
-    require(globe, f"latitudes {first:g} to {last:g} in {height} steps are not accepted: not from pole to pole")
+    globe = globe and (ends is None or max(map(abs, ends)) <= 90.001)
+    span = f"{(ends or usual)[0]:g}..{(ends or usual)[1]:g}"
+    require(globe, f"latitudes {span} in {height} steps are not accepted: not from pole to pole")
     start = round(start % (360 / width), DIGITS)
     if min(start, 360 / width - start) < TOLERANCE * 360 / width:
         start = 0.0
