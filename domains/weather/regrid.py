@@ -65,7 +65,7 @@ class Regridder:
         )
         require(x.shape[-len(shape) :] == shape, message)
         leading = x.shape[: -len(shape)]
-        return self._map(x.reshape(*leading, -1)).reshape(*leading, *self.target.shape)
+        return self._map(x.reshape(*leading, self.source.num_cells)).reshape(*leading, *self.target.shape)
 
     def apply_known(self, x: Tensor, least: float = LEAST) -> Tensor:
         """As :meth:`apply_torch`, of the values that are known: each cell is the mean of the part of it that is.
