@@ -43,8 +43,10 @@ def arranged(raw: xr.Dataset, where: str, needed: tuple[str, ...]) -> xr.Dataset
     require(not missing, f"{where}: no dimension {' nor '.join(missing)}; dimensions there: {found}")
     for axis in needed:
         if axis != "cell":
-            given = axis in ds.coords and ds[axis].ndim == 1
-            require(given, f"{where}: dimension {axis} has no values of its own (curvilinear grids are not accepted)")
+            hint = "" if axis == "time" else "; curvilinear and unstructured grids are not accepted"
+            require(
+                axis in ds.coords and ds[axis].ndim == 1, f"{where}: dimension {axis} has no values of its own{hint}"
+            )
     if "cell" in ds.dims:
         return ds
     ds = ds.isel(latitude=_northward(ds, where), longitude=_eastward(ds, where))

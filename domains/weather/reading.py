@@ -14,8 +14,9 @@ from refine.errors import RefineError, require
 if TYPE_CHECKING:
     import xarray as xr
 
-CHUNK_BYTES = 4 * 2**20  # of one Dask chunk; little enough for one step, enough for going through all of them
+CHUNK_BYTES = 2 * 2**20  # of one Dask chunk; little enough for one step, enough for going through all of them
 _ZARR = ("zarr.json", ".zgroup", ".zmetadata")
+_CLASSIC, _CLASSIC_5 = (b"CDF\x01", b"CDF\x02"), b"CDF\x05"
 
 
 def is_zarr(source: str) -> bool:
@@ -65,17 +66,33 @@ def _one(source: str, where: str) -> xr.Dataset:
 
     zarr = is_zarr(source)
     try:
+        path = _store(source) if zarr else _local(source)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*consolidated", category=RuntimeWarning)
-            path, engine = (_store(source), "zarr") if zarr else (_local(source), "netcdf4")
-            return xr.open_dataset(path, engine=engine, chunks=None, decode_timedelta=False)
+            ds = xr.open_dataset(path, engine=_engine(path), chunks=None, decode_timedelta=False)
     except ImportError as error:
         raise RefineError(f"{where} needs a package that is not installed: {error}") from error
     except Exception as error:  # whatever the file system, the network or the format has against it
-        kind = "zarr" if zarr else "netCDF"
-        raise RefineError(
-            f"{where} cannot be read as {kind} ({_first_line(error)}); is it cut off, or damaged?"
-        ) from error
+        kind, hint = "zarr" if zarr else "netCDF", "is it there?" if "://" in source else "is it cut off, or damaged?"
+        raise RefineError(f"{where} cannot be read as {kind} ({_first_line(error)}); {hint}") from error
+    if _magic(path) == _CLASSIC_5:
+        enough = Path(path).stat().st_size >= sum(v.size * v.encoding["dtype"].itemsize for v in ds.variables.values())
+        require(enough, f"{where} is shorter than the fields that it announces; it has been cut off")
+    return ds
+
+
+def _magic(path: Any) -> bytes:
+    if not isinstance(path, str) or not Path(path).is_file():
+        return b""
+    with Path(path).open("rb") as file:
+        return file.read(4)
+
+
+def _engine(path: Any) -> str:
+    """Which library reads it. NetCDF's own reads zeros past the end of a classic file that was cut off, scipy's refuses."""
+    if not isinstance(path, str) or is_zarr(path):
+        return "zarr"
+    return "scipy" if _magic(path) in _CLASSIC else "netcdf4"
 
 
 def _store(source: str) -> Any:
@@ -108,7 +125,7 @@ def _chunked(ds: xr.Dataset) -> xr.Dataset:
 def _chunks(array: xr.DataArray) -> dict[Any, int]:
     stored = array.encoding.get("preferred_chunks") or {}
     first, *between = array.dims[:-2]
-    sizes = {d: min(int(stored.get(d, 1)), array.sizes[d]) for d in (first, *between)}
+    sizes = {d: max(1, min(int(stored.get(d, 1)), array.sizes[d])) for d in (first, *between)}
     size = 4 * array.sizes[array.dims[-1]] * array.sizes[array.dims[-2]]
     for d in between:
         size *= sizes[d]
@@ -131,7 +148,8 @@ def whole(source: str, names: Iterable[str], what: str) -> None:
             continue
         group: Any = zarr.open_group(_store(path), mode="r")
         for name in names:
-            if name not in group or VARIABLES[found].rests if (found := known(name)) else False:
+            found = known(name)
+            if name not in group or (found and VARIABLES[found].rests):
                 continue
             there, all_of_them = group[name].nchunks_initialized, group[name].nchunks
             if there < all_of_them:
