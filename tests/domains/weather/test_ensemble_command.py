@@ -1,0 +1,181 @@
+"""`refine ensemble` as a person meets it: the default, keys, what it prints, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from strangers import install, install_toy
+
+from refine.cli import main
+from refine.domains.weather.store import open_forecast
+
+from .toy_forecaster import toy_fields
+
+Run = Callable[..., tuple[int, str, str]]
+
+DOMAIN = '''
+"""Waves that travel eastward, as a domain of its own."""
+from dataclasses import dataclass
+
+import torch
+from weather.toy_forecaster import ToyForecaster
+
+from refine import Domain
+from refine.domains.weather.forecast import run_ensemble
+from refine.domains.weather.grids import Grid
+from refine.domains.weather.sources import open_fields
+from refine.model import Model
+
+
+@dataclass
+class WavesConfig:
+    data: str = "fields.nc"
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
+
+
+@dataclass
+class WavesModelConfig:
+    decay: float = 0.9
+
+
+class WavesModel(ToyForecaster, Model):
+    def __init__(self, domain, config):
+        Model.__init__(self, domain, config)
+        ToyForecaster.__init__(self, Grid.parse("gaussian:4x8"))
+        self.channels = ["geopotential_500", "2m_temperature"]
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    num_levels = 1
+
+    def sample(self, *a, **k): ...
+    def training_items(self, *a): ...
+    def training_loss(self, *a): ...
+    def score(self, *a): ...
+
+
+class Waves(Domain):
+    name, Config, ModelConfig = "waves", WavesConfig, WavesModelConfig
+
+    def dataset(self, split): ...
+
+    def model(self, config):
+        return WavesModel(self, config)
+
+    def fields(self, split=None):
+        ds = open_fields(self.config.data)
+        return ds.isel(time=slice(6, None)) if split == "test" else ds
+
+    def static(self):
+        return self.fields()[[]]
+
+    def ensemble(self, model, source, config, folder):
+        return run_ensemble(model, source, config, folder)
+'''
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with data and a run of the domain ``waves``, which is installed."""
+    folder = tmp_path_factory.mktemp("waves")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1])
+        patch.syspath_prepend(install(folder / "site", "refine_waves", DOMAIN, "waves = refine_waves:Waves"))
+        patch.syspath_prepend(install_toy(folder / "toy"))
+        patch.chdir(folder)
+        toy_fields(20).to_netcdf("fields.nc")
+        from refine import load_domain
+
+        domain = load_domain("waves", data="fields.nc")
+        domain.model(domain.ModelConfig()).save_pretrained(folder / "runs" / "first")
+        yield folder
+
+
+@pytest.fixture
+def cli(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line in a copy of that folder: exit code, standard output, standard error."""
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    shutil.copy(home / "fields.nc", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["ensemble", *arguments])
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return run
+
+
+def test_the_default(cli: Run) -> None:
+    code, out, err = cli("domain=waves", "--members", "6", "--lead", "3d", "--at", "-51.5,-0.1")
+    assert code == 0, err
+    target = Path("runs/first/forecasts/2021-01-17T00-6x72h.zarr")  # the last that can be verified
+    ds = open_forecast(target)
+    assert dict(ds.sizes) == {"number": 6, "time": 1, "prediction_timedelta": 3, "latitude": 4, "longitude": 8}
+    assert "refine" in ds.attrs["source"] and "seed 0" in ds.attrs["source"]
+    assert str(target) in out and re.search(r"3 d.*5\.\d+e\+04", out) and "spread" in out
+    pictures = {path.name for path in target.with_suffix("").iterdir()}
+    assert "plume.png" in pictures and len(pictures) > 3
+    code, out, err = cli("domain=waves", "--members", "6", "--lead", "3d")  # the same again: another store
+    assert code == 0 and "2021-01-17T00-6x72h-2.zarr" in out
+    assert open_forecast(target).load().equals(open_forecast(str(target).replace(".zarr", "-2.zarr")).load())
+
+
+def test_keys(cli: Run) -> None:
+    keys = "--start every:4d --members 3 --batch-size 2 --seed 9 --out mine.zarr --netcdf temperature=0.5"
+    code, _, err = cli("run=runs/first", *keys.split(), "lead=48h")
+    assert code == 0, err
+    ds = open_forecast("mine.zarr")
+    assert [str(t)[:10] for t in ds["time"].values] == ["2021-01-07", "2021-01-11", "2021-01-15"]
+    assert open_forecast("mine.nc").load().equals(ds.load())
+    code, _, err = cli("run=runs/first", *keys.split(), "lead=48h")
+    assert code == 2 and "ensemble.netcdf=true is not accepted: mine.nc is there already" in err
+    assert cli("run=runs/first", "out=mine.zarr")[0] == 2
+    assert open_forecast("mine.zarr").load().equals(ds.load())
+
+
+def test_other_data(cli: Run) -> None:
+    toy_fields(5, first=20).isel(latitude=slice(None, None, -1)).to_netcdf("later.nc")
+    code, _, err = cli("run=runs/first", "data=later.nc", "start=2021-01-23", "lead=1d", "out=f.zarr")
+    assert code == 0, err
+    assert str(open_forecast("f.zarr")["time"].values[0])[:10] == "2021-01-23"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("start=2021-01-01", "ensemble.start='2021-01-01' is not accepted: a forecast needs the field one step before"),
+        ("start=2031-01-01", "forecasts can start from 2021-01-02T00:00 to 2021-01-20T00:00"),
+        ("lead=5h", "ensemble.lead='5h' is not accepted; accepted: whole steps of 24 h"),
+        ("members=0", "ensemble.members=0"),
+        ("members=many", "expected int"),
+        ("at=London", "at='London'"),
+        ("data=nothing.nc", "nothing.nc"),
+        ("membres=3", "Did you mean 'ensemble.members'"),
+    ],
+)
+def test_what_is_not_accepted(cli: Run, arguments: str, message: str) -> None:
+    code, _, err = cli("run=runs/first", arguments)
+    assert code == 2 and message in err and len(err.strip().splitlines()) == 1
+    assert not Path("runs/first/forecasts").exists()
+
+
+def test_domains_that_do_not_forecast_name_those_that_do(cli: Run) -> None:
+    from refine import load_domain
+
+    domain = load_domain("toy")
+    domain.model(domain.ModelConfig()).save_pretrained("runs/toy")
+    code, _, err = cli("run=runs/toy")
+    assert code == 2 and "domain 'toy' does not forecast; accepted: " in err and "waves" in err
+
+
+def test_help(cli: Run) -> None:
+    code, out, _ = cli("--help")
+    assert code == 0 and "ensemble.lead=10d" in out and "240h" in out
