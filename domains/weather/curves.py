@@ -20,6 +20,11 @@ STYLES: tuple[tuple[str, Any], ...] = (  # Okabe and Ito's colours, which everyb
     ("#8c6d31", (0, (8, 2))), ("#777777", (0, (2, 2))),
 )  # fmt: skip
 DASHED: Any = (0, (5, 1.5))
+PHYSICS = {
+    "crps": "physics_ensemble_crps_fair",
+    "rmse": "physics_ensemble_ensmean_rmse",
+    "spread_skill": "physics_ensemble_spread_skill_fair",
+}
 RATIO, POWER = (0.9, 1.1), (0.8, 1.2)  # good spread over error, good power over that of the truth
 DAYS = (1, 5, 10)  # leads of histograms and spectra, where there are such
 WAVES = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # written at the axis
@@ -32,11 +37,13 @@ def score_pictures(
     """Draw what there is of ``crps.png``, ``spread_skill.png``, ``rank_histograms.png`` and ``spectra.png``.
 
     Args:
-        scores: as :func:`refine.domains.weather.scores.score_forecast` gives them.
+        scores: as :func:`refine.domains.weather.scores.score_forecast` gives them, or
+            :func:`refine.domains.weather.evaluation.evaluate`.
         folder: where the pictures go.
-        others: the same of other forecasts (baselines, controls) by name; leads and scores that they lack are left out.
+        others: the same of other forecasts (baselines, controls) by name, of which any score may be missing; by default
+            the references in ``scores``, and the physics ensemble where its published scores are.
     """
-    others = others or {}
+    others = _references(scores) if others is None else others
     paths = []
     if _having(scores, "crps"):
         paths.append(plot_crps(scores, folder / "crps.png", others))
@@ -177,6 +184,19 @@ def _curves(
             days, values = _days(other), _values(other, channel, score)
             if np.nan_to_num(values).any():  # one member has no spread
                 ax.plot(days, values, color=colour, linestyle=line, linewidth=1.6, label=name, **_dot(days))
+
+
+def _references(scores: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What :func:`refine.domains.weather.evaluation.evaluate` has scored or found beside a forecast."""
+    found: dict[str, Mapping[str, Any]] = dict(scores.get("references", {}))
+    physics = {
+        channel: {key: {"value": rows[name]} for key, name in PHYSICS.items() if name in rows}
+        for channel, rows in scores.get("published", {}).items()
+        if isinstance(rows, Mapping)
+    }
+    if any(physics.values()):
+        found["physics ensemble"] = {"lead_hours": scores["lead_hours"], "variables": physics}
+    return found
 
 
 def _having(scores: Mapping[str, Any], score: str) -> list[str]:

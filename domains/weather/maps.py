@@ -71,7 +71,7 @@ class Globe:
 
         values = np.asarray(field, dtype=np.float64).ravel()[self.pixels]  # matplotlib masks what is not finite
         palette = matplotlib.colormaps[colours].with_extremes(bad=MISSING)
-        image = ax.imshow(values, cmap=palette, norm=norm, extent=(-2, 2, -1, 1), interpolation="antialiased")
+        image = ax.imshow(values, cmap=palette, norm=norm, extent=(-2, 2, -1, 1), interpolation="nearest")
         frame = Ellipse((0, 0), 4, 2, facecolor="none", edgecolor=INK, linewidth=0.8, zorder=5)
         ax.add_patch(frame)
         image.set_clip_path(frame)
@@ -79,16 +79,13 @@ class Globe:
         ax.set_axis_off()
         return image
 
-    def contour(self, ax: Axes, field: Any, levels: Any, **style: Any) -> None:
-        """Contour lines of a field; none where it never reaches ``levels``."""
-        from matplotlib.patches import Ellipse
+    def lines(self, field: Any, levels: Any) -> list[Array]:
+        """Contour lines as (n, 2) points on the map; none where the field never reaches ``levels``."""
+        from contourpy import contour_generator
 
         x, y, values = self._mesh(np.asarray(field, dtype=np.float64))
-        reached = [v for v in np.atleast_1d(levels) if np.nanmin(values) < v < np.nanmax(values)]
-        if not reached:
-            return
-        lines = ax.contour(x, y, values, levels=reached, **style)
-        lines.set_clip_path(Ellipse((0, 0), 4, 2, transform=ax.transData))
+        lines = contour_generator(x, y, np.ma.array(values, mask=~np.isfinite(values)))  # type: ignore[no-untyped-call]
+        return [np.asarray(line) for level in np.atleast_1d(levels) for line in lines.lines(float(level))]
 
     def _mesh(self, field: Array) -> tuple[Array, Array, Array]:
         """Where on the map the values for contour lines are: from pole to pole and a little beyond the date line."""
@@ -139,6 +136,16 @@ def _unproject(x: Array, y: Array) -> tuple[Array, Array]:
     angle = np.arcsin(y)
     latitude = np.rad2deg(np.arcsin(np.clip((2 * angle + np.sin(2 * angle)) / np.pi, -1, 1)))
     return latitude, np.clip(90 * x / np.cos(angle), -180, 180)
+
+
+def draw_lines(ax: Axes, lines: list[Array], **style: Any) -> None:
+    """Draw what :meth:`Globe.lines` gives, within the map."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.patches import Ellipse
+
+    collection = LineCollection(lines, zorder=3, **style)
+    ax.add_collection(collection, autolim=False)
+    collection.set_clip_path(Ellipse((0, 0), 4, 2, transform=ax.transData))
 
 
 def distance_km(a: tuple[float, float], b: tuple[float, float]) -> float:

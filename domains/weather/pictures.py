@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refine.domains.weather.looks import DIFFERENCE, SPREAD, Array, limits, look_of
-from refine.domains.weather.maps import INK, Globe
+from refine.domains.weather.maps import INK, Globe, draw_lines
 from refine.domains.weather.plumes import parse_place, plot_plume
 from refine.domains.weather.sheets import Sheet, columns_for
 from refine.domains.weather.views import View, space_of, when
@@ -41,25 +42,20 @@ class Maps:
         from refine.domains.weather.grids import Grid
 
         self.globe = Globe(grid)
-        self.land: tuple[Globe, Array] | None = None
+        self.land: list[Array] = []
         if static is not None and "land_sea_mask" in static:
             mask = static["land_sea_mask"]
-            self.land = (
-                Globe(Grid.of(static)),
-                np.asarray(mask.transpose(*space_of(mask)).values, dtype=np.float64),
-            )
+            self.land = Globe(Grid.of(static)).lines(mask.transpose(*space_of(mask)).values, 0.5)
 
     def draw(self, ax: Axes, field: Array, norm: Normalize, colours: str, every: float = 0.0) -> AxesImage:
         """One field, with contour lines of itself where ``every`` is not 0."""
         image = self.globe.shade(ax, field, norm, colours)
-        if every:
+        if every and np.isfinite(field).any():
             low, high = np.nanmin(field), np.nanmax(field)
             levels = np.arange(math.ceil(low / every), math.floor(high / every) + 1) * every
-            self.globe.contour(ax, field, levels, colors="white", linewidths=0.45, alpha=0.75, linestyles="solid")
-        if self.land is not None:
-            where, mask = self.land
-            where.contour(ax, mask, [0.5], colors="white", linewidths=1.7, alpha=0.4)
-            where.contour(ax, mask, [0.5], colors=INK, linewidths=0.7, alpha=0.9)
+            draw_lines(ax, self.globe.lines(field, levels), colors="white", linewidths=0.45, alpha=0.75)
+        draw_lines(ax, self.land, colors="white", linewidths=1.7, alpha=0.4)
+        draw_lines(ax, self.land, colors=INK, linewidths=0.7, alpha=0.9)
         return image
 
 
@@ -191,18 +187,19 @@ def refinement_strip(
         len(fields) == len(scales) > 0, f"{len(fields)} fields of {len(scales)} scales; accepted: one field a scale"
     )
     maps, looks = Maps(grid, static), [look_of(name, units) for name, units in channels.items()]
-    shown = ([] if mean is None else [("mean", mean)]) + [(f"… {s}", x) for s, x in zip(scales, fields, strict=True)]
+    shown = [] if mean is None else [("mean", mean)]
+    shown += [(f"+ {name}" if shown or i else name, x) for i, (name, x) in enumerate(zip(scales, fields, strict=True))]
     shown += [] if truth is None else [("truth", truth)]
-    per_channel = 1 if mean is None else 2
+    per_channel, width = 1 if mean is None else 2, min(3.0, 15.5 / len(shown))
     title, subtitle = "One forecast step, scale by scale", f"{_count(len(scales), 'scale')}: {', '.join(scales)}"
-    sheet = Sheet(per_channel * len(looks), len(shown), (2.5, 1.25), title, subtitle, left=1.35, right=0.95)
+    sheet = Sheet(per_channel * len(looks), len(shown), (width, width / 2), title, subtitle, left=1.35, right=0.95)
     for c, look in enumerate(looks):
         row = per_channel * c
         states = [look.drawn(field[c]) for _, field in shown]
         norm = limits(states, look.centred)
-        sheet.label(row, look.title.replace(" ", "\n", 2))
+        sheet.label(row, textwrap.fill(look.title, 14))
         for i, ((name, _), state) in enumerate(zip(shown, states, strict=True)):
-            ax = sheet.panel(row, i, name if c == 0 else "", strong=not name.startswith("…"))
+            ax = sheet.panel(row, i, name if c == 0 else "", strong=name in ("mean", "truth"))
             image = maps.draw(ax, state, norm, look.colours, look.contour)
         sheet.bar_beside(row, image, look.unit)
         if mean is None:

@@ -84,5 +84,9 @@ def _plume(ax: Axes, view: View, cell: int) -> None:
         ax.plot(days, np.median(members, axis=0), color=MEDIAN, linewidth=1.8, label="median", **mark)
     if np.isfinite(actual).any():
         ax.plot(days, actual, marker="o", markersize=4, linewidth=1.2, color=TRUTH, label="truth", zorder=4)
-    ax.set_title(f"{view.look.title[:1].upper()}{view.look.title[1:]} ({view.look.unit})", loc="left", fontsize=10)
-    ax.xaxis.set_major_locator(MaxNLocator(10, integer=not single and float(days[-1]) >= 4))
+    unit = f" ({view.look.unit})" if view.look.unit else ""
+    ax.set_title(f"{view.look.title[:1].upper()}{view.look.title[1:]}{unit}", loc="left", fontsize=10)
+    if single:
+        ax.set(xlim=(days[0] - 1, days[0] + 1), xticks=days)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(10, integer=float(days[-1]) >= 4))
