@@ -103,18 +103,22 @@ def values(field: xr.DataArray, where: str) -> None:
     data = field.to_numpy()
     absent = int(data.size - np.isfinite(data).sum())
     if absent:
-        raise missing(field, where, absent, data.size)
+        raise RefineError(missing_text(str(field.name), where, absent, data.size, first_missing(field)))
     if data.size:
         within(str(field.name), float(data.min()), float(data.max()), where)
 
 
-def missing(field: xr.DataArray, where: str, count: int, size: int) -> RefineError:
-    """The error for a field in memory with ``count`` missing values of ``size``; names the first."""
+def first_missing(field: xr.DataArray) -> str:
+    """Where a field in memory has its first missing value."""
     first = np.argwhere(~np.isfinite(field.to_numpy()))[0]
-    place = ", ".join(f"{d} {_plain(field[d].to_numpy()[i])}" for d, i in zip(field.dims, first, strict=True))
+    return ", ".join(f"{d} {_plain(field[d].to_numpy()[i])}" for d, i in zip(field.dims, first, strict=True))
+
+
+def missing_text(channel: str, where: str, count: int, size: int, first: str) -> str:
+    """The message for a channel with ``count`` missing values of ``size``."""
     share = f"{count} of {size} values are missing ({count / size:.2g})"
     hint = "leave the channel or those times out, or fill them first"
-    return RefineError(f"{where}: {field.name}: {share}, the first at {place}; accepted: none ({hint})")
+    return f"{where}: {channel}: {share}, the first at {first}; accepted: none ({hint})"
 
 
 def within(channel: str, low: float, high: float, where: str) -> None:

@@ -89,7 +89,7 @@ def _magic(path: Any) -> bytes:
 
 
 def _engine(path: Any) -> str:
-    """Which library reads it. NetCDF's own reads zeros past the end of a classic file that was cut off, scipy's refuses."""
+    """Which library reads it; netCDF's own reads zeros past the end of a classic file that was cut off."""
     if not isinstance(path, str) or is_zarr(path):
         return "zarr"
     return "scipy" if _magic(path) in _CLASSIC else "netcdf4"

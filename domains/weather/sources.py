@@ -103,7 +103,7 @@ def _fields(raw: xr.Dataset, where: str) -> dict[str, Any]:
     ds = arranged(raw, where, order)
     found: dict[str, xr.DataArray] = {}
     for name, array in ds.data_vars.items():
-        if not set(order) <= set(array.dims):
+        if not set(order) <= set(array.dims) or array.dtype.kind not in "fiu":
             continue
         for channel, field in spread(str(name), array, where, order).items():
             if channel in found:

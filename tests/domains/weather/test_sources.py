@@ -100,6 +100,15 @@ def test_the_names_and_units_of_climate_models(tmp_path: Path) -> None:
     assert found.time.dt.calendar == "360_day"
 
 
+def test_the_order_of_dimensions_of_weatherbench2(tmp_path: Path) -> None:
+    """Longitude before latitude, and words beside the fields."""
+    ds = make_fields(6)
+    given = ds.transpose("time", "level", "longitude", "latitude").assign(flag=ds["2m_temperature"].astype("U3"))
+    encoding = {"geopotential": {"chunks": (2, 1, 16, 8)}}
+    given.to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=False, encoding=encoding)
+    same(open_fields(tmp_path / "a.zarr"), ds)
+
+
 def test_standard_names_are_enough_on_levels_and_levels_may_stand_in_names(tmp_path: Path) -> None:
     ds = make_fields(5)
     given = xr.Dataset(

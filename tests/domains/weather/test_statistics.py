@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from refine.domains.weather import statistics
+from refine.domains.weather.checks import predecessors
 from refine.domains.weather.grids import Grid
 from refine.domains.weather.sources import open_fields
 from refine.domains.weather.statistics import streamed
@@ -25,7 +27,8 @@ def opened(ds: xr.Dataset, path: Path) -> xr.Dataset:
 
 @pytest.mark.parametrize("grid", ["gaussian:8x16", "regular:9x16"])
 @pytest.mark.parametrize("chunk", [1, 3, -1])
-def test_moments_are_weighted_by_area(tmp_path: Path, grid: str, chunk: int) -> None:
+def test_moments_are_weighted_by_area(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grid: str, chunk: int) -> None:
+    monkeypatch.setattr(statistics, "BLOCK_BYTES", 1)  # every chunk on its own
     ds = opened(make_fields(13, grid), tmp_path)
     found = streamed(ds.chunk(time=chunk), Grid.parse(grid), DAY)
     weight = Grid.parse(grid).area / Grid.parse(grid).area.mean()
@@ -38,6 +41,21 @@ def test_moments_are_weighted_by_area(tmp_path: Path, grid: str, chunk: int) -> 
         np.testing.assert_allclose(found.std[i], (weight * (x - mean) ** 2).mean() ** 0.5, rtol=1e-9)
         np.testing.assert_allclose(found.change[i], (weight * np.diff(x, axis=0) ** 2).mean() ** 0.5, rtol=1e-9)
         np.testing.assert_allclose(found.change_mean[i], (weight * np.diff(x, axis=0)).mean(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 5])
+def test_predecessors_may_be_several_rows_and_chunks_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(statistics, "BLOCK_BYTES", 1)
+    ds = opened(make_fields(20), tmp_path).isel(time=[i for i in range(20) if i != 11])
+    x = ds["temperature_850"].values.astype(float)
+    previous = predecessors(ds, 4 * DAY)
+    now = np.flatnonzero(previous >= 0)
+    expected = (Grid.of(ds).area * (x[now] - x[previous[now]]) ** 2).mean() ** 0.5
+    found = streamed(ds.chunk(time=chunk), Grid.of(ds), 4 * DAY)
+    assert found.pairs == len(now) == 14
+    np.testing.assert_allclose(found.change[found.channels.index("temperature_850")], expected, rtol=1e-9)
 
 
 def test_changes_across_gaps_and_branches_do_not_count(tmp_path: Path) -> None:
