@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from refine.errors import RefineError, require
+from refine.errors import require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FORMS = "healpix:NSIDE, gaussian:HxW or regular:HxW[:LAT..LAT][:LON]"
 CELL = "cell"  # the dimension of HEALPix fields
 TOLERANCE = 0.01  # of a step of the grid, by which coordinates in files may be off
+ORDERS = ("indexing_scheme", "healpix_order")  # attributes of a grid mapping: CF 1.13, and what was usual before
 DIGITS = 5  # decimals of a degree in names
 
 NUMBER = r"-?\d+(?:\.\d+)?"
@@ -205,10 +206,11 @@ def _healpix_of(ds: xr.Dataset | xr.DataArray) -> Grid:
     nside = round((cells / 12) ** 0.5)
     require(12 * nside**2 == cells, f"{CELL}={cells} is not accepted: HEALPix has 12 * nside**2 cells")
     grid = _healpix(nside)
+    variables = [*ds.coords.values(), *getattr(ds, "data_vars", {}).values()]  # the grid mapping is one or the other
+    nested = all(v.attrs.get(key, "nested") in ("nested", "nest") for v in variables for key in ORDERS)
     if "latitude" in ds.coords:
-        off = np.abs(ds["latitude"].values - grid.latitude).max()
-        if off > 0.1 * 180 / (4 * nside):
-            raise RefineError(f"the cells of {grid.name} are not accepted in another order than nested")
+        nested = nested and bool(np.abs(ds["latitude"].values - grid.latitude).max() < 0.1 * 180 / (4 * nside))
+    require(nested, f"the cells of {grid.name} are not accepted in another order than nested")
     return grid
 
 

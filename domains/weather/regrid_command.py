@@ -83,7 +83,10 @@ def regrid_store(source: str, out: str | Path, grid: str) -> dict[str, dict[str,
 def _opened(source: str) -> xr.Dataset:
     """Fields, or forecasts where there are leads."""
     path = locate(source, "IN")
-    if set(LEADS) & set(map(str, open_any(path, "IN").dims)):
+    raw = open_any(path, "IN")
+    if CELL in raw.dims:
+        Grid.of(raw)  # nested?
+    if set(LEADS) & set(map(str, raw.dims)):
         ds = open_forecast(path)
         return ds.drop_vars("valid_time").assign_coords(valid_time=ds["valid_time"].compute())
     ds = open_fields(path, what="IN")
@@ -116,7 +119,10 @@ def _new(out: Path) -> Iterator[Path]:
         temporary.rename(out)
         sync(out.parent)
     except BaseException as error:
-        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        elif temporary.exists():
+            temporary.unlink()
         if isinstance(error, OSError):
             raise RefineError(f"{out} cannot be written: {error.strerror or error}") from error
         raise

@@ -109,6 +109,12 @@ def test_cells_of_a_dataset_are_nested_or_refused() -> None:
     assert Grid.of(nested) != Grid.parse("healpix:8")
     with pytest.raises(RefineError, match="another order than nested"):
         Grid.of(nested.isel(cell=healpy.ring2nest(4, np.arange(192))))
+    for key, word in [("indexing_scheme", "ring"), ("healpix_order", "ring")]:
+        mapping = xr.Dataset({"t": nested["t"], "crs": ((), 0, {key: word})})
+        for ring in (mapping, mapping.set_coords("crs")["t"]):
+            with pytest.raises(RefineError, match="another order than nested"):
+                Grid.of(ring)
+    assert Grid.of(nested.assign(crs=((), 0, {"healpix_order": "nest"}))) == grid
     with pytest.raises(RefineError, match="cell=100 is not accepted"):
         Grid.of(nested.isel(cell=slice(100)))
 
