@@ -31,7 +31,10 @@ def stores(source: str, what: str) -> list[str]:
     Raises:
         RefineError: there are none.
     """
-    if "://" in source or Path(source).is_file() or (is_zarr(source) and Path(source).is_dir()):
+    if "://" in source:
+        return [source]
+    source = str(Path(source).expanduser())
+    if Path(source).is_file() or (is_zarr(source) and Path(source).is_dir()):
         return [source]
     where = f"{what}={source!r}"
     require(not Path(source).is_dir(), f"{where} is a folder, and no zarr; accepted: a glob like {source}/*.nc")

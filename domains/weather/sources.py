@@ -147,33 +147,27 @@ def converted(array: xr.DataArray, channel: str, where: str) -> xr.Variable:
     return data
 
 
-def locate_static(data: str | None) -> str:
-    """Where the static fields of the source that :func:`locate` names are: in itself, else the Earth's in the cut."""
-    if data in STATIC_OF:
-        return _in_refine_data(data, STATIC_OF[data], "domain.static")
-    found = _static_in(open_any(locate(data), "domain.data"), "domain.data")
-    return locate(data) if set(STATIC) <= set(found) else str(EMBEDDED)
-
-
-def open_static(source: str | Path, grid: Grid | None = None, what: str = "domain.static") -> xr.Dataset:
-    """Orography and land-sea mask: ``geopotential_at_surface`` (m2 s-2) and ``land_sea_mask`` (0..1), in memory.
+def open_static(source: str | Path | None, grid: Grid | None = None, what: str = "domain.static") -> xr.Dataset:
+    """Orography and land-sea mask: ``geopotential_at_surface`` (m2 s-2), ``land_sea_mask`` (0..1); those that are there.
 
     Args:
-        source: ``speedy``, or a store that has them, with or without a time axis; of several times the first is taken.
+        source: what :func:`locate` accepts, of data that has them, with or without times (the first is taken).
         grid: brought to this grid, conservatively, where they are on another one.
 
     Returns:
-        float32 fields of the grid's dimensions.
+        float32 fields of the grid's dimensions, in memory.
 
     Raises:
-        RefineError: unreadable, one of the two is missing, or values that cannot be.
+        RefineError: unreadable, neither of them is there, or values that cannot be.
     """
-    source = _in_refine_data(str(source), STATIC_OF[str(source)], what) if source in STATIC_OF else source
-    where = f"{what}={str(source)!r}"
-    raw = open_any(str(source), what)
+    name = source if source is None else str(source)
+    path = _in_refine_data(name, STATIC_OF[name], what) if name in STATIC_OF else locate(name, what)
+    where = f"{what}={path!r}"
+    raw = open_any(path, what)
     fields = _static_in(raw, where)
-    if missing := [name for name in STATIC if name not in fields]:
-        raise not_accepted(f"{where}: static field", missing[0], map(str, raw.data_vars))
+    if not fields.data_vars:
+        found_there = ", ".join(map(str, raw.data_vars))
+        raise RefineError(f"{where} has neither {' nor '.join(STATIC)}; found: {found_there or 'nothing'}")
     found = checks.load(fields, where)
     for field in found.values():
         checks.values(field, where)

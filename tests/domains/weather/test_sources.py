@@ -16,7 +16,7 @@ import xarray as xr
 
 from refine.domains.weather import checks, reading
 from refine.domains.weather.grids import Grid
-from refine.domains.weather.sources import EMBEDDED, locate, locate_static, open_fields, open_static
+from refine.domains.weather.sources import EMBEDDED, locate, open_fields, open_static
 from refine.errors import RefineError
 
 from .fields import make_fields
@@ -234,7 +234,7 @@ def test_the_cut_has_the_values_of_the_whole() -> None:
     days = cut.time[[0, 345, 600, -1]]
     for channel in cut:
         np.testing.assert_array_equal(cut[channel].sel(time=days), whole[channel].sel(time=days))
-    assert open_static(locate_static(None)).equals(open_static(locate_static("speedy")))
+    assert open_static(None).equals(open_static("speedy"))
 
 
 @has_data
@@ -246,18 +246,18 @@ def test_the_real_week() -> None:
     assert Grid.of(ds).name == "regular:181x360"
 
 
-def test_static_fields_come_with_the_data_or_are_the_earths(tmp_path: Path) -> None:
-    ds = make_fields(3)
-    shape = ds["2m_temperature"][0].shape
-    static = {
-        "z": (ds["2m_temperature"].dims[1:], np.full(shape, 5e3)),
-        "lsm": (("latitude", "longitude"), np.ones(shape)),
-    }
-    own = written(ds.assign(static), tmp_path / "a.nc")
-    assert locate_static(str(own)) == str(own)
-    assert float(open_static(own)["geopotential_at_surface"].mean()) == 5e3
-    assert list(open_fields(own)) == CHANNELS
-    assert locate_static(str(written(ds, tmp_path / "b.nc"))) == str(EMBEDDED)
+def test_static_fields_come_with_the_data(tmp_path: Path) -> None:
+    ds, place = make_fields(3), ("latitude", "longitude")
+    z, shape = ds["2m_temperature"].dims, ds["2m_temperature"].shape
+    own = ds.assign(z=(z, np.full(shape, 5e3)), lsm=(place, np.full(shape[1:], 60.0), {"units": "%"}))
+    path = written(own, tmp_path / "a.nc")
+    found = open_static(path)
+    assert list(found) == ["geopotential_at_surface", "land_sea_mask"]
+    assert {field.dims for field in found.values()} == {place}
+    assert float(found["geopotential_at_surface"].mean()) == 5e3
+    assert np.isclose(found["land_sea_mask"], 0.6).all()
+    assert list(open_fields(path)) == CHANNELS
+    assert list(open_static(written(own.drop_vars("z"), tmp_path / "b.nc"))) == ["land_sea_mask"]
 
 
 def test_static_fields_are_brought_to_the_grid() -> None:
@@ -271,7 +271,7 @@ def test_static_fields_are_brought_to_the_grid() -> None:
 
 
 def test_static_fields_that_are_missing_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RefineError, match=r"geopotential_at_surface.*accepted"):
+    with pytest.raises(RefineError, match=r"neither geopotential_at_surface nor land_sea_mask; found: .*temperature"):
         open_static(written(make_fields(2), tmp_path / "a.nc"))
 
 
