@@ -17,7 +17,7 @@ from refine.domains.weather import checks
 from refine.domains.weather.climatology import YEAR, Climatology, bands, season
 from refine.domains.weather.grids import Grid
 from refine.domains.weather.initial_times import shifted
-from refine.domains.weather.verification import LEAD, NUMBER, TIME, Matched, reader
+from refine.domains.weather.verification import LEAD, NUMBER, TIME, Matched, reader, valid_times
 from refine.errors import RefineError, require
 
 if TYPE_CHECKING:
@@ -103,17 +103,17 @@ def gaussian_crps(forecast: xr.Dataset, damping: Damping, truth: xr.Dataset) -> 
     from xskillscore import crps_gaussian
 
     matched = Matched.of(forecast, truth)
-    area = xr.DataArray(matched.grid.area, dims=matched.grid.dims)
+    dims = list(matched.grid.dims)
+    area = xr.DataArray(matched.grid.area, dims=dims)
     out: dict[str, Array] = {}
     for name in matched.channels:
         out[name] = np.full(matched.rows.shape, np.nan)
-        for i, members, real in matched.read(name, slice(None)):
-            known = real.notnull() * area
-            mean = members.isel({NUMBER: 0})
-            width = mean.copy(data=damping.deviation[name].astype(np.float32))
-            score = crps_gaussian(real, mean, width, dim=[])
-            dims = list(matched.grid.dims)
-            out[name][i] = (score.fillna(0.0) * known).sum(dims) / known.sum(dims)
+        for times, members, real in matched.read(name, slice(0, matched.rows.shape[1])):
+            known, mean = real.notnull() * area, members.isel({NUMBER: 0})
+            deviation = np.tile(damping.deviation[name], (times.stop - times.start, *[1] * len(dims)))
+            score = crps_gaussian(real, mean, mean.copy(data=deviation), dim=[]).fillna(0.0)
+            found = (score * known).sum(dims) / known.sum(dims)
+            out[name][times] = found.values.reshape(-1, matched.rows.shape[1])
     return out
 
 
@@ -182,10 +182,7 @@ def _rows(truth: xr.Dataset, times: Array) -> Array:
 
 
 def _usual(climatology: Climatology, channel: str, start: Any, leads: Leads) -> Array:
-    import xarray as xr
-
-    when = xr.DataArray(np.array([shifted(start, lead) for lead in leads]), dims=TIME)
-    return climatology.mean(channel, when)
+    return climatology.mean(channel, valid_times([start], leads))
 
 
 def _near(days: Array, train: xr.Dataset, when: Any, window: int) -> Array:

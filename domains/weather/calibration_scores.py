@@ -14,6 +14,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 LEAST = 4  # members, for two variances
+TINY = 1e-30
 
 
 def half_variances(members: Array) -> Array:
@@ -37,29 +38,30 @@ def thirds(halves: Array, error: Array, weights: Array) -> tuple[Array, Array]:
     for ranked, said in (halves, halves[::-1]):
         order = np.argsort(ranked, axis=1)
         area = np.take_along_axis(weights, order, 1)
-        share = (np.cumsum(area, axis=1) - area / 2) / area.sum(1, keepdims=True)
+        share = (np.cumsum(area, axis=1) - area / 2) / np.maximum(area.sum(1, keepdims=True), TINY)
         third = np.minimum((3 * share).astype(int), 2)
         for source, out in ((said, variance), (error, square)):
             value = np.take_along_axis(source, order, 1)
             for lead in range(leads):
-                total = np.bincount(third[lead], area[lead], 3)
+                total = np.maximum(np.bincount(third[lead], area[lead], 3), TINY)
                 out[lead] += np.bincount(third[lead], area[lead] * value[lead], 3) / total / 2
     return variance, square
 
 
-def flow_thirds(halves: Array, error: Array, weights: Array) -> tuple[Array, Array]:
+def flow_thirds(first: Array, second: Array, error: Array, weights: Array) -> tuple[Array, Array]:
     """The same with thirds of the initial times at each cell: what changes from day to day, geography taken out.
 
     Args:
-        halves: (T, 2, L, S).
-        error: (T, L, S).
-        weights: (T, L, S), 0 where there is no truth.
+        first: (T, L, S) variance of one half of the members.
+        second: of the other half.
+        error: squared errors of the ensemble mean.
+        weights: areas, 0 where there is no truth.
     """
-    times = len(error)
+    known = np.maximum((weights > 0).sum(0), 1)
     variance, square = (np.zeros((error.shape[1], 3)) for _ in range(2))
-    for ranked, said in ((halves[:, 0], halves[:, 1]), (halves[:, 1], halves[:, 0])):
+    for ranked, said in ((first, second), (second, first)):
         rank = np.argsort(np.argsort(np.where(weights > 0, ranked, np.inf), axis=0), axis=0)
-        third = 3 * rank // times
+        third = 3 * rank // known
         for k in range(3):
             area = weights * (third == k)
             total = area.sum((0, 2))

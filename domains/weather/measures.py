@@ -1,4 +1,4 @@
-"""Scores of one channel of one forecast, by lead: the pieces that means over initial times are made of."""
+"""Scores of one channel at L leads of one or more forecasts: the pieces that means over initial times are made of."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def briers(members: xr.DataArray, truth: xr.DataArray, thresholds: Sequence[Arra
 def distances(members: Array, truth: Array, area: Array) -> tuple[Array, Array]:
     """Mean squared distances over the globe: (L, M) of members from truth, (L, M, M) between members."""
     weights = np.where(np.isnan(truth), 0.0, area)
-    weights = weights / weights.reshape(len(weights), -1).sum(1).reshape(-1, *[1] * (truth.ndim - 1))
+    total = weights.reshape(len(weights), -1).sum(1).reshape(-1, *[1] * (truth.ndim - 1))
+    weights = np.divide(weights, total, out=np.full_like(weights, np.nan), where=total > 0)
     error = np.nan_to_num(members - truth) * np.sqrt(weights)
     flat = error.reshape(*error.shape[:2], -1).swapaxes(0, 1)
     gram = flat @ flat.swapaxes(1, 2)
@@ -110,4 +111,5 @@ def conditional(members: Array, truth: Array, area: Array) -> dict[str, Array]:
     halves = half_variances(flat).astype(np.float32)
     error = np.nan_to_num((flat.mean(0) - real) ** 2).astype(np.float32)
     variance, square = thirds(halves, error, weights)
-    return {"third_variance": variance, "third_error": square, "halves": halves, "error": error, "known": weights}
+    kept = {"first": halves[0], "second": halves[1], "error": error, "known": weights}
+    return kept | {"third_variance": variance, "third_error": square}

@@ -13,7 +13,7 @@ from refine.domains.weather.calibration_scores import LEAST, flow_thirds
 from refine.domains.weather.climatology import Climatology
 from refine.domains.weather.comparison import plain, scored
 from refine.domains.weather.initial_times import hours, stamps
-from refine.domains.weather.verification import LEAD, NUMBER, TIME, Matched, duration
+from refine.domains.weather.verification import LEAD, NUMBER, TIME, Matched, duration, valid_times
 from refine.progress import track
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ PLAIN: dict[str, tuple[Callable[..., Array], tuple[str, ...]]] = {
     "member_rmse": (bootstrap.root, ("member_mse",)),
     "energy": (bootstrap.mean, ("energy",)),
 }
+FIELDS = ("first", "second", "error", "known")  # of measures.conditional, kept of all initial times
 KEPT = ("crps", "mse", "variance", "energy")  # by initial time, so that forecasts can be compared in pairs
 
 
@@ -126,23 +127,23 @@ def _channel(
     """Rows (T, L, ...) of each measure, NaN where there is no truth; and (L, 3) thirds over time."""
     import xarray as xr
 
-    rows: dict[str, Array] = {}
+    forecast, rows = matched.forecast, dict[str, Array]()
     flows: list[tuple[Array, Array]] = []
     area = xr.DataArray(matched.grid.area, dims=matched.grid.dims)
     for block in matched.blocks():
         fields: dict[str, list[Array]] = {}
-        for i, members, truth in matched.read(name, block):
-            when = xr.DataArray(matched.times(i, block), dims=TIME)
-            found = _measure(members, truth, climatology, name, when, area, parts)
-            for part in ("halves", "error", "known"):
-                if part in found:
-                    fields.setdefault(part, []).append(found.pop(part))
-            for key, value in found.items():
-                blank = np.full((*matched.rows.shape, *value.shape[1:]), np.nan)
-                rows.setdefault(key, blank)[i, block] = value
-        if fields and len(fields["error"]) > 2:
-            halves, error, known = (np.stack(fields[part]) for part in ("halves", "error", "known"))
-            flows.append(flow_thirds(halves, error, known))
+        for times, members, truth in matched.read(name, block):
+            count, length = times.stop - times.start, block.stop - block.start
+            when = valid_times(forecast[TIME].values[times], forecast[LEAD].values[block])
+            for key, value in _measure(members, truth, climatology, name, when, area, parts).items():
+                each = value.reshape(count, length, *value.shape[1:])
+                if key in FIELDS:
+                    fields.setdefault(key, []).append(each)
+                else:
+                    blank = np.full((*matched.rows.shape, *value.shape[1:]), np.nan)
+                    rows.setdefault(key, blank)[times, block] = each
+        if fields and len(matched.rows) > 2:
+            flows.append(flow_thirds(*(np.concatenate(fields[part]) for part in FIELDS)))
     rows = {key: _verified(value, matched.rows) for key, value in rows.items()}
     if not flows:
         return rows, None

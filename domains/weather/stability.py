@@ -11,8 +11,8 @@ from refine.domains.weather import bootstrap
 from refine.domains.weather.climatology import Climatology
 from refine.domains.weather.comparison import plain, scored
 from refine.domains.weather.grids import Grid
-from refine.domains.weather.initial_times import hours, shifted
-from refine.domains.weather.verification import LEAD, NUMBER, TIME, duration, lead_blocks, read_members
+from refine.domains.weather.initial_times import hours
+from refine.domains.weather.verification import LEAD, NUMBER, TIME, duration, pieces, read_members, valid_times
 from refine.progress import track
 
 if TYPE_CHECKING:
@@ -27,23 +27,20 @@ def stability(forecast: xr.Dataset, climatology: Climatology, channels: Sequence
     that of the training years: 1 in the climate, 0 for climatology itself. ``worst_drift`` (scaled) and
     ``worst_activity`` (as far from 1 as it gets) are over all leads. Intervals are over initial times.
     """
-    import xarray as xr
-
     grid = Grid.of(forecast)
     leads, starts = forecast[LEAD].values, forecast[TIME].values
-    weights = grid.area / grid.area.sum()
+    weights = (grid.area / grid.area.sum()).reshape(-1)
     names = [str(n) for n in forecast.data_vars if channels is None or n in channels]
     out: dict[str, Any] = {}
     for name in track([n for n in names if n in climatology.coefficients], "Stability"):
         scale = climatology.scale(name, grid.area)
         drift, square = (np.zeros((len(starts), len(leads))) for _ in range(2))
-        for block in lead_blocks(grid, len(leads), forecast.sizes[NUMBER]):
-            for i, start in enumerate(starts):
-                when = xr.DataArray(np.array([shifted(start, lead) for lead in leads[block]]), dims=TIME)
-                members = read_members(forecast[name], grid, i, block).values
-                anomaly = (members - climatology.mean(name, when)).reshape(*members.shape[:2], -1)
-                drift[i, block] = anomaly.mean(0) @ weights.reshape(-1)
-                square[i, block] = np.square(anomaly).mean(0) @ weights.reshape(-1)
+        for block in pieces(len(leads), grid.num_cells * forecast.sizes[NUMBER]):
+            for times, members in read_members(forecast[name], grid, block):
+                anomaly = members.values - climatology.mean(name, valid_times(starts[times], leads[block]))
+                flat = anomaly.reshape(*anomaly.shape[:2], -1)
+                drift[times, block] = (flat.mean(0) @ weights).reshape(-1, block.stop - block.start)
+                square[times, block] = (np.square(flat).mean(0) @ weights).reshape(-1, block.stop - block.start)
         variance = (square - drift**2) / scale**2
         mean, activity = bootstrap.mean(drift) / scale, bootstrap.mean(variance)
         out[name] = {

@@ -41,7 +41,7 @@ def headline(result: Mapping[str, Any]) -> dict[str, float]:
 
 def _channel(result: Mapping[str, Any], name: str, columns: list[int]) -> Table:
     found = result["variables"][name]
-    floor = "" if found.get("floor") is None else f", quantisation floor {100 * found['floor']:.2g} % of a change"
+    floor = "" if found.get("floor") is None else f", quantisation floor {found['floor']:.3g}"
     table = _empty(f"{name} ({found['units']}){floor}" if found["units"] else f"{name}{floor}", result, columns)
     for score in SCORES:
         table.add_row("this forecast", score, *_cells(found[score], columns))

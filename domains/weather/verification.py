@@ -33,12 +33,14 @@ class Matched:
         truth: variables (time, *grid), lazy.
         grid: of both.
         rows: (T, L) places in the time of ``truth``; -1 where it does not go that far.
+        fields: :func:`reader` of ``truth``.
     """
 
     forecast: xr.Dataset
     truth: xr.Dataset
     grid: Grid
     rows: Array
+    fields: Callable[[str, Array], Array]
 
     @classmethod
     def of(cls, forecast: xr.Dataset, truth: xr.Dataset, leads: Sequence[np.timedelta64] | None = None) -> Matched:
@@ -59,13 +61,13 @@ class Matched:
         ours, real = Grid.of(forecast), Grid.of(truth)
         hint = f"bring the forecast to it first: refine regrid IN OUT --grid {real.name}"
         require(ours == real, f"the forecast is on the grid {ours.name}, the truth on {real.name}; {hint}")
-        times = np.array([[shifted(t, lead) for lead in forecast[LEAD].values] for t in forecast[TIME].values])
-        rows = truth.indexes[TIME].get_indexer(times.reshape(-1)).reshape(times.shape)
+        times = valid_times(forecast[TIME].values, forecast[LEAD].values)
+        rows = truth.get_index(TIME).get_indexer(times.values).reshape(forecast.sizes[TIME], -1)
         first, last = (stamps(forecast[TIME].values)[i] for i in (0, -1))
         begin, end = (stamps(truth[TIME].values)[i] for i in (0, -1))
         message = f"forecasts of {first}..{last} cannot be verified: no valid time is in the truth ({begin}..{end})"
         require(bool((rows >= 0).any()), message)
-        return cls(forecast, truth, ours, rows)
+        return cls(forecast, truth, ours, rows, reader(truth))
 
     @property
     def channels(self) -> list[str]:
@@ -74,48 +76,52 @@ class Matched:
 
     def blocks(self) -> list[slice]:
         """Leads to read at a time."""
-        return lead_blocks(self.grid, self.rows.shape[1], max(self.forecast.sizes[NUMBER], 3 * len(self.rows)))
+        times, leads = self.rows.shape
+        return pieces(leads, self.grid.num_cells * max(self.forecast.sizes[NUMBER], 3 * times))
 
-    def times(self, index: int, leads: slice) -> Any:
-        """(l,) valid times of one initial time."""
-        start = self.forecast[TIME].values[index]
-        return np.array([shifted(start, lead) for lead in self.forecast[LEAD].values[leads]])
-
-    def read(self, channel: str, leads: slice) -> Iterator[tuple[int, xr.DataArray, xr.DataArray]]:
-        """Initial time by initial time: its place, members (M, l, *grid) and truth (l, *grid), float32 in memory.
+    def read(self, channel: str, leads: slice) -> Iterator[tuple[slice, xr.DataArray, xr.DataArray]]:
+        """Some initial times after others, as many as are not large: their places, members (M, t * l, *grid) and truth
+        (t * l, *grid), float32 in memory, leads of one initial time after those of another.
 
         Truth is NaN where there is none.
 
         Raises:
             RefineError: the forecast has missing values where truth has none.
         """
-        truth = reader(self.truth)
-        for i, rows in enumerate(self.rows[:, leads]):
-            if (rows < 0).all():
-                continue
-            members = read_members(self.forecast[channel], self.grid, i, leads)
+        for times, members in read_members(self.forecast[channel], self.grid, leads):
+            rows = self.rows[times, leads].reshape(-1)
             real = np.full((len(rows), *self.grid.shape), np.nan, np.float32)
-            real[rows >= 0] = truth(channel, rows[rows >= 0])
-            array = members.isel({NUMBER: 0}).copy(data=real)
-            missing = int((members.isnull() & array.notnull()).sum())
-            if missing:
-                when = stamps(self.forecast[TIME].values[i : i + 1])[0]
-                raise RefineError(
-                    f"{channel}: the forecast of {when} has {missing} missing values where truth has none"
-                )
-            yield i, members, array
+            real[rows >= 0] = self.fields(channel, rows[rows >= 0])
+            truth = members.isel({NUMBER: 0}).copy(data=real)
+            lost = (members.isnull().any(NUMBER) & truth.notnull()).values.reshape(times.stop - times.start, -1).sum(1)
+            if lost.any():
+                first = int(np.flatnonzero(lost)[0])
+                when = stamps(self.forecast[TIME].values[times])[first]
+                raise RefineError(f"{channel}: the forecast of {when} misses {lost[first]} values that truth has")
+            yield times, members, truth
 
 
-def lead_blocks(grid: Grid, leads: int, fields: int) -> list[slice]:
-    """Slices of the leads, so that memory does not grow with their number; ``fields`` are held of each."""
-    step = min(leads, max(1, HELD // (grid.num_cells * fields)))
-    return [slice(start, min(leads, start + step)) for start in range(0, leads, step)]
+def pieces(count: int, size: int) -> list[slice]:
+    """Slices of ``count`` things of ``size`` numbers each, as long as they may be held at a time."""
+    step = min(count, max(1, HELD // size))
+    return [slice(start, min(count, start + step)) for start in range(0, count, step)]
 
 
-def read_members(field: xr.DataArray, grid: Grid, index: int, leads: slice) -> xr.DataArray:
-    """(M, l, *grid) float32 in memory of one initial time; without coordinates."""
-    chosen = field.isel({TIME: index, LEAD: leads}, drop=True).transpose(NUMBER, LEAD, *grid.dims)
-    return chosen.astype(np.float32).compute().drop_vars(list(chosen.coords))
+def read_members(field: xr.DataArray, grid: Grid, leads: slice) -> Iterator[tuple[slice, xr.DataArray]]:
+    """Some initial times after others: their places and (M, t * l, *grid) float32 in memory, without coordinates."""
+    import xarray as xr
+
+    each = field.isel({LEAD: leads}).transpose(NUMBER, TIME, LEAD, *grid.dims)
+    for times in pieces(each.sizes[TIME], grid.num_cells * each.sizes[NUMBER] * each.sizes[LEAD]):
+        values = np.asarray(each[:, times].values, np.float32)
+        yield times, xr.DataArray(values.reshape(len(values), -1, *grid.shape), dims=(NUMBER, LEAD, *grid.dims))
+
+
+def valid_times(starts: Any, leads: Any) -> xr.DataArray:
+    """(T * L,) when forecasts are for, initial time by initial time."""
+    import xarray as xr
+
+    return xr.DataArray(np.array([shifted(start, lead) for start in starts for lead in leads]), dims=TIME)
 
 
 def reader(fields: xr.Dataset) -> Callable[[str, Array], Array]:
