@@ -26,7 +26,8 @@ PHYSICS = {
     "spread_skill": "physics_ensemble_spread_skill_fair",
 }
 RATIO, POWER = (0.9, 1.1), (0.8, 1.2)  # good spread over error, good power over that of the truth
-DAYS, LEAD_DAYS = (1, 5, 10), (1, 3, 5, 10)  # leads of pictures and of tables, where there are such
+DAYS = (1, 5, 10)  # leads of histograms and spectra, where there are such
+JUDGED = 25  # wavenumbers that decide how high an axis of spectra goes
 WAVES = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # written at the axis
 PANEL = (3.5, 2.2)
 
@@ -43,7 +44,7 @@ def score_pictures(
         others: the same of other forecasts (baselines, controls) by name, of which any score may be missing; by default
             the references in ``scores``, and the physics ensemble where its published scores are.
     """
-    others = references(scores) if others is None else others
+    others = _references(scores) if others is None else others
     paths = []
     if _having(scores, "crps"):
         paths.append(plot_crps(scores, folder / "crps.png", others))
@@ -64,7 +65,7 @@ def plot_crps(scores: Mapping[str, Any], path: Path, others: Mapping[str, Mappin
     chart = Chart(-(-len(channels) // columns), columns, PANEL, title, subtitle)
     for channel, ax in zip(channels, chart.each(len(channels)), strict=True):
         _curves(ax, scores, channel, "crps", others)
-        ax.set_title(f"{channel_name(channel)} ({channel_unit(scores, channel)})", loc="left", fontsize=10)
+        ax.set_title(f"{_name(channel)} ({_unit(scores, channel)})", loc="left", fontsize=10)
         ax.set_xlabel("lead in days", fontsize=8.5)
         ax.set_ylim(bottom=0)
     return chart.save(path, f"{subtitle}.")
@@ -85,7 +86,7 @@ def plot_spread_skill(scores: Mapping[str, Any], path: Path, others: Mapping[str
         above = chart.axes[row * (1 + several), column]
         blank.discard(above)
         _curves(above, scores, channel, "rmse", others, label="error of the mean" if several else "forecast")
-        above.set_title(f"{channel_name(channel)} ({channel_unit(scores, channel)})", loc="left", fontsize=9)
+        above.set_title(f"{_name(channel)} ({_unit(scores, channel)})", loc="left", fontsize=9)
         above.set_ylim(bottom=0)
         if not several:
             above.set_xlabel("lead in days", fontsize=8.5)
@@ -110,7 +111,7 @@ def plot_ranks(scores: Mapping[str, Any], path: Path) -> Path:
     from matplotlib.ticker import MaxNLocator
 
     channels, days = _having(scores, "ranks"), _days(scores)
-    leads = leads_near(scores, DAYS)
+    leads = _near(days)
     title = "Rank of the truth among the members"
     subtitle = "1: as often as in a calibrated ensemble. U-shaped: too little spread; dome: too much; slope: bias"
     chart = Chart(len(channels), len(leads), (3.4, 1.35), title, subtitle, sharey="row")
@@ -119,7 +120,7 @@ def plot_ranks(scores: Mapping[str, Any], path: Path) -> Path:
             share = _array(scores["variables"][channel]["ranks"][lead])
             ax.bar(np.arange(len(share)), share / share.sum() * len(share), width=0.9, color=OURS, alpha=0.75)
             ax.axhline(1, color=OTHER, linewidth=1.4)
-            ax.set_title(f"{channel_name(channel)}, day {days[lead]:g}", loc="left", fontsize=9)
+            ax.set_title(f"{_name(channel)}, day {days[lead]:g}", loc="left", fontsize=9)
             ax.set_xlim(-0.6, len(share) - 0.4)
             ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             ax.grid(axis="x", visible=False)
@@ -131,27 +132,29 @@ def plot_ranks(scores: Mapping[str, Any], path: Path) -> Path:
 def plot_spectra(scores: Mapping[str, Any], path: Path) -> Path:
     """Power by zonal wavenumber of truth, members and mean; then what share of the truth's power the others have."""
     channels, days = _having(scores, "spectra"), _days(scores)
-    leads = leads_near(scores, DAYS)
+    leads = _near(days)
     title = "Power by zonal wavenumber"
     subtitle = "First column: power. Others: power over that of the truth, good within the green band"
     chart = Chart(len(channels), 1 + len(leads), (2.7, 1.55), title, subtitle)
     lines: dict[str, tuple[str, Any]] = {"truth": (TRUTH, "-"), "members": (OURS, "-"), "mean": (OTHER, DASHED)}
     for row, channel in zip(chart.axes, channels, strict=True):
-        spectra, unit = scores["variables"][channel]["spectra"], channel_unit(scores, channel)
+        spectra, unit = scores["variables"][channel]["spectra"], _unit(scores, channel)
         power = {name: _array(spectra[name])[:, 1:] for name in lines if name in spectra}
         waves = np.arange(1, power["truth"].shape[1] + 1)
+        top = 2.0
         for name, values in power.items():
             colour, style = lines[name]
             row[0].loglog(waves, values[leads[-1]], color=colour, linestyle=style, linewidth=1.5, label=name)
             for ax, lead in zip(row[1:], leads, strict=True):
                 with np.errstate(divide="ignore", invalid="ignore"):
                     share = values[lead] / power["truth"][lead]
+                top = max(top, 1.1 * float(np.nan_to_num(share, posinf=0)[:JUDGED].max()))
                 ax.semilogx(waves, share, color=colour, linestyle=style, linewidth=1.5)
         square = f"({unit})²" if " " in unit else f"{unit}²"
-        row[0].set_title(f"{channel_name(channel)}, day {days[leads[-1]]:g} ({square})", loc="left", fontsize=8.5)
+        row[0].set_title(f"{_name(channel)}, day {days[leads[-1]]:g}, in {square}", loc="left", fontsize=8.5)
         for ax, lead in zip(row[1:], leads, strict=True):
             ax.axhspan(*POWER, color=GOOD, zorder=0)
-            ax.set(ylim=(0, 2))
+            ax.set(ylim=(0, min(top, 20.0)))
             ax.set_title(f"over the truth's, day {days[lead]:g}", loc="left", fontsize=8.5)
         for ax in row:
             ax.set_xticks([w for w in WAVES if w <= len(waves)], minor=False)
@@ -186,7 +189,7 @@ def _curves(
                 ax.plot(days, values, color=colour, linestyle=line, linewidth=1.6, label=name, **_dot(days))
 
 
-def references(scores: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _references(scores: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What :func:`refine.domains.weather.evaluation.evaluate` has scored or found beside a forecast."""
     found: dict[str, Mapping[str, Any]] = dict(scores.get("references", {}))
     physics = {
@@ -216,9 +219,8 @@ def _array(values: Any) -> Array:
     return np.array(values, dtype=np.float64)
 
 
-def leads_near(scores: Mapping[str, Any], wanted: Sequence[float]) -> list[int]:
-    """The leads nearest to some days, none twice, in order."""
-    return sorted({int(abs(_days(scores) - day).argmin()) for day in wanted})
+def _near(days: Array) -> list[int]:
+    return sorted({int(abs(days - day).argmin()) for day in DAYS})
 
 
 def _dot(days: Sequence[float] | Array) -> dict[str, Any]:
@@ -226,13 +228,13 @@ def _dot(days: Sequence[float] | Array) -> dict[str, Any]:
     return {"marker": "o", "markersize": 6} if len(days) == 1 else {}
 
 
-def channel_name(channel: str) -> str:
+def _name(channel: str) -> str:
     """Scores are those of the stored field: geopotential, not the height that is drawn on maps."""
     title = look_of(channel).title.replace("geopotential height", "geopotential")
     return title[:1].upper() + title[1:]
 
 
-def channel_unit(scores: Mapping[str, Any], channel: str) -> str:
+def _unit(scores: Mapping[str, Any], channel: str) -> str:
     """In which a channel was scored."""
     return pretty_unit(str(scores["variables"][channel].get("units", ""))) or "unit of the data"
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
 from refine.errors import RefineError
 from refine.files import write_text
 
@@ -22,7 +25,7 @@ h1 { margin: 0 0 12px; font-size: 1.7rem; line-height: 1.25; }
 h2 { margin: 44px 0 8px; padding-bottom: 4px; border-bottom: 1px solid #dde1e6; font-size: 1.2rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 0; font-size: .92rem; }
 dt { color: #59616b; } dd { margin: 0; overflow-wrap: anywhere; }
-figure { margin: 14px 0 34px; } figcaption { color: #59616b; font-size: .9rem; margin-top: 6px; }
+figure { margin: 14px 0 34px; } figcaption, .note { color: #59616b; font-size: .9rem; margin: 6px 0 0; }
 img { display: block; max-width: 100%; height: auto; border: 1px solid #e6e9ed; border-radius: 4px; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -47,14 +50,15 @@ def write_report(
         folder: where it goes.
         title: its headline.
         pictures: PNG files in the order in which they are shown; titles and captions are those that they carry.
-        tables: by heading, rows that each map column names to cells; a row may lack columns.
+        tables: by heading, rows that each map column names to cells; a row may lack columns. What follows the first
+            line of a heading is a note on the table.
         facts: what is good to know first: model, data, initial times, seed, and so on.
 
     Raises:
         RefineError: a picture cannot be read.
     """
     parts = [f"<h1>{html.escape(title)}</h1>", _facts(facts) if facts else ""]
-    parts += [f"<h2>{html.escape(heading)}</h2>\n{_table(rows)}" for heading, rows in tables.items() if rows]
+    parts += [_table(heading, rows) for heading, rows in tables.items() if rows]
     parts += [_figure(path) for path in pictures]
     head = '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     head += f"<title>{html.escape(title)}</title>\n<style>\n{STYLE}\n</style>"
@@ -69,12 +73,30 @@ def _facts(facts: Mapping[str, Any]) -> str:
     return "<dl>\n" + "\n".join(rows) + "\n</dl>"
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+def table_rows(tables: Sequence[Table]) -> dict[str, list[dict[str, str]]]:
+    """Tables made for a terminal, as :func:`write_report` takes them."""
+
+    def plain(cell: Any) -> str:
+        return Text.from_markup(cell).plain if isinstance(cell, str) else str(cell or "")
+
+    found = {}
+    for table in tables:
+        names = [plain(column.header) for column in table.columns]
+        rows = zip(*(map(plain, column.cells) for column in table.columns), strict=True)
+        heading = "\n".join(filter(None, (plain(table.title), plain(table.caption))))
+        found[heading] = [dict(zip(names, row, strict=True)) for row in rows]
+    return found
+
+
+def _table(heading: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    title, _, note = heading.partition("\n")
     columns = list(dict.fromkeys(name for row in rows for name in row))
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
     lines = ("".join(f"<td>{html.escape(_text(row.get(name)))}</td>" for name in columns) for row in rows)
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="table"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+    table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    below = f'<p class="note">{html.escape(note)}</p>' if note else ""
+    return f'<h2>{html.escape(title)}</h2>\n<div class="table">{table}</div>{below}'
 
 
 def _figure(path: Path) -> str:

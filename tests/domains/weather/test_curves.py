@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from refine.domains.weather.curves import score_pictures
+from refine.domains.weather.evaluation import evaluate
 
+from .toy_climate import climate, exchangeable, forecast_of
 from .waves import picture
 
 
@@ -64,3 +66,15 @@ def test_scores_that_are_not_there_are_not_drawn(tmp_path: Path) -> None:
     for found in ours["variables"].values():
         del found["spectra"], found["ranks"], found["spread_skill"], found["spread"], found["rmse"]
     assert [p.stem for p in score_pictures(ours, tmp_path, {})] == ["crps"]
+
+
+def test_an_evaluation_is_drawn_with_its_references(tmp_path: Path) -> None:
+    truth = climate(400, "2004-01-01", seed=1)
+    forecast = forecast_of(truth, [50, 120, 200, 270], (1, 2, 5), exchangeable(6))
+    found = evaluate(forecast, truth, climate())
+    names = ["crps.png", "spread_skill.png", "rank_histograms.png", "spectra.png"]
+    paths = score_pictures(found, tmp_path)
+    assert [path.name for path in paths] == names
+    alone = score_pictures(found, tmp_path / "alone", {})
+    same = [(picture(a).shape == picture(b).shape) for a, b in zip(paths, alone, strict=True)]
+    assert same == [False, False, True, True]  # the legend names the references

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
+from rich.markup import escape
+from rich.table import Table
 
-from refine.domains.weather.report import LARGE, write_report
+from refine.domains.weather.report import LARGE, table_rows, write_report
 from refine.errors import RefineError
 
 
@@ -99,3 +101,21 @@ def test_a_picture_that_is_none_is_refused_and_the_old_report_stays(tmp_path: Pa
         with pytest.raises(RefineError, match=name):
             write_report(tmp_path, "New", [tmp_path / name], {}, {})
     assert path.read_text() == before
+
+
+def test_tables_of_the_terminal_go_into_the_report(tmp_path: Path) -> None:
+    table = Table("forecast", "day 1", title=escape("z500 [m2 s-2]"), caption="20 members; * significant")
+    table.add_row("ours", escape("13.0 [11, 15]"))
+    table.add_row("theirs", "179 *")
+    rows = table_rows([table])
+    assert rows == {
+        "z500 [m2 s-2]\n20 members; * significant": [
+            {"forecast": "ours", "day 1": "13.0 [11, 15]"},
+            {"forecast": "theirs", "day 1": "179 *"},
+        ]
+    }
+    words = Page(write_report(tmp_path, "Scores", [], rows, {}).read_text()).words
+    assert words[-8:] == [
+        *("z500 [m2 s-2]", "forecast", "day 1", "ours", "13.0 [11, 15]", "theirs", "179 *"),
+        "20 members; * significant",
+    ]
