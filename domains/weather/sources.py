@@ -148,7 +148,7 @@ def converted(array: xr.DataArray, channel: str, where: str) -> xr.Variable:
 
 
 def open_static(source: str | Path | None, grid: Grid | None = None, what: str = "domain.static") -> xr.Dataset:
-    """Orography and land-sea mask: ``geopotential_at_surface`` (m2 s-2), ``land_sea_mask`` (0..1); those that are there.
+    """Those of ``geopotential_at_surface`` (m2 s-2) and ``land_sea_mask`` (0..1) that are there.
 
     Args:
         source: what :func:`locate` accepts, of data that has them, with or without times (the first is taken).

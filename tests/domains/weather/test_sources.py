@@ -16,6 +16,7 @@ import xarray as xr
 
 from refine.domains.weather import checks, reading
 from refine.domains.weather.grids import Grid
+from refine.domains.weather.regrid import Regridder
 from refine.domains.weather.sources import EMBEDDED, locate, open_fields, open_static
 from refine.errors import RefineError
 
@@ -283,3 +284,14 @@ def test_sets_that_are_kept_elsewhere_are_asked_for(monkeypatch: pytest.MonkeyPa
     with pytest.raises(RefineError, match=r"speedy_t31\.zarr"):
         locate("speedy")
     assert locate("any/path.nc") == "any/path.nc"
+
+
+def test_cells_of_healpix_stay_as_they_are(tmp_path: Path) -> None:
+    ds = open_fields(written(make_fields(4), tmp_path / "a.nc"))
+    grid = Grid.parse("healpix:2")
+    cells = Regridder(Grid.of(ds), grid).apply(ds)
+    cells.to_zarr(tmp_path / "b.zarr", consolidated=False)
+    found = open_fields(tmp_path / "b.zarr")
+    assert list(found) == CHANNELS and Grid.of(found) == grid
+    assert found["temperature_850"].dims == ("time", "cell")
+    np.testing.assert_array_equal(found["temperature_850"], cells["temperature_850"])
