@@ -150,7 +150,7 @@ class EnsembleConfig:
     lead: str = "10d"  # how far they go, in days or hours (240h)
     start: Any = None  # a date, a list of dates, FIRST..LAST, every:8d, all; null for the last that can be verified
     split: str = "test"  # train | val | test, whose initial times null, every: and all mean
-    data: str | None = None  # fields to start from, as domain.data; null: those of the model's domain
+    fields: str | None = None  # data to start from, as domain.data takes it; null for that of the model's domain
     batch_size: int = 10  # members times initial times that are forecast together
     out: str | None = None  # the zarr store to write; null for one in forecasts/ of the run
     scheduler: str | None = None  # address of a Dask scheduler whose workers share the files (tcp://host:8786)

@@ -153,7 +153,7 @@ def test_sections_make_short_names_unique_and_refuse_the_rest() -> None:
 
 
 def test_yaml_round_trip() -> None:
-    config = toy("scales=[1,8]", "folder=/a: b #c", "top_k=[0,50]", "out=null", "data=2020-01-01", "--gif")
+    config = toy("scales=[1,8]", "folder=/a: b #c", "top_k=[0,50]", "sample.out=null", "data=2020-01-01", "--gif")
     assert from_values(OmegaConf.to_container(OmegaConf.create(to_yaml(config)))) == config  # type: ignore[arg-type]
 
 

@@ -83,11 +83,11 @@ def run_ensemble(model: Any, source: Path, config: Config, folder: Path) -> list
         from refine.domains.weather.plumes import parse_place
 
         parse_place(wanted.at)  # before the work, not after it
-    data = absolute(wanted.data or model.domain.config.data)
+    data = absolute(wanted.fields or model.domain.config.data)
     domain = domain_of(model, data)
     fields = domain.fields()
     timeline = timeline_of(fields, model.step)
-    within = fields if wanted.data is not None else domain.fields(wanted.split)
+    within = fields if wanted.fields is not None else domain.fields(wanted.split)
     job = job_of(wanted, config.sampler, config.seed, model, fields, within["time"].values)
     loader = Checkpoint(str(source.absolute()), read_header(source)["weights"], data, config.trainer.accelerator)
     stamps = [timeline.stamps[i] for i in job.starts]

@@ -143,7 +143,7 @@ def test_keys(cli: Run) -> None:
 
 def test_other_data(cli: Run) -> None:
     toy_fields(5, first=20).isel(latitude=slice(None, None, -1)).to_netcdf("later.nc")
-    code, _, err = cli("run=runs/first", "data=later.nc", "start=2021-01-23", "lead=1d", "out=f.zarr")
+    code, _, err = cli("run=runs/first", "fields=later.nc", "start=2021-01-23", "lead=1d", "out=f.zarr")
     assert code == 0, err
     assert str(open_forecast("f.zarr")["time"].values[0])[:10] == "2021-01-23"
 
@@ -157,7 +157,7 @@ def test_other_data(cli: Run) -> None:
         ("members=0", "ensemble.members=0"),
         ("members=many", "expected int"),
         ("at=London", "at='London'"),
-        ("data=nothing.nc", "nothing.nc"),
+        ("fields=nothing.nc", "nothing.nc"),
         ("membres=3", "Did you mean 'ensemble.members'"),
     ],
 )
