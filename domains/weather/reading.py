@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -122,17 +123,18 @@ def _local(source: str) -> str:
 
 def _chunked(ds: xr.Dataset) -> xr.Dataset:
     """Fields in chunks of some times: whole chunks of the store, about :data:`CHUNK_BYTES`."""
-    return ds.assign({name: array.chunk(_chunks(array)) for name, array in ds.data_vars.items() if array.ndim > 2})
+    place = 1 if "cell" in ds.dims else 2
+    return ds.assign({n: a.chunk(_chunks(a, place)) for n, a in ds.data_vars.items() if a.ndim > place})
 
 
-def _chunks(array: xr.DataArray) -> dict[Any, int]:
+def _chunks(array: xr.DataArray, place: int) -> dict[Any, int]:
+    """Sizes of chunks where the last ``place`` dimensions are those of a field, which stays whole."""
     stored = array.encoding.get("preferred_chunks") or {}
-    first, *between = array.dims[:-2]
+    first, *between = array.dims[:-place]
     sizes = {d: max(1, min(int(stored.get(d, 1)), array.sizes[d])) for d in (first, *between)}
-    size = 4 * array.sizes[array.dims[-1]] * array.sizes[array.dims[-2]]
-    for d in between:
-        size *= sizes[d]
-    return {d: -1 for d in array.dims} | sizes | {first: max(1, CHUNK_BYTES // size // sizes[first]) * sizes[first]}
+    size = 4 * math.prod(array.shape[-place:]) * math.prod(sizes[d] for d in between)
+    times = max(1, CHUNK_BYTES // max(size, 1) // sizes[first]) * sizes[first]
+    return {d: -1 for d in array.dims} | sizes | {first: times}
 
 
 def whole(source: str, names: Iterable[str], what: str) -> None:

@@ -293,5 +293,5 @@ def test_cells_of_healpix_stay_as_they_are(tmp_path: Path) -> None:
     cells.to_zarr(tmp_path / "b.zarr", consolidated=False)
     found = open_fields(tmp_path / "b.zarr")
     assert list(found) == CHANNELS and Grid.of(found) == grid
-    assert found["temperature_850"].dims == ("time", "cell")
+    assert found["temperature_850"].dims == ("time", "cell") and found["temperature_850"].chunks is not None
     np.testing.assert_array_equal(found["temperature_850"], cells["temperature_850"])
