@@ -43,14 +43,15 @@ class Relations:
     """The relations of one scale as attention needs them, made once for all blocks.
 
     Attributes:
-        bias: (B|1, heads|1, N, N) added to scores (learned from pair features; -inf where a key is masked), or None.
-        edges: (2, E) rows (query, key), or None for dense attention.
-        edge_bias: (heads, E) or None.
+        bias: added to scores: (B|1, heads|1, N, N) learned from pair features, -inf where a key is masked; or, along
+            edges, (heads|1, N, M) with a large negative number where a site has fewer than M keys. None for nothing.
+        keys: (N, M) the keys of each site along the edges, or None for dense attention.
+        alone: (N,) bool, true where a site has no key at all.
     """
 
     bias: Tensor | None = None
-    edges: Tensor | None = None
-    edge_bias: Tensor | None = None
+    keys: Tensor | None = None
+    alone: Tensor | None = None
 
 
 class RelationBias(nn.Module):
@@ -63,7 +64,7 @@ class RelationBias(nn.Module):
     def forward(self, level: Level) -> Relations:
         if level.edges is not None:
             bias = None if level.edge_features is None or self.linear is None else self.linear(level.edge_features).T
-            return Relations(edges=level.edges, edge_bias=bias)
+            return along_edges(level.edges, level.num_sites, bias)
         dense = None if level.pair is None or self.linear is None else self.linear(level.pair).permute(0, 3, 1, 2)
         if level.mask is not None:
             # masked keys get a large finite bias: a row with no keys at all must not become NaN
@@ -71,6 +72,20 @@ class RelationBias(nn.Module):
             dense = masked[:, None, None, :] + (0 if dense is None else dense)
             dense = dense.expand(-1, -1, level.num_sites, -1)
         return Relations(bias=dense)
+
+
+def along_edges(edges: Tensor, sites: int, bias: Tensor | None) -> Relations:
+    """A table of the keys of each query from ``edges`` (2, E), and (heads, E) biases in its form."""
+    order = edges[0].argsort(stable=True)
+    query, key = edges[:, order]
+    counts = torch.bincount(query, minlength=sites)
+    place = torch.arange(len(query), device=query.device) - (counts.cumsum(0) - counts)[query]
+    keys = torch.zeros(sites, max(1, int(counts.max())), dtype=torch.int64, device=query.device)
+    keys[query, place] = key
+    values = query.new_zeros(1, len(query), dtype=torch.float32) if bias is None else bias[:, order]
+    table = values.new_full((len(values), *keys.shape), -1e9)  # finite: a site without keys must not become NaN
+    table[:, query, place] = values
+    return Relations(table, keys, counts == 0)
 
 
 class Attention(nn.Module):
@@ -118,21 +133,19 @@ class Attention(nn.Module):
 
 def attend(q: Tensor, k: Tensor, v: Tensor, relations: Relations) -> Tensor:
     """(B, H, N, d) queries over (B, H, M, d) keys and values, dense or along edges; scores are not rescaled."""
-    if relations.edges is not None:
-        return attend_edges(q, k, v, relations.edges, relations.edge_bias)
+    if relations.keys is not None:
+        return attend_edges(q, k, v, relations)
     bias = None if relations.bias is None else relations.bias.to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
 
 
-def attend_edges(q: Tensor, k: Tensor, v: Tensor, edges: Tensor, bias: Tensor | None) -> Tensor:
-    """Attention along ``edges`` (2, E) only: cost O(E), not O(N^2). A site with no edge gets zeros."""
-    query, key = edges
-    scores = (q[:, :, query] * k[:, :, key]).sum(-1).float()  # (B, H, E)
-    if bias is not None:
-        scores = scores + bias
-    index = query.expand_as(scores)
-    top = scores.new_full(q.shape[:3], -torch.inf).scatter_reduce(2, index, scores, "amax")
-    weights = (scores - top.gather(2, index)).exp()
-    total = scores.new_zeros(q.shape[:3]).scatter_add(2, index, weights)
-    out = torch.zeros_like(q).index_add(2, query, (weights[..., None] * v[:, :, key]).to(q.dtype))
-    return out / total.clamp_min(1e-30)[..., None].to(q.dtype)
+def attend_edges(q: Tensor, k: Tensor, v: Tensor, relations: Relations) -> Tensor:
+    """Attention along edges only: cost O(E), not O(N^2). A site with no edge gets zeros."""
+    assert relations.keys is not None and relations.bias is not None and relations.alone is not None
+    batch, heads, sites, width = q.shape
+    index, rows = relations.keys.flatten(), (-1, relations.keys.shape[1], width)
+    near_k, near_v = (x.flatten(0, 1).index_select(1, index).view(rows) for x in (k, v))  # (B H N, M, d)
+    scores = torch.bmm(near_k, q.reshape(-1, width, 1)).view(batch, heads, sites, -1).float() + relations.bias
+    weights = scores.softmax(-1).to(v.dtype).view(-1, 1, relations.keys.shape[1])
+    out = torch.bmm(weights, near_v).view(batch, heads, sites, width)
+    return out.masked_fill(relations.alone[:, None], 0.0)

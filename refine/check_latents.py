@@ -27,6 +27,7 @@ SMALL = ModelConfig(quantizer=QuantizerConfig(size=8), predictor=PredictorConfig
 def fit_quantizer(refiner: Refiner) -> None:
     """Start the quantizer from a few items."""
     items = some_items(refiner.domain, 16)
+    refiner.tokenizer.codec.fit(items["x"])
     check_codec(refiner, items)
     with torch.no_grad():
         refiner.tokenizer.fit(refiner.tokenizer.codec.encode(items["x"]), items.get("base"))

@@ -24,6 +24,9 @@ class Codec(nn.Module, abc.ABC):
     def decode(self, latent: Tensor) -> Tensor:
         """A latent (B, N_{K-1}, C) to items (B, ...)."""
 
+    def fit(self, x: Tensor) -> None:
+        """Learn statistics that are not trained from items (B, ...), before the quantizer is fitted; most have none."""
+
     def reconstruction_loss(self, output: Tensor, x: Tensor) -> Tensor:
         """What training the codec minimises; the mean squared error unless a domain knows better."""
         return nn.functional.mse_loss(output, x)

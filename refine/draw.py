@@ -70,7 +70,7 @@ class Draw:
         if self.gains[k] == 1:
             return
         p = self.refiner.head.probabilities(logits, self.settings[k])
-        new = self.refiner.tokenizer.quantizer.expected(p, k)
+        new = self.refiner.tokenizer.quantizer.expected(p, k).float()
         first = self.expected is None or self.expected.shape != new.shape
         self.expected = new if first else torch.where(now[..., None], new, self.expected)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from refine import hub
 from refine.checkpoint import load_checkpoint, save_checkpoint
-from refine.config import SamplerConfig, TrainConfig
+from refine.config import Config, SamplerConfig, TrainConfig
 from refine.domain import Domain
 from refine.errors import require
 from refine.items import Items
@@ -146,6 +146,9 @@ class Model(nn.Module, abc.ABC):
         Raises:
             RefineError: it needs another first.
         """
+
+    def finish(self, stage: str, config: Config) -> None:
+        """The last thing of a stage, before its result is published: to calibrate, say. Nothing by default."""
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 

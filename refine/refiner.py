@@ -27,7 +27,7 @@ from refine.pyramid import build_pyramid
 from refine.rounds import Rounds
 from refine.sampler import ScaleSampler, build_sampler
 from refine.tokenizer import Tokenizer
-from refine.types import Codes, Condition, Known, Level, Samples, Step
+from refine.types import Codes, Condition, ConditionSpec, Known, Level, Samples, Step
 from refine.walk import walk
 
 ORDER = 1  # the noise stream that orders of rounds come from
@@ -45,14 +45,15 @@ class Refiner(Model):
     stages = ("tokenizer", "predictor")
     config: ModelConfig
 
-    def __init__(self, domain: Domain, model: ModelConfig) -> None:
+    def __init__(self, domain: Domain, model: ModelConfig, condition: ConditionSpec | None = None) -> None:
         super().__init__(domain, model)
+        self.spec = domain.condition if condition is None else condition
         codec, resampler = domain.codec(), domain.resampler()
         pyramid = build_pyramid(model.pyramid, resampler, codec.channels)
         quantizer = build_quantizer(model.quantizer, pyramid.num_levels, codec.channels)
         self.tokenizer = Tokenizer(codec, pyramid, quantizer, model.commitment)
         level = resampler.level(0)
-        self.predictor = Predictor(model.predictor, pyramid.num_levels, codec.channels, domain.condition, level)
+        self.predictor = Predictor(model.predictor, pyramid.num_levels, codec.channels, self.spec, level)
         self.head = build_head(quantizer, model.predictor.width)
 
     @property
@@ -278,7 +279,8 @@ class Refiner(Model):
             sampler: temperature, truncation and guidance.
             trail: also decode after every scale.
         """
-        return self._generate(num, condition, seed, first, sampler, trail, None, None)
+        require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
+        return self._generate(Noise(seed, range(first, first + num)), condition, sampler, trail)
 
     @inference
     def inpaint(
@@ -313,24 +315,22 @@ class Refiner(Model):
         expected = [pyramid.num_sites(k) for k in range(self.num_levels)]
         found = [m.shape[-1] for m in masks]
         require(found == expected, f"keep has {found} sites by scale; expected {expected}")
-        return self._generate(len(codes[0]), condition, seed, first, sampler, trail, codes, masks)
+        noise = Noise(seed, range(first, first + len(codes[0])))
+        return self._generate(noise, condition, sampler, trail, codes, masks)
 
     def _generate(
         self,
-        num: int,
+        noise: Noise,
         condition: Condition | None,
-        seed: int,
-        first: int,
         sampler: SamplerConfig | None,
         trail: bool,
-        given: Codes | None,
-        keep: Sequence[Tensor] | None,
+        given: Codes | None = None,
+        keep: Sequence[Tensor] | None = None,
     ) -> Samples:
-        require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
-        condition = (condition or Condition()).to(self.device)
-        self.domain.condition.check(condition, num)
+        num, condition = len(noise.index), (condition or Condition()).to(self.device)
+        self.spec.check(condition, num)
         settings = build_sampler(sampler or SamplerConfig(), self.num_levels)
-        draw = Draw(self, condition, Noise(seed, range(first, first + num)), settings, given, keep)
+        draw = Draw(self, condition, noise, settings, given, keep)
         pyramid, steps, decoded = self.tokenizer.pyramid, [], []
         for step in walk(pyramid, draw, pyramid.start(num, condition.base), draw):
             steps.append(step)

@@ -12,13 +12,17 @@ from refine.config import ModelConfig, PredictorConfig, PyramidConfig, Quantizer
 class WeatherConfig:
     """Which fields, on which grid, taken apart into which scales; null where the data itself answers."""
 
-    data: str | None = None  # null: the cut that ships with refine | speedy | era5_week | path, URL or glob of zarr, netCDF
+    data: str | None = (
+        None  # null: the cut that ships with refine | speedy | era5_week | path, URL or glob of zarr, netCDF
+    )
     static: str | None = None  # netCDF or zarr with orography and land-sea mask; null: the data's own
     variables: list[str] | None = None  # channels, like geopotential_500 or z500; null: all there are
     statics: list[str] | None = None  # fields that do not change; null: orography and land-sea mask where there are
     grid: str | None = None  # regridded to this one, conservatively, like gaussian:48x96; null: the data's own
     step: str = "24h"  # from one state to the next
-    train: list[str] | None = None  # first and last date; null for all three: the data's own split, else 80/10/10 by time
+    train: list[str] | None = (
+        None  # first and last date; null for all three: the data's own split, else 80/10/10 by time
+    )
     val: list[str] | None = None  # first and last date
     test: list[str] | None = None  # first and last date
     pyramid: str = "harmonic"  # harmonic (spherical-harmonic truncations) | healpix (nested cells)

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-from refine.domain import Domain
+from refine.domain import Domain, Symmetry
 from refine.domains.weather import checks, sources
 from refine.domains.weather.calendar import DAILY, FORCINGS
+from refine.domains.weather.codec import SphereCodec
 from refine.domains.weather.config import ForecasterConfig, WeatherConfig
 from refine.domains.weather.grids import Grid
 from refine.domains.weather.names import canonical
 from refine.domains.weather.pairs import Pairs
+from refine.domains.weather.sphere import HarmonicResampler, NestedResampler, SphereResampler
 from refine.errors import RefineError, not_accepted, require
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from refine.model import Model
 
+PYRAMIDS = ("harmonic", "healpix")
 SPLITS = ("train", "val", "test")
 SHARES = (0.8, 0.9)  # where the splits end in time, if nothing else says so
 
@@ -123,6 +127,51 @@ class WeatherDomain(Domain):
         ds = self.fields(split)
         return np.asarray(ds["time"].to_numpy()[checks.consecutive(ds, self.step)])
 
+    # -- scales ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def truncation(self) -> int:
+        """T: harmonics up to this degree are coded; the last scale's, or what a quadratic grid holds."""
+        scales = self.config.scales
+        if self.config.pyramid == "harmonic" and scales:
+            return parse_scale(scales[-1], "T")
+        return min((self.grid.shape[1] - 1) // 3, self.grid.shape[0] - 1)
+
+    @cached_property
+    def scales(self) -> list[int]:
+        """Truncations (harmonic) or nsides (healpix), coarsest first."""
+        if self.config.pyramid not in PYRAMIDS:
+            raise not_accepted("domain.pyramid", self.config.pyramid, PYRAMIDS)
+        harmonic = self.config.pyramid == "harmonic"
+        if self.config.scales is not None:
+            return [parse_scale(s, "T" if harmonic else "H") for s in self.config.scales]
+        if harmonic:  # bands of about equal width in degree
+            return sorted({round(self.truncation * share) for share in (1 / 6, 0.4, 0.68, 1)})
+        finest = int(np.ceil(np.log2(max(1, ((self.truncation + 1) ** 2 / 12) ** 0.5))))
+        return [2**j for j in range(finest + 2)]
+
+    def resampler(self) -> SphereResampler:
+        if self.config.pyramid == "healpix":
+            return NestedResampler(self.scales, self.grid)
+        return HarmonicResampler(self.scales, self.config.points, self.config.oversample, self.grid)
+
+    def codec(self) -> SphereCodec:
+        pairs = [(c, c.replace("u_component", "v_component")) for c in self.channels if "u_component" in c]
+        winds = [(self.channels.index(u), self.channels.index(v)) for u, v in pairs if v in self.channels]
+        return SphereCodec(len(self.channels), winds, self.grid, self.truncation, self.resampler().names[-1])
+
+    def scale_names(self) -> list[str]:
+        """What the scales are called."""
+        return [f"{'T' if self.config.pyramid == 'harmonic' else 'nside '}{s}" for s in self.scales]
+
+    def symmetries(self) -> list[Symmetry]:
+        """A quarter turn about the axis."""
+        turned = []
+        for points in self.resampler().points:
+            back = points @ np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+            turned.append(torch.from_numpy((back @ points.T).argmax(1)))
+        return [Symmetry("a quarter turn about the axis", turned)]
+
     # -- model -------------------------------------------------------------------------------------------------------
 
     def model(self, config: Any) -> Model:
@@ -130,9 +179,28 @@ class WeatherDomain(Domain):
 
         return Forecaster(self, config)
 
+    @classmethod
+    def regrid(cls, source: str, out: Path, grid: str) -> dict[str, dict[str, Any]]:
+        """See :func:`refine.domains.weather.regrid_command.regrid_store`."""
+        from refine.domains.weather.regrid_command import regrid_store
+
+        return regrid_store(source, out, grid)
+
     def starter(self) -> Path | None:
         path = Path(__file__).parent / "starter"
         return path if (path / "config.json").is_file() else None
+
+
+def parse_scale(scale: Any, letter: str) -> int:
+    """``T31``, ``H4`` or the number itself.
+
+    Raises:
+        RefineError: anything else.
+    """
+    text = str(scale).upper().removeprefix(letter)
+    accepted = "T0, T1, ..." if letter == "T" else "nsides, powers of two"
+    require(text.isdecimal(), f"domain.scales: {scale!r} is not accepted; accepted: {accepted}, coarsest first")
+    return int(text)
 
 
 def parse_step(text: str) -> np.timedelta64:
@@ -153,9 +221,7 @@ def _complete(config: WeatherConfig) -> WeatherConfig:
         config = replace(config, variables=[canonical(v) for v in config.variables])
     if config.variables is None or config.grid is None:
         ds = sources.open_fields(sources.locate(config.data), config.variables)
-        config = replace(
-            config, variables=[str(c) for c in ds.data_vars], grid=config.grid or Grid.of(ds).name
-        )
+        config = replace(config, variables=[str(c) for c in ds.data_vars], grid=config.grid or Grid.of(ds).name)
     assert config.variables is not None and config.grid is not None
     if config.statics is None:
         config = replace(config, statics=_statics(config))

@@ -74,10 +74,10 @@ class HarmonicTransform(nn.Module):
         # (order m, degree l, latitude); a cosine or a sine of unit mean square on the circle comes with m > 0
         unit = np.where(np.arange(orders) > 0, 2**0.5, 1.0)[:, None, None]
         value, slope = value.transpose(1, 0, 2) * unit, slope.transpose(1, 0, 2) * unit
-        l = np.arange(orders)
-        length = np.sqrt(np.maximum(l * (l + 1), 1))[:, None]
+        number = np.arange(orders)  # of a degree, or of an order
+        length = np.sqrt(np.maximum(number * (number + 1), 1))[:, None]
         north = -slope / length  # the derivative to the north of Y / sqrt(l (l + 1))
-        east = value * l[:, None, None] / np.sin(colatitude) / length
+        east = value * number[:, None, None] / np.sin(colatitude) / length
         weight = np.sqrt(grid.area[:, 0])
         wind = np.concatenate(  # rows (u, v) at each latitude, columns (div, rot) of each degree
             [np.concatenate([east, -north], 1), np.concatenate([north, -east], 1)], 2

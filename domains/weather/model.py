@@ -1,18 +1,195 @@
-"""temporary"""
+"""The forecaster: a mean, and scale-wise categorical codes of what the mean does not know.
+
+    X(t + dt) = X(t) + change * (m + e),   m: the mean network,   e ~ the backward process (eq. 17-20)
+
+The codes condition on X(t), X(t - dt), the mean's change, forcings, static fields and the mean network's own features,
+all averaged around each site of each scale.
+"""
+
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refine.config import Config, SamplerConfig, TrainConfig
+from refine.domains.weather.calendar import forcings
+from refine.domains.weather.config import ForecasterConfig
+from refine.domains.weather.errors import Errors
 from refine.domains.weather.mean import MeanForecast
-from refine.model import Model
+from refine.errors import not_accepted, require
+from refine.items import Items
+from refine.noise import Noise
+from refine.refiner import Refiner
+from refine.sampler import by_scale
+from refine.training.data import derive_seed
+from refine.types import Condition, ConditionSpec
+
+if TYPE_CHECKING:
+    from refine.domains.weather.domain import WeatherDomain
+
+BASES = ("mean", "persistence")
+MEMBERS = 2**20  # most members of an initial time, in the numbering of noise streams
+EPOCH = 2**32  # hours before 1970 that initial times may lie
 
 
-class Forecaster(Model):
-    stages = ("mean",)
-    def __init__(self, domain, config):
-        super().__init__(domain, config)
-        self.mean = MeanForecast(config.mean, domain)
-    num_levels = 1
-    def learner(self, stage): return self.mean
-    def sample(self,*a,**k): pass
-    def training_items(self,*a): pass
-    def training_loss(self,*a): pass
-    def score(self,*a): return {}
+class Forecaster(Refiner):
+    """Probabilistic forecasts of one step, and of many.
+
+    Example:
+        >>> import refine
+        >>> model = refine.Model.from_pretrained("runs/weather")  # doctest: +SKIP
+        >>> fields = model.forecast(before, now, times, range(50), steps=10)  # doctest: +SKIP
+    """
+
+    stages = ("mean", "tokenizer", "predictor")
+    domain: WeatherDomain
+    config: ForecasterConfig
+
+    def __init__(self, domain: WeatherDomain, config: ForecasterConfig) -> None:
+        if config.base not in BASES:
+            raise not_accepted("model.base", config.base, BASES)
+        mean = MeanForecast(config.mean, domain)
+        channels = len(domain.channels)
+        field = mean.unet.enter.inputs // 4 + channels + mean.num_features
+        super().__init__(domain, config, ConditionSpec(field=field))
+        self.mean = mean
+        self.channels, self.grid, self.step = domain.channels, domain.grid, domain.step
+
+    # -- what is known, and what is not ------------------------------------------------------------------------------
+
+    def known(self, before: Tensor, now: Tensor, forcing: Tensor) -> tuple[Tensor, Condition]:
+        """The mean's change (B, C, H, W) in units of ``mean.change``, and the condition of the codes: all that is known
+        at half the grid's resolution (B, H W / 4, F)."""
+        inputs = self.mean.inputs(before, now, forcing)
+        change, features = self.mean(inputs)
+        coarse = F.avg_pool2d(torch.cat([inputs, change], 1), 2)
+        field = torch.cat([coarse, features], 1).flatten(2).transpose(1, 2)
+        return change, Condition(field=field)
+
+    def error(self, batch: dict[str, Tensor], change: Tensor) -> Tensor:
+        """What is coded, (B, C, H, W) in units of ``mean.change``: the error of the mean, or the whole change."""
+        target = (batch["after"] - batch["now"]) / self.mean.change
+        return target if self.config.base == "persistence" else target - change
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def learner(self, stage: str) -> Any:
+        return self.mean if stage == "mean" else self
+
+    def check_stage(self, stage: str) -> None:
+        ready = stage == "mean" or bool(self.mean.fitted)
+        require(ready, f"stage={stage} needs a trained mean; run stage=mean first, or give its run=FOLDER")
+        super().check_stage(stage if stage != "mean" else "tokenizer")
+
+    def tokenizer_items(self, split: str) -> Items:
+        """Errors of the mean."""
+        return Errors(self.domain.dataset(split), self)
+
+    def training_items(self, split: str, seed: int) -> Items:
+        return self.domain.dataset(split)
+
+    def training_loss(self, batch: dict[str, Tensor], settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of the codes of the error given what is known (eq. 18), in nats per code."""
+        with torch.no_grad():
+            change, condition = self.known(batch["before"], batch["now"], batch["forcing"])
+            codes = self.tokenizer.encode(self.error(batch, change))
+        loss, by_scale = self.loss(codes, condition, settings.site_budget if self.training else 0)
+        return loss, {"nll": loss} | {f"nll_{k}": nll for k, nll in enumerate(by_scale)}
+
+    def frozen(self) -> tuple[nn.Module, ...]:
+        return (self.tokenizer, self.mean)
+
+    def finish(self, stage: str, config: Config) -> None:
+        """After the mean: its error on both splits. After the predictor: :mod:`refine.domains.weather.calibration`."""
+        from refine.domains.weather import calibration
+
+        if stage == "mean":
+            self.info["error"] = calibration.relative_errors(self, config.train.val_items)
+        if stage == "predictor":
+            self.info["calibration"] = calibration.calibrate(self, config)
+
+    # -- forecasts ---------------------------------------------------------------------------------------------------
+
+    def calibrated(self, sampler: SamplerConfig) -> SamplerConfig:
+        """The sampler, its temperatures times those that were fitted on the validation split."""
+        fitted = self.info.get("calibration", {}).get("temperature", [1.0] * self.num_levels)
+        asked = by_scale("temperature", sampler.temperature, self.num_levels, lambda v: v > 0, "a number > 0")
+        return replace(sampler, temperature=[a * b for a, b in zip(asked, fitted, strict=True)])
+
+    @torch.no_grad()
+    def forecast(
+        self,
+        before: Tensor,
+        now: Tensor,
+        times: Any,
+        members: Sequence[int],
+        steps: int,
+        seed: int = 0,
+        sampler: SamplerConfig | None = None,
+    ) -> Iterator[Tensor]:
+        """Roll ensembles out, one step at a time.
+
+        Member m of an initial time depends on the seed, that time and m, not on what else is asked for. All members
+        share the first pass of the mean network.
+
+        Args:
+            before: (T, C, H, W) states one step before the initial times, physical units.
+            now: (T, C, H, W) states at the initial times.
+            times: (T,) the initial times, datetime64 or cftime.
+            members: their numbers, M of them.
+            steps: how many.
+            seed: of all noise.
+            sampler: as in :meth:`sample`; by default with the gain that restores the variance of sampling.
+
+        Yields:
+            (T, M, C, H, W) states after 1, 2, ... steps.
+        """
+        self.eval()
+        sampler = self.calibrated(sampler or SamplerConfig(gain="auto"))
+        count, streams = len(members), [_stream(t, m) for t in np.asarray(times) for m in members]
+        before, now = before.to(self.device), now.to(self.device)
+        for lead in range(steps):
+            valid = _later(np.asarray(times), lead * self.step)
+            forcing = torch.from_numpy(forcings(valid, self.grid, self.domain.forcings)[0]).to(self.device)
+            change, condition = self.known(before, now, forcing if lead == 0 else forcing.repeat_interleave(count, 0))
+            if lead == 0:
+                now, change = now.repeat_interleave(count, 0), change.repeat_interleave(count, 0)
+                condition = condition.map(lambda t: t.repeat_interleave(count, 0))
+            drawn = self._generate(Noise(derive_seed(seed, "lead", lead), streams), condition, sampler, False).items
+            before, now = now, now + (drawn if self.config.base == "persistence" else drawn + change) * self.mean.change
+            yield now.unflatten(0, (-1, count))
+
+    @torch.no_grad()
+    def forecast_mean(self, before: Tensor, now: Tensor, times: Any, steps: int) -> Iterator[Tensor]:
+        """The mean network alone, rolled out: (T, C, H, W) after 1, 2, ... steps. Not the mean of the ensemble."""
+        self.eval()
+        for lead in range(steps):
+            valid = _later(np.asarray(times), lead * self.step)
+            forcing = torch.from_numpy(forcings(valid, self.grid, self.domain.forcings)[0]).to(self.device)
+            change, _ = self.mean(self.mean.inputs(before, now, forcing))
+            before, now = now, now + change * self.mean.change
+            yield now
+
+
+def _later(times: np.ndarray[Any, Any], delta: np.timedelta64) -> np.ndarray[Any, Any]:
+    """Times of any calendar, so much later."""
+    return np.asarray(times + (delta if times.dtype.kind == "M" else delta.astype("timedelta64[s]").item()))
+
+
+def _stream(time: Any, member: int) -> int:
+    """The number of the noise stream of a member: a function of the initial time and the member only."""
+    if isinstance(time, np.datetime64):
+        hours = int(time.astype("datetime64[h]").astype(np.int64))
+    else:
+        import cftime
+
+        hours = int(cftime.date2num(time, "hours since 1970-01-01", calendar=time.calendar))
+    require(0 <= member < MEMBERS, f"member={member} is not accepted; accepted: 0 to {MEMBERS - 1}")
+    require(-EPOCH < hours < EPOCH, f"time={time} is too far from 1970")
+    return (hours + EPOCH) * MEMBERS + member

@@ -42,13 +42,14 @@ class JsonLines(Logger):
 
 
 class Publish(Callback):
-    """Calls ``publish`` whenever validation ends, while averaged weights are in place. Goes before the averaging."""
+    """Calls ``publish`` whenever validation ends before the last step, while averaged weights are in place. Goes before
+    the averaging."""
 
-    def __init__(self, publish: Callable[[int], None]) -> None:
-        self.publish = publish
+    def __init__(self, publish: Callable[[int], None], steps: int) -> None:
+        self.publish, self.steps = publish, steps
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero and not trainer.sanity_checking:
+        if trainer.is_global_zero and not trainer.sanity_checking and trainer.global_step < self.steps:
             self.publish(trainer.global_step)
 
 

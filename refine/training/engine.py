@@ -102,6 +102,8 @@ def fit(model: Model, config: Config, run: Path, name: str) -> None:
 
     def publish(step: int) -> None:
         module.check_weights()
+        if step >= stage.steps:
+            model.finish(name, config)
         model.info[name] = {"steps": step, "of": stage.steps}
         model.save_pretrained(run)
 
@@ -148,7 +150,7 @@ def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publ
         gradient_clip_val=stage.grad_clip or None,
         use_distributed_sampler=False,
         logger=JsonLines(run, name),
-        callbacks=[Publish(publish), *average, show, save],
+        callbacks=[Publish(publish, stage.steps), *average, show, save],
         plugins=[SafetensorsIO()],
         enable_progress_bar=console.is_terminal,
         enable_model_summary=False,

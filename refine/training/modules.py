@@ -91,6 +91,7 @@ class TokenizerModule(StageModule):
     def fit_quantizer(self) -> None:
         """Fit the quantizer to the latents of training items."""
         batches = list(in_batches(self.fit_items, self.stage.batch_size))
+        self.tokenizer.codec.fit(torch.cat([b["x"] for b in batches]).to(self.device))
         latent = torch.cat([self.tokenizer.codec.encode(b["x"].to(self.device)) for b in batches])
         bad = (~latent.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
         items = [getattr(self.fit_items, "indices", range(len(latent)))[i] for i in bad]

@@ -1,0 +1,111 @@
+"""What training cannot know of itself: errors on days that were not learned from, and the spread that matches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refine.config import Config
+from refine.items import in_batches, spread
+from refine.noise import Noise
+from refine.progress import track
+from refine.pyramid import Pyramid
+from refine.sampler import ScaleSampler
+from refine.types import Codes, Condition, Step
+
+if TYPE_CHECKING:
+    from refine.domains.weather.model import Forecaster
+
+TEMPERATURES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.2)
+DAYS = 48  # of the validation split, at most
+
+
+@torch.no_grad()
+def relative_errors(model: Forecaster, items: int) -> dict[str, Any]:
+    """Mean square error of the mean forecast relative to that of persistence, on training and validation days.
+
+    How much larger the second is says how far the errors that are learned from are those of a fit.
+    """
+    model.eval()
+    out: dict[str, Any] = {}
+    for split in ("train", "val"):
+        sums, count = torch.zeros(len(model.channels)), 0
+        for batch in in_batches(spread(model.domain.dataset(split), items), 32):
+            batch = {name: t.to(model.device) for name, t in batch.items()}
+            change, _ = model.known(batch["before"], batch["now"], batch["forcing"])
+            target = (batch["after"] - batch["now"]) / model.mean.change
+            sums += ((change - target).square() * model.mean.area).mean((2, 3)).sum(0).cpu()
+            count += len(target)
+        by_channel = sums / count
+        out[split] = {"relative_mse": float(by_channel.mean())} | {
+            f"rmse_{c}": float(r)
+            for c, r in zip(model.channels, model.mean.rmse(by_channel.to(model.device)), strict=True)
+        }
+    return out
+
+
+@torch.no_grad()
+def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
+    """The temperature of each scale with which draws spread as far as validation days lie from what is expected.
+
+    Coarser scales are given as they were, so that scales are independent problems and one pass serves them all; spread
+    and error are compared in the band of the latent that the scale adds to, white in degree and channel, where the gain
+    has restored what independent draws lose.
+
+    Returns:
+        ``temperature`` by scale, ``spread_skill`` by scale as it was at temperature 1, and ``days``.
+    """
+    model.eval()
+    wanted = min(DAYS, config.train.val_items)
+    errors = torch.zeros(model.num_levels)
+    spreads = torch.zeros(model.num_levels, len(TEMPERATURES))
+    days = 0
+    for batch in track(in_batches(spread(model.domain.dataset("val"), wanted), 8), "Calibrating"):
+        batch = {name: t.to(model.device) for name, t in batch.items()}
+        error, spreading = _compared(model, batch, Noise(config.seed, range(days, days + len(batch["now"]))))
+        errors, spreads, days = errors + error.cpu(), spreads + spreading.cpu(), days + len(batch["now"])
+    ratio = (spreads / errors[:, None].clamp_min(1e-30)).log().numpy()
+    temperatures = [float(np.exp(np.interp(0.0, r, np.log(TEMPERATURES)))) for r in np.maximum.accumulate(ratio, 1)]
+    at_one = np.exp(ratio[:, TEMPERATURES.index(1.0)] / 2)
+    return {"temperature": temperatures, "spread_skill": at_one.tolist(), "days": days}
+
+
+def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor]:
+    """(K,) squared errors of expected values, and (K, temperatures) squared deviations of drawn ones from them."""
+    tokenizer, head = model.tokenizer, model.head
+    pyramid, quantizer = tokenizer.pyramid, tokenizer.quantizer
+    change, condition = model.known(batch["before"], batch["now"], batch["forcing"])
+    x = model.error(batch, change)
+    target = pyramid.target(tokenizer.codec.encode(x))
+    errors, spreads = torch.zeros(model.num_levels), torch.zeros(model.num_levels, len(TEMPERATURES))
+    for (step, logits), before in _teacher(model, tokenizer.encode(x), condition):
+        k = step.k
+        residual = pyramid.residual(target, before, step.context, k)
+        uniform = noise.uniform(k, (step.codes.shape[1], head.draws), logits.device)
+        for i, temperature in enumerate(TEMPERATURES):
+            sampler = ScaleSampler(temperature=temperature)
+            expected = quantizer.expected(head.probabilities(logits, sampler), k)
+            drawn = quantizer.embed(head.sample(logits, uniform, sampler), k)
+            spreads[k, i] = _size(pyramid, (drawn - expected) * pyramid.gain(k), k)
+            if temperature == 1:
+                errors[k] = _size(pyramid, residual - expected, k)
+    return errors, spreads
+
+
+def _teacher(model: Forecaster, codes: Codes, condition: Condition) -> Iterator[tuple[tuple[Step, Tensor], Any]]:
+    """Each scale given the true coarser ones, its logits, and the state before it."""
+    state = model.tokenizer.pyramid.start(len(codes[0]))
+    steps = list(model.tokenizer.replay(codes))
+    for pair in zip(steps, model.logits(codes, condition), strict=True):
+        yield pair, state
+        state = pair[0].state
+
+
+def _size(pyramid: Pyramid, values: Tensor, k: int) -> float:
+    """Summed squares of what values of scale k alone add to the latent."""
+    state = pyramid.refine(pyramid.start(len(values)), torch.zeros_like(values), values, k)
+    return float(pyramid.latent(state, k).square().sum())

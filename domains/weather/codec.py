@@ -1,0 +1,94 @@
+"""Between fields and latents: harmonics, winds as tangent vectors, every degree of every channel of the same size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from refine.codec import Codec
+from refine.domains.weather.grids import Grid
+from refine.domains.weather.harmonics import HarmonicTransform, degrees
+from refine.domains.weather.sphere import basis
+
+
+class SphereCodec(Codec):
+    """Fields (B, C, H, W) to latents (B, N, C) at the sites of the finest scale, and back.
+
+    The harmonic coefficients of each channel are divided by their root mean square at each degree l, as training items
+    have it. Within a band of degrees a latent is then white, which is what independent draws at its sites are; and no
+    channel or scale weighs more than another. Eastward and northward wind become divergent and rotational parts, so
+    all channels of a latent are scalars under rotations, and so is every map here.
+
+    Args:
+        channels: C.
+        winds: pairs of channel numbers (eastward, northward).
+        grid: of the fields.
+        truncation: T, of all that is coded; what lies beyond it is lost.
+        sites: name of those that latents live on (:func:`refine.domains.weather.sphere.points_of`).
+    """
+
+    size: Tensor
+    degree: Tensor
+    synthesis: Tensor
+    analysis: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        winds: list[tuple[int, int]],
+        grid: Grid,
+        truncation: int,
+        sites: str,
+    ) -> None:
+        super().__init__()
+        self.channels, self.winds = channels, winds
+        vectors = {i for pair in winds for i in pair}
+        self.scalars = [i for i in range(channels) if i not in vectors]
+        self.transform = HarmonicTransform(grid, truncation)
+        synthesis, analysis = basis(sites, truncation)
+        self.register_buffer("synthesis", synthesis, persistent=False)
+        self.register_buffer("analysis", analysis, persistent=False)
+        self.register_buffer("size", torch.ones(truncation + 1, channels))
+        self.register_buffer("degree", torch.from_numpy(degrees(truncation)), persistent=False)
+
+    def coefficients(self, x: Tensor) -> Tensor:
+        """(B, D, C) harmonics of fields; of a wind, the divergent part in its first channel, the rotational in the
+        second."""
+        out = x.new_zeros(len(x), self.transform.num_coefficients, self.channels)
+        out[..., self.scalars] = self.transform.analyse(x[:, self.scalars]).transpose(1, 2)
+        for u, v in self.winds:
+            out[..., u], out[..., v] = self.transform.analyse_wind(x[:, u], x[:, v])
+        return out
+
+    def fields(self, coefficients: Tensor) -> Tensor:
+        """The inverse of :meth:`coefficients`, (B, C, H, W)."""
+        shape = self.transform.table.shape[-1], self.transform.waves.shape[-1]
+        out = coefficients.new_zeros(len(coefficients), self.channels, *shape)
+        out[:, self.scalars] = self.transform.synthesise(coefficients[..., self.scalars].transpose(1, 2))
+        for u, v in self.winds:
+            out[:, u], out[:, v] = self.transform.synthesise_wind(coefficients[..., u], coefficients[..., v])
+        return out
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Learn the size of each degree from items."""
+        square = self.coefficients(x).double().square().mean(0)  # (D, C)
+        total = square.new_zeros(self.size.shape).index_add_(0, self.degree, square)
+        mean = total / torch.bincount(self.degree)[:, None]
+        floor = mean.amax(0).clamp_min(1e-30) * 1e-8  # a wind has no degree 0
+        self.size.copy_(torch.where(mean > floor, mean, 1.0).sqrt())
+
+    def encode(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            white = self.coefficients(x.float()) / self.size[self.degree]
+            return self.synthesis @ white / self._norm
+
+    def decode(self, latent: Tensor) -> Tensor:
+        with torch.autocast(latent.device.type, enabled=False):
+            white = self.analysis @ latent.float() * self._norm
+            return self.fields(white * self.size[self.degree])
+
+    @property
+    def _norm(self) -> float:
+        """D white coefficients of unit size have this root mean square on the sphere."""
+        return (self.transform.num_coefficients / (4 * torch.pi)) ** 0.5
