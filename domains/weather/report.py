@@ -73,6 +73,31 @@ def _facts(facts: Mapping[str, Any]) -> str:
     return "<dl>\n" + "\n".join(rows) + "\n</dl>"
 
 
+def report_evaluation(result: Mapping[str, Any], folder: Path, pictures: Sequence[Path] = ()) -> list[Path]:
+    """Draw an evaluation and write it up; returns ``report.html`` and the pictures.
+
+    Args:
+        result: what :func:`refine.domains.weather.evaluation.evaluate_store` returns.
+        folder: where everything goes.
+        pictures: others that belong into the report, such as those of the forecast.
+    """
+    from refine.domains.weather.curves import score_pictures
+    from refine.domains.weather.tables import tables
+
+    times = result["initial_times"]
+    facts = {
+        "Forecast": result.get("store"),
+        "Members": result["members"],
+        "Initial times": times[0] if len(times) == 1 else f"{len(times)}, {times[0]} to {times[-1]}",
+        "Leads": result["leads"],
+        "Grid": result["grid"],
+    }
+    drawn = score_pictures(result, folder)
+    known = {name: value for name, value in facts.items() if value is not None}
+    path = write_report(folder, "Forecast and truth", [*drawn, *pictures], table_rows(tables(result)), known)
+    return [path, *drawn]
+
+
 def table_rows(tables: Sequence[Table]) -> dict[str, list[dict[str, str]]]:
     """Tables made for a terminal, as :func:`write_report` takes them."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from refine.domains.weather.curves import score_pictures
 from refine.domains.weather.evaluation import evaluate
+from refine.domains.weather.report import report_evaluation
 
 from .toy_climate import climate, exchangeable, forecast_of
 from .waves import picture
@@ -73,8 +74,10 @@ def test_an_evaluation_is_drawn_with_its_references(tmp_path: Path) -> None:
     forecast = forecast_of(truth, [50, 120, 200, 270], (1, 2, 5), exchangeable(6))
     found = evaluate(forecast, truth, climate())
     names = ["crps.png", "spread_skill.png", "rank_histograms.png", "spectra.png"]
-    paths = score_pictures(found, tmp_path)
+    report, *paths = report_evaluation(found, tmp_path)
     assert [path.name for path in paths] == names
+    text = report.read_text(encoding="utf-8")
+    assert text.count("<img") == 4 and text.count("<table") == 3 and "dressed persistence" in text
     alone = score_pictures(found, tmp_path / "alone", {})
     same = [(picture(a).shape == picture(b).shape) for a, b in zip(paths, alone, strict=True)]
     assert same == [False, False, True, True]  # the legend names the references
