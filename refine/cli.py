@@ -42,7 +42,7 @@ Environment: REFINE_DEBUG=1 (or --debug anywhere) shows tracebacks.
 SECTIONS: dict[str, tuple[str, ...] | None] = {
     "train": None,
     "sample": ("sample", "sampler", "trainer", "seed", "run"),
-    "evaluate": ("evaluate", "sampler", "trainer", "seed", "run"),
+    "evaluate": ("evaluate", "ensemble", "sampler", "trainer", "seed", "run"),
     "ensemble": ("ensemble", "sampler", "trainer", "seed", "run"),
 }
 """The parts of the configuration that each command uses; None for all."""

@@ -139,7 +139,8 @@ class EvaluateConfig:
     items: int = 10000  # items of the split that are scored
     samples: int = 10000  # drawn samples; of a conditional model, one for the condition of each of as many items
     batch_size: int = 100  # items at once
-    features: str = "auto"  # auto | inception | classifier
+    features: str = "auto"  # images: auto | inception | classifier
+    forecast: str | None = None  # weather: a store to score; null for one that is made as the section ensemble says
 
 
 @dataclass

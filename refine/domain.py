@@ -57,6 +57,7 @@ class Domain(abc.ABC):
     Config: ClassVar[type]
     ModelConfig: ClassVar[type] = ModelConfig
     group: ClassVar[str] = "none"
+    unconditional: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -125,6 +126,17 @@ class Domain(abc.ABC):
 
     def metrics(self, model: Any, samples: Samples, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
         """Domain-specific figures of ``refine evaluate``, beside those of the model (``Model.score``)."""
+        return {}
+
+    def verify(self, model: Any, source: Path, config: RunConfig, folder: Path) -> dict[str, Any]:
+        """Figures of ``refine evaluate`` that take more than drawn samples: forecasts against what came to pass.
+
+        Args:
+            model: the domain's model.
+            source: the checkpoint it was loaded from.
+            config: of the command.
+            folder: for what is written beside the figures.
+        """
         return {}
 
     def ensemble(self, model: Any, source: Path, config: RunConfig, folder: Path) -> list[Path]:

@@ -71,8 +71,7 @@ class Draw:
             return
         p = self.refiner.head.probabilities(logits, self.settings[k])
         new = self.refiner.tokenizer.quantizer.expected(p, k).float()
-        first = self.expected is None or self.expected.shape != new.shape
-        self.expected = new if first else torch.where(now[..., None], new, self.expected)
+        self.expected = new if self.expected is None else torch.where(now[..., None], new, self.expected)
 
     def embed(self, codes: Tensor, k: int) -> Tensor:
         """Values of the codes that were drawn last, their deviation from what was expected times the gain.

@@ -156,7 +156,7 @@ class LaplacianPyramid(Pyramid):
 
     def gain(self, k: int) -> float:
         coarser = self.resampler.degrees(k - 1) if self.loop == "projected" and k else 0
-        return (self.num_sites(k) / (self.resampler.degrees(k) - coarser)) ** 0.5
+        return float((self.num_sites(k) / (self.resampler.degrees(k) - coarser)) ** 0.5)
 
     def latent(self, state: LaplacianState, k: int) -> Tensor:
         require(state.value is not None, "the pyramid has not been walked yet")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refine.build_quantizer import build_quantizer
 from refine.config import ModelConfig, SamplerConfig, TrainConfig
@@ -42,7 +42,7 @@ class Refiner(Model):
         >>> model.sample(4, refine.Condition(label=torch.tensor([3, 3, 7, 7])), seed=1).items.shape  # doctest: +SKIP
     """
 
-    stages = ("tokenizer", "predictor")
+    stages: ClassVar[tuple[str, ...]] = ("tokenizer", "predictor")
     config: ModelConfig
 
     def __init__(self, domain: Domain, model: ModelConfig, condition: ConditionSpec | None = None) -> None:
@@ -199,7 +199,7 @@ class Refiner(Model):
         loss, by_scale = self.loss(batch_codes(batch), Condition.from_batch(batch), budget)
         return loss, {"nll": loss} | {f"nll_{k}": nll for k, nll in enumerate(by_scale)}
 
-    def frozen(self) -> tuple[Tokenizer]:
+    def frozen(self) -> Sequence[nn.Module]:
         return (self.tokenizer,)
 
     def check_stage(self, stage: str) -> None:

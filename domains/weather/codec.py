@@ -91,4 +91,4 @@ class SphereCodec(Codec):
     @property
     def _norm(self) -> float:
         """D white coefficients of unit size have this root mean square on the sphere."""
-        return (self.transform.num_coefficients / (4 * torch.pi)) ** 0.5
+        return float((self.transform.num_coefficients / (4 * torch.pi)) ** 0.5)

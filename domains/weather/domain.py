@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from refine.domain import Domain, Symmetry
 from refine.domains.weather import checks, sources
@@ -18,12 +19,20 @@ from refine.domains.weather.config import ForecasterConfig, WeatherConfig
 from refine.domains.weather.grids import Grid
 from refine.domains.weather.names import canonical
 from refine.domains.weather.pairs import Pairs
-from refine.domains.weather.sphere import HarmonicResampler, NestedResampler, SphereResampler
+from refine.domains.weather.sphere import (
+    HarmonicResampler,
+    NestedResampler,
+    SphereResampler,
+    harmonic_names,
+    nested_names,
+    points_of,
+)
 from refine.errors import RefineError, not_accepted, require
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from refine.config import Config as RunConfig
     from refine.model import Model
 
 PYRAMIDS = ("harmonic", "healpix")
@@ -45,6 +54,7 @@ class WeatherDomain(Domain):
     group = "rotations about the axis that map every scale to itself"
     Config = WeatherConfig
     ModelConfig = ForecasterConfig
+    unconditional = False
     config: WeatherConfig
 
     def __init__(self, config: WeatherConfig) -> None:
@@ -85,7 +95,7 @@ class WeatherDomain(Domain):
         require(bool(chosen.any()), f"domain.{split}: none of the data's times is in it")
         return self._all.isel(time=np.flatnonzero(chosen))
 
-    def _in_split(self, split: str) -> np.ndarray:
+    def _in_split(self, split: str) -> NDArray[np.bool_]:
         """(T,) whether each time belongs to ``split``."""
         ds, given = self._all, [getattr(self.config, s) for s in SPLITS]
         if any(g is not None for g in given):
@@ -122,7 +132,7 @@ class WeatherDomain(Domain):
     def _pairs(self) -> dict[str, Pairs]:
         return {}
 
-    def initial_times(self, split: str) -> np.ndarray:
+    def initial_times(self, split: str) -> NDArray[Any]:
         """(n,) times of a split that have a predecessor one step before, within the same run of the model."""
         ds = self.fields(split)
         return np.asarray(ds["time"].to_numpy()[checks.consecutive(ds, self.step)])
@@ -155,10 +165,16 @@ class WeatherDomain(Domain):
             return NestedResampler(self.scales, self.grid)
         return HarmonicResampler(self.scales, self.config.points, self.config.oversample, self.grid)
 
+    def resampler_names(self) -> list[str]:
+        """Names of the sites of each scale."""
+        if self.config.pyramid == "healpix":
+            return nested_names(self.scales)
+        return harmonic_names(self.scales, self.config.points, self.config.oversample)
+
     def codec(self) -> SphereCodec:
         pairs = [(c, c.replace("u_component", "v_component")) for c in self.channels if "u_component" in c]
         winds = [(self.channels.index(u), self.channels.index(v)) for u, v in pairs if v in self.channels]
-        return SphereCodec(len(self.channels), winds, self.grid, self.truncation, self.resampler().names[-1])
+        return SphereCodec(len(self.channels), winds, self.grid, self.truncation, self.resampler_names()[-1])
 
     def scale_names(self) -> list[str]:
         """What the scales are called."""
@@ -178,6 +194,34 @@ class WeatherDomain(Domain):
         from refine.domains.weather.model import Forecaster
 
         return Forecaster(self, config)
+
+    def describe(self, config: Any) -> dict[str, Any]:
+        sites = [len(points_of(name)) for name in self.resampler_names()]
+        q = config.quantizer
+        books = f"{q.stages} x {q.size}" if q.stages > 1 else str(q.size)
+        return {"scales": self.scale_names(), "sites": sites, "codes of a site": books, "channels": self.channels}
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.channels) * self.grid.num_cells
+
+    def ensemble(self, model: Any, source: Path, config: RunConfig, folder: Path) -> list[Path]:
+        """See :func:`refine.domains.weather.forecast.run_ensemble`."""
+        from refine.domains.weather.forecast import run_ensemble
+
+        return run_ensemble(model, source, config, folder)
+
+    def verify(self, model: Any, source: Path, config: RunConfig, folder: Path) -> dict[str, Any]:
+        """See :func:`refine.domains.weather.verify.verify`."""
+        from refine.domains.weather.verify import verify
+
+        return verify(model, source, config, folder)
+
+    def plot_training(self, model: Any, folder: Path) -> list[Path]:
+        """``refinement.png``: one step of one member, scale by scale."""
+        from refine.domains.weather.strip import plot_strip
+
+        return [plot_strip(model, folder / "refinement.png")] if "predictor" in model.info else []
 
     @classmethod
     def regrid(cls, source: str, out: Path, grid: str) -> dict[str, dict[str, Any]]:
@@ -222,9 +266,9 @@ def _complete(config: WeatherConfig) -> WeatherConfig:
     if config.variables is None or config.grid is None:
         ds = sources.open_fields(sources.locate(config.data), config.variables)
         config = replace(config, variables=[str(c) for c in ds.data_vars], grid=config.grid or Grid.of(ds).name)
-    assert config.variables is not None and config.grid is not None
     if config.statics is None:
         config = replace(config, statics=_statics(config))
+    assert config.variables is not None and config.grid is not None
     require(len(config.variables) > 0, "domain.variables=[] is not accepted; accepted: one channel or more")
     grid = Grid.parse(config.grid)
     require(

@@ -36,6 +36,10 @@ class MeanForecast(nn.Module):
     change: Tensor
     static: Tensor
     fitted: Tensor
+    area: Tensor
+    rows: Tensor
+    mirrored_sign: Tensor
+    mirrored_season: Tensor
 
     def __init__(self, config: MeanConfig, domain: WeatherDomain) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from refine.domains.weather.config import ForecasterConfig
 from refine.domains.weather.errors import Errors
 from refine.domains.weather.mean import MeanForecast
 from refine.errors import not_accepted, require
-from refine.items import Items
+from refine.items import Items, in_batches
 from refine.noise import Noise
 from refine.refiner import Refiner
 from refine.sampler import by_scale
 from refine.training.data import derive_seed
-from refine.types import Condition, ConditionSpec
+from refine.types import Condition, ConditionSpec, Samples
 
 if TYPE_CHECKING:
     from refine.domains.weather.domain import WeatherDomain
@@ -47,7 +47,7 @@ class Forecaster(Refiner):
         >>> fields = model.forecast(before, now, times, range(50), steps=10)  # doctest: +SKIP
     """
 
-    stages = ("mean", "tokenizer", "predictor")
+    stages: ClassVar[tuple[str, ...]] = ("mean", "tokenizer", "predictor")
     domain: WeatherDomain
     config: ForecasterConfig
 
@@ -102,7 +102,7 @@ class Forecaster(Refiner):
         loss, by_scale = self.loss(codes, condition, settings.site_budget if self.training else 0)
         return loss, {"nll": loss} | {f"nll_{k}": nll for k, nll in enumerate(by_scale)}
 
-    def frozen(self) -> tuple[nn.Module, ...]:
+    def frozen(self) -> Sequence[nn.Module]:
         return (self.tokenizer, self.mean)
 
     def finish(self, stage: str, config: Config) -> None:
@@ -113,6 +113,27 @@ class Forecaster(Refiner):
             self.info["error"] = calibration.relative_errors(self, config.train.val_items)
         if stage == "predictor":
             self.info["calibration"] = calibration.calibrate(self, config)
+
+    # -- evaluation --------------------------------------------------------------------------------------------------
+
+    def asked(self, items: Items, num: int) -> tuple[int, Condition]:
+        return super().asked(Errors(items, self, conditioned=True), num)
+
+    def score(self, items: Items, samples: Samples, batch_size: int) -> dict[str, Any]:
+        """Figures of the codes of one step; forecasts are scored by :meth:`WeatherDomain.verify`."""
+        return super().score(Errors(items, self, conditioned=True), samples, batch_size)
+
+    @torch.no_grad()
+    def floors(self, items: Items, batch_size: int = 16) -> dict[str, float]:
+        """By channel, the mean square of what codes lose of an error, as a share of the error's: the quantisation floor
+        and what lies beyond the truncation."""
+        lost, all_of_it = torch.zeros(2, len(self.channels))
+        for batch in in_batches(Errors(items, self), batch_size):
+            x = batch["x"].to(self.device)
+            rest = self.tokenizer.decode(self.tokenizer.encode(x)) - x
+            lost += (rest.square() * self.mean.area).mean((2, 3)).sum(0).cpu()
+            all_of_it += (x.square() * self.mean.area).mean((2, 3)).sum(0).cpu()
+        return dict(zip(self.channels, (lost / all_of_it).tolist(), strict=True))
 
     # -- forecasts ---------------------------------------------------------------------------------------------------
 
@@ -164,6 +185,15 @@ class Forecaster(Refiner):
             drawn = self._generate(Noise(derive_seed(seed, "lead", lead), streams), condition, sampler, False).items
             before, now = now, now + (drawn if self.config.base == "persistence" else drawn + change) * self.mean.change
             yield now.unflatten(0, (-1, count))
+
+    @torch.no_grad()
+    def refinement(self, batch: dict[str, Tensor], noise: Noise, sampler: SamplerConfig) -> tuple[list[Tensor], Tensor]:
+        """Forecasts of one step (B, C, H, W) as they stand after every scale, and the mean they start from."""
+        self.eval()
+        change, condition = self.known(batch["before"], batch["now"], batch["forcing"])
+        base = torch.zeros_like(change) if self.config.base == "persistence" else change
+        trail = self._generate(noise, condition, self.calibrated(sampler), True).trail
+        return [batch["now"] + (base + t) * self.mean.change for t in trail], batch["now"] + base * self.mean.change
 
     @torch.no_grad()
     def forecast_mean(self, before: Tensor, now: Tensor, times: Any, steps: int) -> Iterator[Tensor]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -52,16 +53,16 @@ class Pairs(Dataset[dict[str, Tensor]]):
         return len(self.index)
 
     @property
-    def times(self) -> np.ndarray:
+    def times(self) -> NDArray[Any]:
         """(n,) initial times: those of ``now``."""
         return np.asarray(self.fields["time"].to_numpy()[self.index[:, 1]])
 
     @cached_property
-    def _values(self) -> np.ndarray | None:
+    def _values(self) -> NDArray[np.float32] | None:
         """(T, C, H, W) float32 if that is little enough to keep."""
         return self._read(np.arange(self.fields.sizes["time"])) if self.fields.nbytes <= IN_MEMORY else None
 
-    def _read(self, index: np.ndarray) -> np.ndarray:
+    def _read(self, index: NDArray[Any]) -> NDArray[np.float32]:
         loaded = checks.load(self.fields.isel(time=index), str(self.fields.attrs.get("source", "the data")))
         for channel in loaded.data_vars:
             checks.values(loaded[channel], str(self.fields.attrs.get("source", "the data")))

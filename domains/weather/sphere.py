@@ -93,12 +93,7 @@ class HarmonicResampler(SphereResampler):
     """
 
     def __init__(self, truncations: Sequence[int], points: str, oversample: float, grid: Grid) -> None:
-        grows = len(truncations) > 0 and all(a < b for a, b in itertools.pairwise([-1, *truncations]))
-        require(grows, f"domain.scales={[f'T{t}' for t in truncations]} is not accepted; accepted: growing, from T0 on")
-        if points not in ("healpix", "gaussian"):
-            raise not_accepted("domain.points", points, ("healpix", "gaussian"))
-        require(oversample >= 1, f"domain.oversample={oversample} is not accepted; accepted: 1 or more")
-        names = [_rings(oversample * (t + 1) ** 2) if points == "healpix" else _gauss(t) for t in truncations]
+        names = harmonic_names(truncations, points, oversample)
         super().__init__(names, grid)
         self.truncations = list(truncations)
         for k, (t, name) in enumerate(zip(truncations, names, strict=True)):
@@ -141,7 +136,7 @@ class NestedResampler(SphereResampler):
     def __init__(self, nsides: Sequence[int], grid: Grid) -> None:
         from refine.domains.weather.healpix import prolongation
 
-        super().__init__([f"healpix:{n}" for n in nsides], grid)
+        super().__init__(nested_names(nsides), grid)
         self.nsides = list(nsides)
         for k in range(1, len(nsides)):
             matrix = prolongation(nsides[k - 1], nsides[k]).toarray()
@@ -157,6 +152,21 @@ class NestedResampler(SphereResampler):
             flat = x.transpose(0, 1).reshape(sites, batch * channels)
             x = (self.get_buffer(f"up_{k}") @ flat).view(-1, batch, channels).transpose(0, 1)
         return x
+
+
+def harmonic_names(truncations: Sequence[int], points: str, oversample: float) -> list[str]:
+    """Names of the sites of each truncation; see :class:`HarmonicResampler`."""
+    grows = len(truncations) > 0 and all(a < b for a, b in itertools.pairwise([-1, *truncations]))
+    require(grows, f"domain.scales={[f'T{t}' for t in truncations]} is not accepted; accepted: growing, from T0 on")
+    if points not in ("healpix", "gaussian"):
+        raise not_accepted("domain.points", points, ("healpix", "gaussian"))
+    require(oversample >= 1, f"domain.oversample={oversample} is not accepted; accepted: 1 or more")
+    return [_rings(oversample * (t + 1) ** 2) if points == "healpix" else _gauss(t) for t in truncations]
+
+
+def nested_names(nsides: Sequence[int]) -> list[str]:
+    """Names of the sites of nested scales."""
+    return [f"healpix:{nside}" for nside in nsides]
 
 
 def _rings(least: float) -> str:

@@ -44,6 +44,7 @@ def run(config: Config) -> dict[str, Any]:
     out = run_folder or Path("samples")
     figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
     figures |= {"samples": len(samples.items)} | model.domain.metrics(model, samples, settings, out)
+    figures |= model.domain.verify(model, source, config, out)
     path = out / f"evaluate-{settings.split}.json"
     write_text(path, json.dumps(figures, indent=2) + "\n")
     show(figures)

@@ -30,6 +30,10 @@ def run(config: Config) -> Path:
     folder = find_run(config)
     source = folder or starter(config.domain_name)
     model = Model.from_pretrained(source, best_device(config.trainer.accelerator))
+    free = model.domain.unconditional
+    require(
+        free, f"domain {model.domain.name!r} draws only from what is known: refine ensemble domain={model.domain.name}"
+    )
     out = _out(config.sample.out, folder, config.domain_name)
     paths = draw_samples(model, config, out)
     shown = [p.name for p in paths if p.parent == out]

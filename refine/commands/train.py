@@ -89,7 +89,7 @@ def draw_pictures(model: Model, config: Config, folder: Path) -> None:
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     written = [*plot_curves(folder, pictures), *model.domain.plot_training(model, pictures)]
-    if "predictor" in model.info:
+    if "predictor" in model.info and model.domain.unconditional:
         written += draw_samples(model, config, pictures)
     shown = ", ".join(str(p) for p in written if p.parent == pictures)
     console.print(f"Checkpoint: {folder}\nPictures: {shown}", highlight=False, soft_wrap=True)

@@ -47,13 +47,13 @@ class MuonAdamW(Optimizer):
     def __init__(self, matrices: Iterable[nn.Parameter], rest: Iterable[nn.Parameter], stage: StageConfig) -> None:
         matrices = list(matrices)
         hidden, other = [p for p in matrices if p.dim() == 2], [p for p in matrices if p.dim() != 2]
-        decayed = {"weight_decay": stage.weight_decay}
-        parts = [
-            torch.optim.Muon(hidden, lr=stage.lr, adjust_lr_fn="match_rms_adamw", **decayed),
-            torch.optim.AdamW([{"params": other, **decayed}], lr=stage.lr, betas=(0.9, 0.99)) if other else None,
-            torch.optim.AdamW(list(rest), lr=stage.lr, betas=(0.9, 0.99), weight_decay=0.0),
+        lr, decay = stage.lr, stage.weight_decay
+        self.parts: list[Optimizer] = [
+            torch.optim.Muon(hidden, lr=lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         ]
-        self.parts: list[Optimizer] = [p for p in parts if p is not None]
+        for vectors, weight_decay in ((other, decay), (list(rest), 0.0)):
+            if vectors:
+                self.parts.append(torch.optim.AdamW(vectors, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay))
         super().__init__([group for part in self.parts for group in part.param_groups], {})
         self._share()
 

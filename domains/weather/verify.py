@@ -1,0 +1,44 @@
+"""``refine evaluate domain=weather``: forecasts from a checkpoint, or from anywhere, against what came to pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from refine.config import Config
+from refine.domains.weather.evaluation import evaluate_store
+from refine.domains.weather.forecast import run_ensemble
+from refine.domains.weather.report import report_evaluation
+from refine.items import spread
+from refine.progress import console
+
+STARTS = "every:8d"  # initial times, if nothing else is asked for
+
+
+def verify(model: Any, source: Path, config: Config, folder: Path) -> dict[str, Any]:
+    """Score ``evaluate.forecast``, or an ensemble made as the section ``ensemble`` says, and write it up.
+
+    Returns:
+        Scores of each channel by lead, the floors of its codes, and where the report is; everything else stands in
+        ``scores.json`` beside it.
+    """
+    store = config.evaluate.forecast
+    if store is None:
+        wanted = replace(config.ensemble, start=config.ensemble.start or STARTS, split=config.evaluate.split)
+        store = str(run_ensemble(model, source, replace(config, ensemble=wanted), folder / "forecasts")[0])
+    floors = model.floors(spread(model.domain.dataset(config.evaluate.split), config.evaluate.items))
+    result = evaluate_store(store, model.domain, folder, floors)
+    report, *_ = report_evaluation(result, folder / "report")
+    console.print(f"Report: {report}", highlight=False, soft_wrap=True)
+    figures: dict[str, Any] = {"leads": result["leads"], "floors": floors, "report": str(report)}
+    for channel, scores in result["variables"].items():
+        for name in ("crps", "rmse", "spread_skill"):
+            if name in scores:
+                figures[f"{name} {channel}"] = _values(scores[name])
+    return figures
+
+
+def _values(score: Any) -> Any:
+    """The numbers of a score without their intervals."""
+    return score["value"] if isinstance(score, dict) and "value" in score else score
