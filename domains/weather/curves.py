@@ -85,14 +85,15 @@ def plot_spread_skill(scores: Mapping[str, Any], path: Path, others: Mapping[str
         row, column = divmod(i, columns)
         above = chart.axes[row * (1 + several), column]
         blank.discard(above)
+        if several:
+            days, spread = _days(scores), _values(scores, channel, "spread")
+            above.plot(days, spread, color=OTHER, linestyle=DASHED, linewidth=2, label="spread", zorder=3, **_dot(days))
         _curves(above, scores, channel, "rmse", others, label="error of the mean" if several else "forecast")
         above.set_title(f"{_name(channel)} ({_unit(scores, channel)})", loc="left", fontsize=9)
         above.set_ylim(bottom=0)
         if not several:
             above.set_xlabel("lead in days", fontsize=8.5)
             continue
-        days, spread = _days(scores), _values(scores, channel, "spread")
-        above.plot(days, spread, color=OTHER, linestyle=DASHED, linewidth=2, label="spread", zorder=3, **_dot(days))
         below = chart.axes[2 * row + 1, column]
         blank.discard(below)
         below.axhspan(*RATIO, color=GOOD, zorder=0)

@@ -33,7 +33,7 @@ def parse_place(text: str) -> tuple[float, float]:
         lat = lon = float("nan")
     if not (-90 <= lat <= 90 and -180 <= lon <= 360):
         message = "accepted: latitude,longitude in degrees with -90 <= latitude <= 90 and -180 <= longitude <= 360"
-        raise RefineError(f"at={text!r} is not a place; {message}, as 51.5,-0.1 for London")
+        raise RefineError(f"at={text!r} is not accepted; {message}, as 51.5,-0.1 for London")
     return lat, lon
 
 
@@ -62,31 +62,32 @@ def plot_plume(views: Sequence[View], place: tuple[float, float], path: Path, gl
     chart = Chart(-(-len(views) // columns), columns, size, title, subtitle)
     for view, ax in zip(views, chart.each(len(views)), strict=True):
         _plume(ax, view, cell)
-        ax.set_xlabel(f"days since {when(view.start)}", fontsize=8.5, color=INK)
     return chart.save(path, f"What all members say of the nearest grid cell, {away}.")
 
 
 def _plume(ax: Axes, view: View, cell: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    members, actual, days = view.members_at(cell), view.actual_at(cell), view.days
-    many, single = len(members) > FEW, len(days) == 1
+    members, actual = view.members_at(cell), view.actual_at(cell)
+    unit, leads = view.axis
+    many, single = len(members) > FEW, len(leads) == 1
     if many and not single:
         for low, high, colour in BANDS:
             edges = np.quantile(members, [low, high], axis=0)
-            ax.fill_between(days, *edges, color=colour, linewidth=0, label=f"{high - low:.0%} of members")
+            ax.fill_between(leads, *edges, color=colour, linewidth=0, label=f"{high - low:.0%} of members")
     style: dict[str, Any] = {"linewidth": 0.5 if many else 1.2, "alpha": 0.45 if many else 0.9, "color": MEMBER}
     spots: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linestyle": "none", "alpha": 0.6} if single else {}
     for i, member in enumerate(members):
-        ax.plot(days, member, label="" if i else "member", **style | spots)
+        ax.plot(leads, member, label="" if i else "member", **style | spots)
     if len(members) > 1:
         mark: dict[str, Any] = {"marker": "_", "markersize": 18, "linestyle": "none"} if single else {}
-        ax.plot(days, np.median(members, axis=0), color=MEDIAN, linewidth=1.8, label="median", **mark)
+        ax.plot(leads, np.median(members, axis=0), color=MEDIAN, linewidth=1.8, label="median", **mark)
     if np.isfinite(actual).any():
-        ax.plot(days, actual, marker="o", markersize=4, linewidth=1.2, color=TRUTH, label="truth", zorder=4)
-    unit = f" ({view.look.unit})" if view.look.unit else ""
-    ax.set_title(f"{view.look.title[:1].upper()}{view.look.title[1:]}{unit}", loc="left", fontsize=10)
+        ax.plot(leads, actual, marker="o", markersize=4, linewidth=1.2, color=TRUTH, label="truth", zorder=4)
+    ax.set_xlabel(f"{unit} since {when(view.start)}", fontsize=8.5, color=INK)
+    stored = f" ({view.look.unit})" if view.look.unit else ""
+    ax.set_title(f"{view.look.title[:1].upper()}{view.look.title[1:]}{stored}", loc="left", fontsize=10)
     if single:
-        ax.set(xlim=(days[0] - 1, days[0] + 1), xticks=days)
+        ax.set(xlim=(leads[0] - 1, leads[0] + 1), xticks=leads)
     else:
-        ax.xaxis.set_major_locator(MaxNLocator(10, integer=float(days[-1]) >= 4))
+        ax.xaxis.set_major_locator(MaxNLocator(10, integer=True))

@@ -139,7 +139,7 @@ class Chart:
         for ax in self.axes.flat:
             for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
                 named.setdefault(name, handle)
-        per_row = _fitting([0.62 + 0.078 * len(name) for name in named], width - 2 * side)
+        per_row = _fitting([0.62 + 0.07 * len(name) for name in named], width - 2 * side)
         head = 0.72 + 0.19 * -(-len(named) // per_row) + 0.33
         height = head + rows * (h + between) - between + foot
         figure.set_size_inches(width, height)

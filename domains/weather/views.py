@@ -13,6 +13,7 @@ from refine.domains.weather.looks import Array, Look, look_of
 if TYPE_CHECKING:
     import xarray as xr
 
+SHORT = 3.0  # days: shorter forecasts are told in hours
 DAY = np.timedelta64(1, "D")
 
 
@@ -42,8 +43,16 @@ class View:
         """(L,) leads in days."""
         return np.asarray(self.deltas / DAY, dtype=np.float64)
 
+    @property
+    def axis(self) -> tuple[str, Array]:
+        """Hours of a short forecast, else days, and the leads in them."""
+        return ("hours", self.days * 24) if self.days[-1] < SHORT else ("days", self.days)
+
     def near(self, days: Sequence[float]) -> list[int]:
-        """The leads nearest to ``days``, none twice, in order."""
+        """The leads nearest to ``days``, none twice, in order; of a short forecast as many from first to last."""
+        if len(days) > 1 and self.days[-1] < SHORT:
+            spaced = np.linspace(0, len(self.days) - 1, min(len(days), len(self.days)))
+            return [int(lead) for lead in spaced.round()]
         return sorted({int(abs(self.days - day).argmin()) for day in days})
 
     def members(self, lead: int) -> Array:

@@ -38,18 +38,20 @@ def test_pictures_of_any_number_of_members_and_leads(tmp_path: Path, members: in
 
 def test_a_store_is_drawn_channel_by_channel_with_place_land_and_truth(tmp_path: Path) -> None:
     grid = Grid.parse("gaussian:8x16")
-    ds, truth = forecast(grid, list(UNITS))
+    ds, truth = forecast(grid, ["v_component_of_wind_850", "made_up"])
     ds.to_zarr(tmp_path / "store.zarr", consolidated=False)
     paths = forecast_pictures(
         tmp_path / "store.zarr", tmp_path, "51.5,-0.1", land(Grid.parse("regular:19x36")), truth=truth
     )
-    names = [f"{kind}_{channel}.png" for channel in sorted(UNITS) for kind in ("maps", "stamps")] + ["plume.png"]
+    names = [
+        f"{kind}_{channel}.png" for channel in ("made_up", "v_component_of_wind_850") for kind in ("maps", "stamps")
+    ] + ["plume.png"]
     assert sorted(p.name for p in paths) == sorted(names)
     assert all(picture(p).std() > 5 for p in paths)
-    some = forecast_pictures(tmp_path / "store.zarr", tmp_path / "one", channels=["2m_temperature"], start=-1)
-    assert [p.name for p in some] == ["maps_2m_temperature.png", "stamps_2m_temperature.png"]
-    without = picture(tmp_path / "one" / "stamps_2m_temperature.png")
-    assert without.shape != picture(tmp_path / "stamps_2m_temperature.png").shape  # no truth, no land
+    some = forecast_pictures(tmp_path / "store.zarr", tmp_path / "one", channels=["made_up"], start=-1)
+    assert [p.name for p in some] == ["maps_made_up.png", "stamps_made_up.png"]
+    without = picture(tmp_path / "one" / "stamps_made_up.png")
+    assert without.shape != picture(tmp_path / "stamps_made_up.png").shape  # no truth, no land
 
 
 def test_healpix_is_drawn_and_truth_on_another_grid_is_regridded(tmp_path: Path) -> None:
@@ -93,6 +95,17 @@ def test_leads_without_truth_are_left_out() -> None:
     assert [view.actual(lead) is None for lead in range(5)] == [False, False, False, True, True]
     assert np.isnan(view.actual_at(0)).tolist() == [False, False, False, True, True]
     assert View(ds["2m_temperature"].isel(time=0)).actual(0) is None
+
+
+def test_short_forecasts_are_told_in_hours() -> None:
+    ds, _ = forecast(Grid.parse("gaussian:8x16"), ["2m_temperature"], leads=9)
+    days = View(ds["2m_temperature"].isel(time=0))
+    assert days.near((1, 3, 5, 10)) == [0, 2, 4, 8] and days.axis[0] == "days"
+    hours = ds["2m_temperature"].assign_coords(prediction_timedelta=ds["prediction_timedelta"].values // 4)
+    view = View(hours.isel(time=0))
+    assert view.near((1, 3, 5, 10)) == [0, 3, 5, 8] and view.axis[0] == "hours"
+    assert view.axis[1].tolist() == [6.0 * (i + 1) for i in range(9)]
+    assert view.lead_name(0) == "hour 6 (2021-02-26 06 UTC)"
 
 
 @pytest.mark.parametrize("text", ["51.5", "London", "91,0", "0,361", "1,2,3", "", "nan,0"])
