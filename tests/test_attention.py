@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from toy import stir
 
-from refine.attention import Attention, KVCache, RelationBias, Relations, attend, attend_edges
+from refine.attention import Attention, KVCache, RelationBias, Relations, along_edges, attend
 from refine.types import Level
 
 B, H, N, D = 2, 3, 6, 4
@@ -17,6 +17,10 @@ ALL_PAIRS = torch.cartesian_prod(torch.arange(N), torch.arange(N)).T
 
 def qkv(seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(3, B, H, N, D, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def attend_edges(q: Tensor, k: Tensor, v: Tensor, edges: Tensor, bias: Tensor | None = None) -> Tensor:
+    return attend(q, k, v, along_edges(edges, N, bias))
 
 
 def by_hand(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | float = 0.0) -> Tensor:
@@ -45,7 +49,7 @@ def test_some_edges_are_attention_with_the_others_masked() -> None:
     there = torch.rand(N, N, generator=torch.Generator().manual_seed(1)) < 0.4
     there.fill_diagonal_(True)
     bias = torch.where(there, 0.0, -torch.inf)
-    along = attend_edges(q, k, v, there.nonzero().T, None)
+    along = attend_edges(q, k, v, there.nonzero().T)
     torch.testing.assert_close(along, by_hand(q, k, v, bias), rtol=1e-5, atol=1e-5)
 
 
@@ -53,21 +57,48 @@ def test_edge_gradients_are_those_of_dense_attention() -> None:
     dense, along = (qkv(dtype=torch.float64).requires_grad_() for _ in range(2))
     weights = torch.randn(B, H, N, D, dtype=torch.float64)
     (by_hand(*dense) * weights).sum().backward()  # type: ignore[no-untyped-call]
-    (attend_edges(*along, ALL_PAIRS, None) * weights).sum().backward()  # type: ignore[no-untyped-call]
+    (attend_edges(*along, ALL_PAIRS) * weights).sum().backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(dense.grad, along.grad, rtol=1e-5, atol=1e-5)
 
 
 def test_sites_without_edges_get_zeros() -> None:
     q, k, v = qkv()
-    out = attend_edges(q, k, v, ALL_PAIRS[:, ALL_PAIRS[0] != 2], None)
+    out = attend_edges(q, k, v, ALL_PAIRS[:, ALL_PAIRS[0] != 2])
     assert (out[:, :, 2] == 0).all()
     assert torch.isfinite(out).all()
     assert (out[:, :, 0] != 0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_of_the_table_are_of_any_length(dtype: torch.dtype) -> None:
+    """Site i has i keys: shorter rows are filled up, and what fills them weighs nothing."""
+    edges = ALL_PAIRS[:, ALL_PAIRS[1] < ALL_PAIRS[0]]
+    q, k, v = qkv().to(dtype)
+    table = along_edges(edges, N, None)
+    assert table.keys is not None and table.keys.shape == (N, N - 1)
+    out = attend(q, k, v, table)
+    bias = torch.full((N, N), -torch.inf).triu()
+    wanted = by_hand(q.float(), k.float(), v.float(), bias)[:, :, 1:]
+    close = 0.02 if dtype == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(out[:, :, 1:].float(), wanted, rtol=close, atol=close)
+    assert (out[:, :, 0] == 0).all()
+
+
+def test_gradients_of_biases_reach_each_edge_once() -> None:
+    q, k, v = qkv(dtype=torch.float64)
+    bias = torch.randn(H, N * N, dtype=torch.float64, requires_grad=True)
+    dense = bias.detach().unflatten(1, (N, N)).requires_grad_()
+    order = torch.randperm(N * N)
+    weights = torch.randn(B, H, N, D, dtype=torch.float64)
+    (attend_edges(q, k, v, ALL_PAIRS[:, order], bias[:, order]) * weights).sum().backward()  # type: ignore[no-untyped-call]
+    (by_hand(q, k, v, dense) * weights).sum().backward()  # type: ignore[no-untyped-call]
+    assert bias.grad is not None and dense.grad is not None
+    torch.testing.assert_close(bias.grad, dense.grad.flatten(1), rtol=1e-5, atol=1e-6)
+
+
 def test_large_scores_do_not_overflow_along_edges() -> None:
     q, k, v = qkv() * torch.tensor([300.0, 1.0, 1.0]).view(3, 1, 1, 1, 1)
-    torch.testing.assert_close(attend_edges(q, k, v, ALL_PAIRS, None), by_hand(q, k, v), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(attend_edges(q, k, v, ALL_PAIRS), by_hand(q, k, v), rtol=1e-4, atol=1e-4)
 
 
 def relation_bias() -> RelationBias:
