@@ -207,3 +207,18 @@ def test_comparison_is_of_pairs(truth: xr.Dataset, perfect: xr.Dataset, climatol
     assert list(found["variables"]["joint"]) == ["energy"]
     elsewhere = forecast_of(truth, [3, 5], DAYS, exchangeable(2))
     assert compare(result, score_forecast(elsewhere, truth, climatology, parts=()))["variables"] == {}
+
+
+def test_cells_of_healpix_are_scored_alike() -> None:
+    rng = np.random.default_rng(4)
+    days = np.datetime64("2021-01-01", "ns") + np.arange(30) * np.timedelta64(1, "D")
+    cells = xr.Dataset({NAME: (("time", "cell"), rng.normal(270, 2, size=(30, 48)).astype("f4"))}, {"time": days})
+    x = cells[NAME].values[[3, 9, 15]][None, :, None] + rng.normal(size=(6, 3, 1, 48)).astype("f4")
+    dims = ("number", "time", "prediction_timedelta", "cell")
+    members = xr.Dataset({NAME: (dims, x)}, {"time": days[[2, 8, 14]], "prediction_timedelta": leads(1)})
+    found = score_forecast(members, cells, Climatology.fit(cells))
+    y = cells[NAME].values[[3, 9, 15]]
+    rmse = np.sqrt(np.mean((x[:, :, 0].mean(0) - y) ** 2))
+    assert found["grid"] == "healpix:2" and "spectra" not in found["variables"][NAME]
+    assert found["variables"][NAME]["rmse"]["value"][0] == pytest.approx(rmse, rel=1e-4)
+    assert len(found["variables"][NAME]["calibration"]["flow"]["ratio"][0]) == 3
