@@ -157,7 +157,9 @@ def plot_maps(view: View, path: Path, maps: Maps) -> Path:
             ax = sheet.panel(r, c, "" if r else view.lead_name(lead))
             image = maps.draw(ax, field, norm, colours, 0.0 if r else look.contour)
         sheet.bar_beside(r, image, unit, "max" if name == "spread" else "both")
-    caption = "Spread is the standard deviation of the members: where it is large, the forecast is not sure."
+    caption = (
+        "Spread is the standard deviation of the members: where it is large, the forecast is not sure. Grey: not known."
+    )
     return sheet.save(path, caption if several else "The only member at some leads.")
 
 
