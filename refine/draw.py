@@ -77,13 +77,14 @@ class Draw:
         """Values of the codes that were drawn last, their deviation from what was expected times the gain.
 
         Independent draws on N sites of a field with d degrees of freedom keep d / N of its variance; a gain of
-        sqrt(N / d) restores it.
+        sqrt(N / d) restores it. Codes that were given were not drawn, and stay what they are.
         """
         values, gain = self.refiner.tokenizer.quantizer.embed(codes, k), self.gains[k]
         if gain == 1 or self.expected is None:
             return values
         expected, self.expected = self.expected, None
-        return torch.lerp(expected, values, gain)
+        drawn = torch.lerp(expected, values.float(), gain)
+        return drawn if self.keep is None else torch.where(self.keep[k][..., None], values, drawn)
 
     def _hidden(self, k: int, level: Level, context: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
         """(B, N, D) given the codes that are known."""

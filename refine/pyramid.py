@@ -105,6 +105,11 @@ class LaplacianPyramid(Pyramid):
         super().__init__()
         if loop not in LOOPS:
             raise not_accepted("model.pyramid.loop", loop, LOOPS)
+        require(
+            loop != "projected" or all(_projects(resampler, k) for k in range(1, resampler.num_levels)),
+            "model.pyramid.loop=projected needs a way down that undoes the way up, as down=area does of up=nearest "
+            "on grids of which each divides the next; accepted here: closed, open",
+        )
         self.resampler, self.channels, self.loop = resampler, channels, loop
         self.num_levels = resampler.num_levels
 
@@ -165,6 +170,16 @@ class LaplacianPyramid(Pyramid):
 
     def field(self, field: Tensor, k: int) -> Tensor:
         return self.resampler.field(field, k)
+
+
+def _projects(resampler: Resampler, k: int) -> bool:
+    """Whether going down from scale k and up again changes nothing the second time."""
+    like = resampler.level(0).pos
+    generator = torch.Generator().manual_seed(k)
+    x = torch.randn(1, resampler.num_sites(k), 1, generator=generator).to(like.device, like.dtype)
+    once = resampler.up(resampler.down(x, k, k - 1), k - 1, k)
+    twice = resampler.up(resampler.down(once, k, k - 1), k - 1, k)
+    return bool((twice - once).abs().max() < 1e-3)
 
 
 class Phi(nn.Module):

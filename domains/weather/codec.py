@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from refine.codec import Codec
 from refine.domains.weather.grids import Grid
 from refine.domains.weather.harmonics import HarmonicTransform, degrees
 from refine.domains.weather.sphere import basis
 
+SMOOTH = 2  # latitudes on either side over which the profile is averaged
+LEAST = 0.05  # of the largest value of a profile, everywhere
+
 
 class SphereCodec(Codec):
     """Fields (B, C, H, W) to latents (B, N, C) at the sites of the finest scale, and back.
 
-    The harmonic coefficients of each channel are divided by their root mean square at each degree l, as training items
-    have it. Within a band of degrees a latent is then white, which is what independent draws at its sites are; and no
-    channel or scale weighs more than another. Eastward and northward wind become divergent and rotational parts, so
-    all channels of a latent are scalars under rotations, and so is every map here.
+    Fields are divided by their root mean square at each latitude, as training items have it: errors of the tropics are
+    a tenth of those of storm tracks, and codes should say both as well. The harmonic coefficients of what results are
+    divided by their root mean square at each degree l. Within a band of degrees a latent is then white, which is what
+    independent draws at its sites are; and no channel or scale weighs more than another. Eastward and northward wind
+    become divergent and rotational parts, so all channels of a latent are scalars under rotations.
 
     Args:
         channels: C.
@@ -28,6 +33,7 @@ class SphereCodec(Codec):
     """
 
     size: Tensor
+    profile: Tensor
     degree: Tensor
     synthesis: Tensor
     analysis: Tensor
@@ -49,6 +55,7 @@ class SphereCodec(Codec):
         self.register_buffer("synthesis", synthesis, persistent=False)
         self.register_buffer("analysis", analysis, persistent=False)
         self.register_buffer("size", torch.ones(truncation + 1, channels))
+        self.register_buffer("profile", torch.ones(channels, grid.shape[0], 1))
         self.register_buffer("degree", torch.from_numpy(degrees(truncation)), persistent=False)
 
     def coefficients(self, x: Tensor) -> Tensor:
@@ -71,8 +78,15 @@ class SphereCodec(Codec):
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Learn the size of each degree from items."""
-        square = self.coefficients(x).double().square().mean(0)  # (D, C)
+        """Learn the size at each latitude, one for both components of a wind, and at each degree from items."""
+        power = x.double().square().mean((0, 3))  # (C, H)
+        for u, v in self.winds:
+            power[[u, v]] = (power[u] + power[v]) / 2
+        padded = F.pad(power[:, None], (SMOOTH, SMOOTH), mode="reflect")
+        power = F.avg_pool1d(padded, 2 * SMOOTH + 1, 1)[:, 0]
+        profile = power.sqrt().clamp_min(1e-12)
+        self.profile.copy_(profile.maximum(LEAST * profile.amax(1, keepdim=True))[..., None])
+        square = self.coefficients(x / self.profile).double().square().mean(0)  # (D, C)
         total = square.new_zeros(self.size.shape).index_add_(0, self.degree, square)
         mean = total / torch.bincount(self.degree)[:, None]
         floor = mean.amax(0).clamp_min(1e-30) * 1e-8  # a wind has no degree 0
@@ -80,13 +94,13 @@ class SphereCodec(Codec):
 
     def encode(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            white = self.coefficients(x.float()) / self.size[self.degree]
+            white = self.coefficients(x.float() / self.profile) / self.size[self.degree]
             return self.synthesis @ white / self._norm
 
     def decode(self, latent: Tensor) -> Tensor:
         with torch.autocast(latent.device.type, enabled=False):
             white = self.analysis @ latent.float() * self._norm
-            return self.fields(white * self.size[self.degree])
+            return self.fields(white * self.size[self.degree]) * self.profile
 
     @property
     def _norm(self) -> float:

@@ -141,11 +141,11 @@ class WeatherDomain(Domain):
 
     @cached_property
     def truncation(self) -> int:
-        """T: harmonics up to this degree are coded; the last scale's, or what a quadratic grid holds."""
+        """T: harmonics up to this degree are coded; the last scale's, or a little more than a quadratic grid holds."""
         scales = self.config.scales
         if self.config.pyramid == "harmonic" and scales:
             return parse_scale(scales[-1], "T")
-        return min((self.grid.shape[1] - 1) // 3, self.grid.shape[0] - 1)
+        return min(round(0.365 * self.grid.shape[1]), self.grid.shape[0] - 1)
 
     @cached_property
     def scales(self) -> list[int]:
@@ -156,7 +156,7 @@ class WeatherDomain(Domain):
         if self.config.scales is not None:
             return [parse_scale(s, "T" if harmonic else "H") for s in self.config.scales]
         if harmonic:  # bands of about equal width in degree
-            return sorted({round(self.truncation * share) for share in (1 / 6, 0.4, 0.68, 1)})
+            return sorted({round(self.truncation * share) for share in (0.14, 0.37, 0.63, 1)})
         finest = int(np.ceil(np.log2(max(1, ((self.truncation + 1) ** 2 / 12) ** 0.5))))
         return [2**j for j in range(finest + 2)]
 

@@ -10,6 +10,7 @@ from refine.config import Config
 from refine.domains.weather.evaluation import evaluate_store
 from refine.domains.weather.forecast import run_ensemble
 from refine.domains.weather.report import report_evaluation
+from refine.domains.weather.tables import headline, tables
 from refine.items import spread
 from refine.progress import console
 
@@ -20,8 +21,7 @@ def verify(model: Any, source: Path, config: Config, folder: Path) -> dict[str, 
     """Score ``evaluate.forecast``, or an ensemble made as the section ``ensemble`` says, and write it up.
 
     Returns:
-        Scores of each channel by lead, the floors of its codes, and where the report is; everything else stands in
-        ``scores.json`` beside it.
+        The main scores by lead, and the floors of the codes; everything else stands in ``scores.json`` beside it.
     """
     store = config.evaluate.forecast
     if store is None:
@@ -30,15 +30,6 @@ def verify(model: Any, source: Path, config: Config, folder: Path) -> dict[str, 
     floors = model.floors(spread(model.domain.dataset(config.evaluate.split), config.evaluate.items))
     result = evaluate_store(store, model.domain, folder, floors)
     report, *_ = report_evaluation(result, folder / "report")
+    console.print(*tables(result))
     console.print(f"Report: {report}", highlight=False, soft_wrap=True)
-    figures: dict[str, Any] = {"leads": result["leads"], "floors": floors, "report": str(report)}
-    for channel, scores in result["variables"].items():
-        for name in ("crps", "rmse", "spread_skill"):
-            if name in scores:
-                figures[f"{name} {channel}"] = _values(scores[name])
-    return figures
-
-
-def _values(score: Any) -> Any:
-    """The numbers of a score without their intervals."""
-    return score["value"] if isinstance(score, dict) and "value" in score else score
+    return {"forecast": store, "report": str(report), "floors": floors} | headline(result)
