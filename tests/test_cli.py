@@ -93,7 +93,7 @@ def test_version(cli: Run) -> None:
         (["--what"], "No such option"),
         (["train"], "domain= is missing; accepted: graph, image, toy"),
         (["train", "domain=graphs"], "domain='graphs' is not accepted"),
-        (["train", "domain=toy", "steps=3"], "write one of train.tokenizer.steps, train.predictor.steps"),
+        (["train", "domain=toy", "steps=3"], "write one of train.mean.steps, train.tokenizer.steps"),
         (["train", "domain=toy", "stage=both"], "stage='both' is not accepted; accepted: tokenizer"),
         (["sample", "domain=toy"], "domain 'toy' ships no starter checkpoint"),
         (["sample"], "domain= is missing"),

@@ -16,7 +16,7 @@ from refine.config import PyramidConfig
 from refine.errors import RefineError
 from refine.pyramid import LaplacianPyramid, Pyramid, ResidualPyramid, build_pyramid, phi_index
 from refine.quantizer import Quantizer
-from refine.resample import GridResampler, Resampler
+from refine.resample import GridResampler, Resampler, grid_shape
 from refine.tokenizer import Tokenizer
 from refine.types import Level, Step
 from refine.vq import VQ
@@ -25,8 +25,9 @@ CONFIGS = {
     "closed": PyramidConfig("laplacian", "closed"),
     "open": PyramidConfig("laplacian", "open"),
     "residual": PyramidConfig("residual", phi=0),
+    "projected": PyramidConfig("laplacian", "projected"),
 }
-all_pyramids = pytest.mark.parametrize("kind", CONFIGS)
+all_pyramids = pytest.mark.parametrize("kind", ["closed", "open", "residual"])
 VAR_SCALES = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
 
 
@@ -76,6 +77,87 @@ def test_a_base_of_zeros_is_no_base(kind: str) -> None:
     for a, b in zip(plain, based, strict=True):
         torch.testing.assert_close(a.values, b.values)
         torch.testing.assert_close(a.context, b.context)
+
+
+def divide(shapes: list[Any]) -> bool:
+    """Whether each grid's sizes are multiples of those of the one before."""
+    pairs = itertools.pairwise([grid_shape(s) for s in shapes])
+    return all(n % m == 0 for coarse, fine in pairs for m, n in zip(coarse, fine, strict=True))
+
+
+@all_kinds
+@all_schedules
+def test_projected_reconstruction_is_perfect_where_it_is_accepted(shapes: list[Any], down: str, up: str) -> None:
+    accepted = len(shapes) == 1 or ((down, up) == ("area", "nearest") and divide(shapes))
+    try:
+        pyramid = build("projected", shapes, down, up)
+    except RefineError as error:
+        assert not accepted and "loop=projected needs a way down that undoes the way up" in str(error)
+        return
+    for base in (None, latent_of(pyramid, seed=1)):
+        latent = latent_of(pyramid)
+        steps = take_apart(pyramid, ExactQuantizer(pyramid.num_levels, 3), latent, base)
+        torch.testing.assert_close(result(pyramid, steps), latent, rtol=0, atol=1e-5)
+
+
+POWERS = [(1, 2), (2, 4), (4, 4), (8, 12)]
+
+
+def disturbed(pyramid: Pyramid, at: int) -> tuple[Tensor, Tensor]:
+    """The latent before and after noise was added to the values of scale ``at``."""
+    latent, states = latent_of(pyramid, batch=4), []
+    for size in (0.0, 1.0):
+        state, target = pyramid.start(4), pyramid.target(latent)
+        for k in range(pyramid.num_levels):
+            context = pyramid.context(state, k)
+            values = pyramid.residual(target, state, context, k)
+            values = values + size * (k == at) * torch.randn(values.shape, generator=torch.Generator().manual_seed(k))
+            state = pyramid.refine(state, context, values, k)
+        states.append(pyramid.latent(state, pyramid.num_levels - 1))
+    return states[0], states[1]
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_noise_of_a_scale_stays_in_its_band(at: int) -> None:
+    """Projected: coarser levels are not touched, and finer scales see no more of it than their level tells."""
+    pyramid = build("projected", POWERS, up="nearest")
+    grid, last = GridResampler(POWERS, up="nearest"), len(POWERS) - 1
+    clean, noisy = disturbed(pyramid, at)
+    assert (noisy - clean).abs().max() > 0.5
+    for coarser in range(at):
+        before, after = (grid.down(x, last, coarser) for x in (clean, noisy))
+        torch.testing.assert_close(before, after, rtol=0, atol=2e-6)
+    open_clean, open_noisy = disturbed(build("open", POWERS, up="nearest"), at)
+    moved = grid.down(open_noisy - open_clean, last, at - 1)
+    assert moved.abs().max() > 0.2  # the test has teeth: without the projection the coarse level moves
+
+
+def test_what_is_not_a_projection_would_not_reconstruct() -> None:
+    """Why other ways up are refused: with bicubic ones R - U(S(R)) loses some of R."""
+    pyramid = build("open", POWERS, up="bicubic")
+    pyramid.loop = "projected"  # behind the check
+    latent = latent_of(pyramid)
+    steps = take_apart(pyramid, ExactQuantizer(4, 3), latent)
+    assert (result(pyramid, steps) - latent).abs().max() > 1e-2
+
+
+def test_the_gain_restores_what_projection_takes() -> None:
+    """Independent values on N sites keep d / N of their variance, and sqrt(N / d) times as much keeps all of it."""
+    pyramid = build("projected", POWERS, up="nearest", channels=1)
+    generator = torch.Generator().manual_seed(0)
+    for k in range(len(POWERS)):
+        sites, coarser = pyramid.num_sites(k), pyramid.num_sites(k - 1) if k else 0
+        values = torch.randn(4000, sites, 1, generator=generator)
+        state = pyramid.refine(pyramid.start(4000), torch.zeros_like(values), values, k)
+        kept = float(pyramid.latent(state, k).square().mean())
+        assert kept == pytest.approx((sites - coarser) / sites, rel=0.05)
+        assert kept * pyramid.gain(k) ** 2 == pytest.approx(1, rel=0.05)
+    assert pyramid.gain(0) == 1 and pyramid.gain(2) == pytest.approx(2**0.5)
+
+
+@pytest.mark.parametrize("kind", ["closed", "open", "residual"])
+def test_other_pyramids_ask_for_no_gain(kind: str) -> None:
+    assert [build(kind, POWERS).gain(k) for k in range(4)] == [1.0] * 4
 
 
 @pytest.mark.parametrize("loop", ["closed", "open"])
@@ -223,7 +305,7 @@ class Line(Resampler):
         return Level(torch.zeros(1, k + 1, 0))
 
 
-@all_pyramids
+@pytest.mark.parametrize("kind", CONFIGS)
 def test_any_resampler_will_do(kind: str) -> None:
     pyramid = build_pyramid(CONFIGS[kind], Line(), 3)
     latent = latent_of(pyramid)
@@ -234,7 +316,7 @@ def test_any_resampler_will_do(kind: str) -> None:
     ("config", "message"),
     [
         (PyramidConfig("gaussian"), "model.pyramid.kind.*laplacian, residual"),
-        (PyramidConfig("laplacian", "half-open"), "model.pyramid.loop.*closed, open"),
+        (PyramidConfig("laplacian", "half-open"), "model.pyramid.loop.*closed, open, projected"),
         (PyramidConfig("residual", phi=-1), "model.pyramid.phi=-1"),
         (PyramidConfig("residual", phi=4), "needs a grid"),
     ],

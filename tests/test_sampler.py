@@ -54,7 +54,9 @@ def test_frequencies_are_those_of_the_restricted_softmax(
     temperature: float, top_k: int, top_p: float, min_p: float
 ) -> None:
     wanted = law(logits(), temperature, top_k, top_p, min_p)
-    found = counts(ScaleSampler(temperature, top_k, top_p, min_p=min_p), logits())
+    sampler = ScaleSampler(temperature, top_k, top_p, min_p=min_p)
+    torch.testing.assert_close(sampler.probabilities(logits()).double(), wanted, rtol=1e-5, atol=1e-6)
+    found = counts(sampler, logits())
     assert found[wanted == 0].sum() == 0
     expected = wanted * found.sum()
     often = expected >= 5  # the rest counts as one, for chi-square needs some of each
@@ -115,6 +117,22 @@ def test_greedy_takes_the_most_likely_code_and_small_temperatures_come_close() -
     assert torch.equal(ScaleSampler(temperature=1e-4).draw(rows, torch.rand(100)), best)
 
 
+def test_probabilities_of_many_rows_are_those_of_each() -> None:
+    rows = torch.randn(4, 5, V)
+    for sampler in (ScaleSampler(), ScaleSampler(0.7, 4, 0.8), ScaleSampler(min_p=0.1), ScaleSampler(greedy=True)):
+        together = sampler.probabilities(rows)
+        for i, j in itertools.product(range(4), range(5)):
+            torch.testing.assert_close(sampler.probabilities(rows[i, j]), together[i, j])
+    greedy = ScaleSampler(0.3, greedy=True).probabilities(rows)
+    assert torch.equal(greedy.argmax(-1), rows.argmax(-1)) and torch.equal(greedy.sum(-1), torch.ones(4, 5))
+
+
+def test_gain_is_a_number_a_list_or_left_to_the_pyramid() -> None:
+    assert [s.gain for s in build_sampler(SamplerConfig(), 2)] == [1.0, 1.0]
+    assert [s.gain for s in build_sampler(SamplerConfig(gain=[0, 1.5]), 2)] == [0.0, 1.5]
+    assert [s.gain for s in build_sampler(SamplerConfig(gain="auto"), 2)] == [None, None]
+
+
 def test_values_by_scale() -> None:
     config = SamplerConfig(temperature=[1.0, 0.5, 2], top_k=[0, 1, 2], top_p=[1.0, 0.5, 0.9], guidance=[1, 2, 0])
     config.min_p = [0, 0.1, 0.5]
@@ -157,6 +175,9 @@ def test_one_scale_has_no_ramp(guidance: float) -> None:
         {"min_p": 1.0},
         {"min_p": -0.1},
         {"min_p": [0.1, 0.1]},
+        {"gain": -1},
+        {"gain": "all"},
+        {"gain": [1.0, "auto", 1.0]},
         {"guidance": -0.5},
         {"guidance": {"a": 1}},
         {"temperature": True},

@@ -49,7 +49,7 @@ class MuonAdamW(Optimizer):
         hidden, other = [p for p in matrices if p.dim() == 2], [p for p in matrices if p.dim() != 2]
         lr, decay = stage.lr, stage.weight_decay
         self.parts: list[Optimizer] = [
-            torch.optim.Muon(hidden, lr=lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+            torch.optim.Muon([{"params": hidden}], lr=lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         ]
         for vectors, weight_decay in ((other, decay), (list(rest), 0.0)):
             if vectors:
