@@ -213,7 +213,7 @@ def write_ensemble(
     if len(left) < len(job.parts):
         done = len(job.parts) - len(left)
         console.print(f"going on: {done} of {len(job.parts)} parts are done", highlight=False, soft_wrap=True)
-    what = f"Forecasting {job.members} members from {len(job.starts)} initial times"
+    what = f"Forecasting {job.members} members from {len(job.starts)} initial time{'s' * (len(job.starts) > 1)}"
     try:
         if scheduler is None:
             todo = _here(work, job, left, model, fields)

@@ -138,13 +138,12 @@ def show(paths: list[Path], job: Job, stamps: list[str], step: np.timedelta64) -
     out = Console()
     forecast = open_forecast(paths[0])
     channels = [str(c) for c in forecast.data_vars][:TABLE_CHANNELS]
-    title = f"forecast from {stamps[0]}: mean and spread over the globe"
-    columns = [f"{c} {what}" for c in channels for what in (f"({forecast[c].attrs.get('units', '')})", "spread")]
-    table = Table("lead", *columns, title=title)
+    title = f"forecast from {stamps[0]}: mean ± spread over the globe"
+    table = Table("lead", *(f"{c}, {forecast[c].attrs.get('units', '')}" for c in channels), title=title)
     figures = {c: globe(forecast[c].isel(time=0)) for c in channels}
     leads = [hours(lead) for lead in forecast["prediction_timedelta"].values]
     for i, lead in enumerate(leads):
-        row = [f"{value[i]:.4g}" for c in channels for value in figures[c]]
+        row = [f"{mean[i]:.5g} ± {spread[i]:.3g}" for mean, spread in figures.values()]
         table.add_row(f"{lead // 24} d" if lead % 24 == 0 else f"{lead} h", *row)
     out.print(table)
     begins = stamps[0] if len(stamps) == 1 else f"{len(stamps)} initial times, {stamps[0]} to {stamps[-1]}"
