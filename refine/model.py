@@ -177,7 +177,8 @@ class Model(nn.Module, abc.ABC):
     # -- files -------------------------------------------------------------------------------------------------------
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write ``config.json`` and ``model.safetensors`` into ``folder``, atomically; floats as ``dtype`` if given."""
+        """Write ``config.json`` and ``model.safetensors`` into ``folder``, atomically; trained floats as ``dtype`` if
+        given, statistics as they are."""
         header = {
             "domain": self.domain.name,
             "domain_config": dataclasses.asdict(self.domain.config),
@@ -186,7 +187,8 @@ class Model(nn.Module, abc.ABC):
         }
         tensors = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
         if dtype is not None:
-            tensors = {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
+            trained = {n for n, p in self.named_parameters() if p.is_floating_point()}
+            tensors = {n: t.to(dtype) if n in trained else t for n, t in tensors.items()}
         save_checkpoint(Path(folder), header, tensors)
 
     @classmethod
