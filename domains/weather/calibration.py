@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from refine.config import Config
+from refine.domains.weather.codec import SphereCodec
+from refine.domains.weather.errors import Errors
 from refine.items import in_batches, spread
 from refine.noise import Noise
 from refine.progress import track
@@ -49,12 +51,29 @@ def relative_errors(model: Forecaster, items: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
+def inflation(model: Forecaster, items: int) -> Tensor:
+    """(C, H, 1) the size of errors on validation days over that on training days, by channel and latitude.
+
+    A mean network that was trained for long fits its own days better than others, so the codes learn of errors that are
+    too small. Their structure is kept, their size is taken from days that were not learned from.
+    """
+    codec, profiles = cast(SphereCodec, model.tokenizer.codec), []
+    for split in ("val", "train"):
+        power, count = torch.zeros(len(model.channels), model.grid.shape[0]), 0
+        for batch in in_batches(Errors(spread(model.domain.dataset(split), items), model), 32):
+            power += batch["x"].square().mean(3).sum(0)
+            count += len(batch["x"])
+        profiles.append(codec.profile_of(power / count))
+    return profiles[0] / profiles[1]
+
+
+@torch.no_grad()
 def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
     """The temperature of each scale with which draws spread as far as validation days lie from what is expected.
 
     Coarser scales are given as they were, so that scales are independent problems and one pass serves them all; spread
     and error are compared in the band of the latent that the scale adds to, white in degree and channel, where the gain
-    has restored what independent draws lose.
+    has restored what independent draws lose. Errors are those of new days over their :func:`inflation`.
 
     Returns:
         ``temperature`` by scale, ``spread_skill`` by scale as it was at temperature 1, and ``days``.
@@ -79,7 +98,7 @@ def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tupl
     tokenizer, head = model.tokenizer, model.head
     pyramid, quantizer = tokenizer.pyramid, tokenizer.quantizer
     change, condition = model.known(batch["before"], batch["now"], batch["forcing"])
-    x = model.error(batch, change)
+    x = model.error(batch, change) / model.inflation
     target = pyramid.target(tokenizer.codec.encode(x))
     errors, spreads = torch.zeros(model.num_levels), torch.zeros(model.num_levels, len(TEMPERATURES))
     for (step, logits), before in _teacher(model, tokenizer.encode(x), condition):

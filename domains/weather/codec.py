@@ -76,16 +76,20 @@ class SphereCodec(Codec):
             out[:, u], out[:, v] = self.transform.synthesise_wind(coefficients[..., u], coefficients[..., v])
         return out
 
-    @torch.no_grad()
-    def fit(self, x: Tensor) -> None:
-        """Learn the size at each latitude, one for both components of a wind, and at each degree from items."""
-        power = x.double().square().mean((0, 3))  # (C, H)
+    def profile_of(self, power: Tensor) -> Tensor:
+        """(C, H, 1) smooth root mean squares by latitude, one for both components of a wind, from mean squares (C, H);
+        nowhere less than a small share of the largest."""
+        power = power.clone()
         for u, v in self.winds:
             power[[u, v]] = (power[u] + power[v]) / 2
         padded = F.pad(power[:, None], (SMOOTH, SMOOTH), mode="reflect")
-        power = F.avg_pool1d(padded, 2 * SMOOTH + 1, 1)[:, 0]
-        profile = power.sqrt().clamp_min(1e-12)
-        self.profile.copy_(profile.maximum(LEAST * profile.amax(1, keepdim=True))[..., None])
+        profile = F.avg_pool1d(padded, 2 * SMOOTH + 1, 1)[:, 0].sqrt().clamp_min(1e-12)
+        return profile.maximum(LEAST * profile.amax(1, keepdim=True))[..., None]
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Learn the size at each latitude and at each degree from items."""
+        self.profile.copy_(self.profile_of(x.double().square().mean((0, 3))))
         square = self.coefficients(x / self.profile).double().square().mean(0)  # (D, C)
         total = square.new_zeros(self.size.shape).index_add_(0, self.degree, square)
         mean = total / torch.bincount(self.degree)[:, None]

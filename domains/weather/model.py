@@ -47,6 +47,7 @@ class Forecaster(Refiner):
         >>> fields = model.forecast(before, now, times, range(50), steps=10)  # doctest: +SKIP
     """
 
+    inflation: Tensor  # (C, H, 1) how much larger errors of new days are than those of days that were learned from
     stages: ClassVar[tuple[str, ...]] = ("mean", "tokenizer", "predictor")
     domain: WeatherDomain
     config: ForecasterConfig
@@ -59,6 +60,7 @@ class Forecaster(Refiner):
         field = mean.unet.enter.inputs // 4 + channels + mean.num_features
         super().__init__(domain, config, ConditionSpec(field=field))
         self.mean = mean
+        self.register_buffer("inflation", torch.ones(channels, domain.grid.shape[0], 1))
         self.channels, self.grid, self.step = domain.channels, domain.grid, domain.step
 
     # -- what is known, and what is not ------------------------------------------------------------------------------
@@ -112,6 +114,7 @@ class Forecaster(Refiner):
         if stage == "mean":
             self.info["error"] = calibration.relative_errors(self, config.train.val_items)
         if stage == "predictor":
+            self.inflation.copy_(calibration.inflation(self, config.train.fit_items))
             self.info["calibration"] = calibration.calibrate(self, config)
 
     # -- evaluation --------------------------------------------------------------------------------------------------
@@ -183,6 +186,7 @@ class Forecaster(Refiner):
                 now, change = now.repeat_interleave(count, 0), change.repeat_interleave(count, 0)
                 condition = condition.map(lambda t: t.repeat_interleave(count, 0))
             drawn = self._generate(Noise(derive_seed(seed, "lead", lead), streams), condition, sampler, False).items
+            drawn = drawn * self.inflation
             before, now = now, now + (drawn if self.config.base == "persistence" else drawn + change) * self.mean.change
             yield now.unflatten(0, (-1, count))
 
@@ -193,7 +197,9 @@ class Forecaster(Refiner):
         change, condition = self.known(batch["before"], batch["now"], batch["forcing"])
         base = torch.zeros_like(change) if self.config.base == "persistence" else change
         trail = self._generate(noise, condition, self.calibrated(sampler), True).trail
-        return [batch["now"] + (base + t) * self.mean.change for t in trail], batch["now"] + base * self.mean.change
+        return [batch["now"] + (base + t * self.inflation) * self.mean.change for t in trail], batch[
+            "now"
+        ] + base * self.mean.change
 
     @torch.no_grad()
     def forecast_mean(self, before: Tensor, now: Tensor, times: Any, steps: int) -> Iterator[Tensor]:
