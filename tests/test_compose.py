@@ -63,7 +63,7 @@ def test_values_by_type() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["batch_size=3"], "fits several keys; write one of train.tokenizer.batch_size, train.predictor.batch_size"),
+        (["batch_size=3"], "fits several keys; write one of train.mean.batch_size, train.tokenizer.batch_size"),
         (["widht=3"], "'widht' is not a key. Did you mean 'model.predictor.width'? Accepted: domain.data"),
         (["model.predictor.wdith=3"], "Accepted: model.predictor.width, model.predictor.depth"),
         (["model.quantizer=3"], "'model.quantizer' is a section; its keys are model.quantizer.kind"),
@@ -98,7 +98,7 @@ def test_refused_with_one_message(arguments: list[str], message: str) -> None:
 
 def test_unknown_missing_and_broken_domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        RefineError, match=r"domain='tiy' is not accepted; accepted: graph, image, toy\. Did you mean 'toy'\?"
+        RefineError, match=r"domain='tiy' is not accepted; accepted: graph, image, toy, weather\. Did you mean 'toy'\?"
     ):
         compose(["domain=tiy"])
     with pytest.raises(RefineError, match="domain= is missing; accepted: graph, image, toy"):

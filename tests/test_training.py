@@ -142,6 +142,20 @@ def test_killed_at_random_it_ends_with_the_same_weights(tmp_path: Path) -> None:
     assert_same_run(tmp_path / "one", run)
 
 
+def test_muon_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    options = ["train.tokenizer.optimizer=muon", "train.predictor.optimizer=muon", "train.save_every=4"]
+    options += ["model.quantizer.stages=2", "model.quantizer.groups=[[0],[1]]"]
+    whole, run = train(*options, f"run={tmp_path / 'whole'}"), tmp_path / "run"
+    for moment in [("tokenizer", 14, "batch"), ("predictor", 14, "batch"), ("predictor", 20, "validation")]:
+        process = start(train_and_die, [*options, f"run={run}"], *moment)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, moment
+    train(*options, f"run={run}")
+    assert_same_run(whole, run)
+    state = SafetensorsIO().load_checkpoint(run / "resume" / "predictor.safetensors")["optimizer_states"][0]["state"]
+    assert {tuple(sorted(s)) for s in state.values()} == {("momentum_buffer",), ("exp_avg", "exp_avg_sq", "step")}
+
+
 def test_more_steps_later_go_on_where_the_run_stood(finished: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     train("train.predictor.steps=24", f"run={run}")
