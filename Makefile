@@ -13,6 +13,7 @@ demo: .venv/.demo
 	$(BIN)/refine train domain=image --run runs/demo
 	$(BIN)/refine sample run=runs/demo
 	$(BIN)/refine sample domain=graph
+	$(BIN)/refine ensemble domain=weather --members 50
 
 test: .venv/.test
 	$(BIN)/ruff check .
@@ -24,13 +25,13 @@ clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 .venv/.test: .venv/.demo
-	$(PIP) --editable '.[dev,image,molecules]'
+	$(PIP) --editable '.[dev,image,molecules,weather]'
 	@touch $@
 
 .venv/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into .venv (once; PyTorch is large)"
 	$(PIP) torch
-	$(PIP) --editable '.[image,graph]'
+	$(PIP) --editable '.[image,graph,weather]'
 	@touch $@
 
 $(BIN)/python:
