@@ -51,7 +51,7 @@ class SphereCodec(Codec):
         vectors = {i for pair in winds for i in pair}
         self.scalars = [i for i in range(channels) if i not in vectors]
         self.transform = HarmonicTransform(grid, truncation)
-        synthesis, analysis = basis(sites, truncation)
+        synthesis, analysis = (table.to(torch.get_default_dtype()) for table in basis(sites, truncation))
         self.register_buffer("synthesis", synthesis, persistent=False)
         self.register_buffer("analysis", analysis, persistent=False)
         self.register_buffer("size", torch.ones(truncation + 1, channels))
@@ -98,12 +98,12 @@ class SphereCodec(Codec):
 
     def encode(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            white = self.coefficients(x.float() / self.profile) / self.size[self.degree]
+            white = self.coefficients(x.to(self.size.dtype) / self.profile) / self.size[self.degree]
             return self.synthesis @ white / self._norm
 
     def decode(self, latent: Tensor) -> Tensor:
         with torch.autocast(latent.device.type, enabled=False):
-            white = self.analysis @ latent.float() * self._norm
+            white = self.analysis @ latent.to(self.size.dtype) * self._norm
             return self.fields(white * self.size[self.degree]) * self.profile
 
     @property

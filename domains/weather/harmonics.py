@@ -103,7 +103,7 @@ class HarmonicTransform(nn.Module):
             "waves_inverse": waves * norm,
         }
         for name, array in tables.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(array)).float(), persistent=False)
+            self.register_buffer(name, torch.tensor(array, dtype=torch.get_default_dtype()), persistent=False)
 
     @property
     def num_coefficients(self) -> int:

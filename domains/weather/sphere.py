@@ -97,7 +97,7 @@ class HarmonicResampler(SphereResampler):
         super().__init__(names, grid)
         self.truncations = list(truncations)
         for k, (t, name) in enumerate(zip(truncations, names, strict=True)):
-            synthesis, analysis = basis(name, t)
+            synthesis, analysis = (table.to(torch.get_default_dtype()) for table in basis(name, t))
             self.register_buffer(f"synthesis_{k}", synthesis, persistent=False)
             self.register_buffer(f"analysis_{k}", analysis, persistent=False)
         self._maps: dict[tuple[int, int], Tensor] = {}
@@ -115,9 +115,9 @@ class HarmonicResampler(SphereResampler):
         if source == target:
             return x
         key = (source, target)
-        if key not in self._maps or self._maps[key].device != x.device:
+        synthesis, analysis = self.get_buffer(f"synthesis_{target}"), self.get_buffer(f"analysis_{source}")
+        if key not in self._maps or (self._maps[key].device, self._maps[key].dtype) != (x.device, synthesis.dtype):
             common = min(self.degrees(source), self.degrees(target))
-            synthesis, analysis = self.get_buffer(f"synthesis_{target}"), self.get_buffer(f"analysis_{source}")
             self._maps[key] = synthesis[:, :common] @ analysis[:common]
         with torch.autocast(x.device.type, enabled=False):
             return self._maps[key].to(x.dtype) @ x
@@ -194,7 +194,7 @@ def points_of(name: str) -> Array:
 
 @lru_cache(maxsize=32)
 def basis(name: str, truncation: int) -> tuple[Tensor, Tensor]:
-    """The maps from coefficients (D) to named sites (N), (N, D), and back, (D, N), by least squares.
+    """The maps from coefficients (D) to named sites (N), (N, D), and back, (D, N), by least squares; float64.
 
     Raises:
         RefineError: sites that do not determine the coefficients well.
@@ -209,7 +209,7 @@ def basis(name: str, truncation: int) -> tuple[Tensor, Tensor]:
         "see domain.oversample and domain.scales",
     )
     inverse = np.linalg.solve(gram, values.T)
-    return torch.from_numpy(values).float(), torch.from_numpy(inverse).float()
+    return torch.from_numpy(values), torch.from_numpy(inverse)
 
 
 def site_features(points: Array) -> Array:
