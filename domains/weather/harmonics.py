@@ -47,7 +47,7 @@ class HarmonicTransform(nn.Module):
     """Between fields on a latitude-longitude grid and their coefficients up to a truncation.
 
     Along latitudes the analysis is the least-squares fit, weighted by area: exact wherever a field is band-limited, on
-    Gaussian and on regular latitudes alike, and quadrature where those are Gaussian.
+    Gaussian and on regular latitudes alike.
 
     Raises:
         RefineError: a grid that is too coarse for the truncation.
