@@ -1,0 +1,95 @@
+"""Forecasts of many steps by a mean and errors that are drawn: the protocol of ``refine ensemble``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refine.config import SamplerConfig
+from refine.domains.weather.calendar import forcings
+from refine.domains.weather.initial_times import shifted, stamps
+from refine.domains.weather.model import Forecaster
+from refine.noise import Noise
+from refine.training.data import derive_seed
+from rivals.known import Known, known
+
+
+class Control:
+    """The mean alone; rivals give it errors.
+
+    Attributes:
+        passes: of networks in one step of one member.
+    """
+
+    passes = 1
+
+    def __init__(self, model: Forecaster) -> None:
+        self.model = model.eval()
+        self.grid, self.channels, self.step = model.grid, model.channels, model.step
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def draw(self, told: Known, times: Any, noise: Noise) -> Tensor | None:
+        """(B, C, H, W) errors in units of ``mean.change``; None for none.
+
+        Args:
+            told: of the states that are stepped on from.
+            times: (B,) theirs.
+            noise: of the members.
+        """
+        return None
+
+    @torch.no_grad()
+    def forecast(
+        self,
+        before: Tensor,
+        now: Tensor,
+        times: Any,
+        members: Sequence[int],
+        steps: int,
+        seed: int = 0,
+        sampler: SamplerConfig | None = None,
+    ) -> Iterator[Tensor]:
+        """As :meth:`refine.domains.weather.model.Forecaster.forecast`; ``sampler`` is for codes, not looked at."""
+        count, change = len(members), self.model.mean.change
+        streams = [derive_seed(stamp, m) for stamp in stamps(times) for m in members]
+        for lead in range(steps):
+            valid = np.array([shifted(t, lead * self.step) for t in np.asarray(times)])
+            forcing = torch.from_numpy(forcings(valid, self.grid, self.model.domain.forcings)[0])
+            if lead == 0:  # members share the first pass
+                told, now = known(self.model, before, now, forcing).repeat(count), now.repeat_interleave(count, 0)
+            else:
+                told = known(self.model, before, now, forcing.repeat_interleave(count, 0))
+            noise = Noise(derive_seed(seed, "lead", lead), streams)
+            error = self.draw(told, valid.repeat(count), noise)
+            before, now = now, now + (told.change if error is None else told.change + error) * change
+            yield now.unflatten(0, (-1, count))
+
+
+class Timed:
+    """A forecaster that counts the CPU seconds of its forecasts and the steps of members that they made."""
+
+    def __init__(self, forecaster: Any) -> None:
+        self.forecaster = forecaster
+        self.grid, self.channels, self.step = forecaster.grid, forecaster.channels, forecaster.step
+        self.device = forecaster.device
+        self.seconds, self.member_steps = 0.0, 0
+
+    def forecast(self, *args: Any, **more: Any) -> Iterator[Tensor]:
+        """As that of the forecaster."""
+        leads = self.forecaster.forecast(*args, **more)
+        while True:
+            start = time.process_time()
+            fields = next(leads, None)
+            self.seconds += time.process_time() - start
+            if fields is None:
+                return
+            self.member_steps += fields.shape[0] * fields.shape[1]
+            yield fields
