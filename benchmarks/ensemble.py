@@ -2,10 +2,10 @@
 
     python benchmarks/ensemble.py [RUN ...] [--members 10 50] [--starts 12] [--lead 10d] [--repeats 3]
 
-RUN are training runs of the weather domain, or of any domain whose model has the method ``forecast``; without one, the
-starter is measured. Seconds are of ``forecast`` alone, ten members of one initial time in one batch, the runs in turn
-within a repeat, one thread. Memory is the highest resident set of a process that writes a whole store, once for each
-number of members: it must not grow with them.
+RUN are training runs of the weather domain, or of any domain whose model has the method ``forecast``, or folders of
+controls (``weather_controls.py train``); without one, the starter is measured. Seconds are of ``forecast`` alone, ten
+members of one initial time in one batch, the runs in turn within a repeat, one thread. Memory is the highest resident
+set of a process that writes a whole store, once for each number of members: it must not grow with them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ import torch
 from common import RESULTS, compare, machine
 from rich.console import Console
 from rich.table import Table
+from rivals.folders import ControlFolder, is_control
 
 import refine
 from refine.checkpoint import read_header
+from refine.config import SamplerConfig
 from refine.domains.weather.ensemble import Forecaster, Job, initial_states, timeline_of, write_ensemble
 from refine.domains.weather.forecast import Checkpoint
 from refine.domains.weather.initial_times import lead_steps
@@ -36,14 +38,21 @@ from refine.runs import load_run_config
 BATCH, STEPS = 10, 3  # members and steps of the timing
 
 
-def checkpoint(run: str) -> Checkpoint:
-    """How to load a run."""
+def checkpoint(run: str) -> Checkpoint | ControlFolder:
+    """How to load a run, or a control."""
+    if is_control(run):
+        return ControlFolder(run)
     return Checkpoint(str(Path(run).absolute()), read_header(Path(run))["weights"], None, "cpu")
+
+
+def sampler_of(run: str) -> SamplerConfig:
+    """As a run was told; controls do not look at it."""
+    return SamplerConfig() if is_control(run) else load_run_config(Path(run)).sampler
 
 
 def one_rollout(model: Forecaster, fields: Any, run: str) -> Callable[[], None]:
     """A short forecast of some members, from the last initial time."""
-    timeline, sampler = timeline_of(fields, model.step), load_run_config(Path(run)).sampler
+    timeline, sampler = timeline_of(fields, model.step), sampler_of(run)
     start = timeline.choose(None, STEPS, fields["time"].values)
     before, now = initial_states(fields, model, start)
 
@@ -61,7 +70,7 @@ def whole_run(run: str, members: int, starts: int, lead: str) -> dict[str, float
     model, fields = loader.load()
     timeline, steps = timeline_of(fields, model.step), lead_steps(lead, model.step)
     chosen = timeline.choose("all", steps, fields["time"].values)[-starts:]
-    job = Job(tuple(chosen), members, steps, 0, load_run_config(Path(run)).sampler, BATCH)
+    job = Job(tuple(chosen), members, steps, 0, sampler_of(run), BATCH)
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         write_ensemble(Path(folder, "forecast.zarr"), job, model, fields, loader, {})
