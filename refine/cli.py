@@ -158,7 +158,11 @@ def ensemble(arguments: Sequence[str]) -> None:
     """
     from refine.commands.ensemble import run
 
-    run(configure("ensemble", arguments))
+    config = configure("ensemble", arguments)
+    try:
+        run(config)
+    except KeyboardInterrupt as error:
+        raise StoppedError("stopped; the same command goes on with what is not finished") from error
 
 
 class FlagsCommand(click.Command):

@@ -37,7 +37,7 @@ def on_cluster(address: str, work: Unfinished, job: Job, parts: Sequence[Part], 
     with client:
         futures = {client.submit(_on_worker, str(work.store), job, part, loader, pure=False): part for part in parts}
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=client.loop):
                 future.result()
                 work.record(futures[future].name)
                 yield from [None] * job.steps
@@ -53,7 +53,7 @@ def _connect(address: str) -> Client:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=PATIENCE)
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         accepted = "the address of a Dask scheduler, such as tcp://host:8786"
         message = f"ensemble.scheduler={address!r} does not answer ({error}); accepted: null, or {accepted}"
@@ -70,11 +70,15 @@ def _connect(address: str) -> Client:
 
 def _on_worker(path: str, job: Job, part: Part, loader: Loader) -> None:
     """In a worker: forecast and write one part."""
+    import dask
+
     if not Path(path).is_dir():
         raise RefineError(
             f"the worker on {socket.gethostname()} does not see {path}; workers must share the file system"
         )
-    with _loading:  # threads of a worker share what is loaded
+    # Threads of a worker share what is loaded. What is computed meanwhile is computed here: as tasks of the cluster it
+    # would wait for threads that wait for this lock.
+    with _loading, dask.config.set(scheduler="synchronous"):
         model, fields = _loaded(loader)
     for _ in forecast_part(Path(path), job, part, model, fields):
         pass

@@ -158,11 +158,16 @@ def forecast_part(path: Path, job: Job, part: Part, model: Forecaster, fields: x
     before, now = initial_states(fields, model, indices)
     members = range(part.first_member, part.stop_member)
     size = job.lead_chunk(len(model.channels), int(np.prod(model.grid.shape)))
+    finite = True
     waiting: list[np.ndarray[Any, np.dtype[np.float32]]] = []
     times = fields["time"].values[list(indices)]
     leads = model.forecast(before, now, times, members, job.steps, job.seed, job.sampler)
     for lead, fields_TMC in enumerate(leads):
         waiting.append(fields_TMC.float().cpu().numpy().swapaxes(0, 1))
+        if finite and not np.isfinite(waiting[-1].sum(dtype=np.float64)):
+            finite = False
+            text = f"warning: the forecast of {part.name} is not finite from {(lead + 1) * hours(model.step)} h on"
+            console.print(text, highlight=False, soft_wrap=True)
         if len(waiting) == size or lead == job.steps - 1:
             corner = (part.first_member, part.first_time, lead + 1 - len(waiting))
             store.write(path, model.channels, np.stack(waiting, 2), corner)

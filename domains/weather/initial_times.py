@@ -130,8 +130,8 @@ class Timeline:
 
     def _every(self, text: str, verified: Sequence[int]) -> list[int]:
         interval = parse_duration(text.removeprefix("every:"), "ensemble.start=every", "every:8d, every:12h, ...")
-        first = self.times[verified[0]] if verified else None
-        return [i for i in verified if not int((self.times[i] - first) / _like(interval, first) % 1 * 1e6)]
+        ages = [_seconds(self.times[i] - self.times[verified[0]]) for i in verified]
+        return [i for i, age in zip(verified, ages, strict=True) if age % (3600 * hours(interval)) == 0]
 
     def _day(self, text: str, whole: str) -> str:
         if not DATE.fullmatch(text):
@@ -166,6 +166,8 @@ class Timeline:
         )
 
 
-def _like(interval: np.timedelta64, time: Any) -> Any:
-    """An interval in the type that differences of such times have."""
-    return interval if isinstance(time, np.datetime64) else interval.astype("timedelta64[s]").astype(datetime.timedelta)
+def _seconds(difference: Any) -> int:
+    """A difference of times of any calendar."""
+    if isinstance(difference, datetime.timedelta):
+        return round(difference.total_seconds())
+    return int(difference / np.timedelta64(1, "s"))

@@ -118,6 +118,14 @@ def test_missing_values_in_the_initial_state_are_refused(tmp_path: Path) -> None
     assert not (tmp_path / "f.zarr").exists()
 
 
+def test_a_forecast_that_blows_up_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fields = toy_fields().load()
+    fields["temperature_850"][2, 1, 1] = np.inf
+    ds = write(tmp_path / "f.zarr", replace(JOB, rows=15), fields)
+    assert "times 0-2 members 0-4 is not finite from 24 h on" in capfd.readouterr().err
+    assert np.isfinite(ds["temperature_850"].values[:, [0, 2]]).all()
+
+
 # -- stopped -----------------------------------------------------------------------------------------------------------
 
 RUN = """

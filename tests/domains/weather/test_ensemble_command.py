@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import LocalCluster
@@ -14,6 +15,7 @@ from strangers import install, install_toy
 from refine.cli import main
 from refine.domains.weather.store import open_forecast
 
+from . import toy_forecaster
 from .toy_forecaster import toy_fields
 
 Run = Callable[..., tuple[int, str, str]]
@@ -142,6 +144,25 @@ def test_keys(cli: Run) -> None:
     assert open_forecast("mine.zarr").load().equals(ds.load())
 
 
+def test_interrupted_and_gone_on_with(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ["run=runs/first", "members=5", "batch_size=2", "lead=2d"]
+    noise, calls = toy_forecaster.ToyForecaster._noise, []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 4:  # the second part, near its end
+            raise KeyboardInterrupt
+        return noise(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("weather.toy_forecaster.ToyForecaster._noise", interrupted)
+        code, _, err = cli(*keys)
+    assert code == 130 and "the same command goes on" in err
+    code, out, err = cli(*keys)
+    assert code == 0 and "1 of 3 parts are done" in err and "2021-01-18T00-5x48h.zarr" in out
+    assert [p.name for p in Path("runs/first/forecasts").glob("*zarr*")] == ["2021-01-18T00-5x48h.zarr"]
+
+
 def test_on_a_cluster_whose_workers_are_in_another_folder(
     cli: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +170,7 @@ def test_on_a_cluster_whose_workers_are_in_another_folder(
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         monkeypatch.chdir(here)
-        keys = "run=runs/first members=5 batch_size=2 lead=2d start=[2021-01-05,2021-01-07]".split()
+        keys = ["run=runs/first", "members=5", "batch_size=2", "lead=2d", "start=[2021-01-05,2021-01-07]"]
         code, _, err = cli(*keys, "out=there.zarr", "--scheduler", cluster.scheduler_address)
         assert code == 0, err
     assert cli(*keys, "out=here.zarr")[0] == 0
