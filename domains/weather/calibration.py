@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +21,7 @@ from refine.types import Codes, Condition, Step
 if TYPE_CHECKING:
     from refine.domains.weather.model import Forecaster
 
-TEMPERATURES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.2)
+TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.25, 1.4)
 DAYS = 48  # of the validation split, at most
 
 
@@ -69,38 +68,46 @@ def inflation(model: Forecaster, items: int) -> Tensor:
 
 @torch.no_grad()
 def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
-    """The temperature of each scale with which draws spread as far as validation days lie from what is expected.
+    """The temperature of each scale under which codes of validation days are likeliest, and the factor of its gain with
+    which draws spread as far as those days lie from what is expected.
 
     Coarser scales are given as they were, so that scales are independent problems and one pass serves them all; spread
-    and error are compared in the band of the latent that the scale adds to, white in degree and channel, where the gain
-    has restored what independent draws lose. Errors are those of new days over their :func:`inflation`.
+    and error are compared in the band of the latent that the scale adds to, white in degree and channel. Errors are
+    those of new days over their :func:`inflation`.
 
     Returns:
-        ``temperature`` by scale, ``spread_skill`` by scale as it was at temperature 1, and ``days``.
+        ``temperature`` and ``gain`` by scale, ``spread_skill`` by scale as it was before that gain, and ``days``.
     """
     model.eval()
     wanted = min(DAYS, config.train.val_items)
-    errors = torch.zeros(model.num_levels)
-    spreads = torch.zeros(model.num_levels, len(TEMPERATURES))
+    tried = len(TEMPERATURES)
+    nats, spreads, errors = (torch.zeros(model.num_levels, tried) for _ in range(3))
     days = 0
     for batch in track(in_batches(spread(model.domain.dataset("val"), wanted), 8), "Calibrating"):
         batch = {name: t.to(model.device) for name, t in batch.items()}
-        error, spreading = _compared(model, batch, Noise(config.seed, range(days, days + len(batch["now"]))))
-        errors, spreads, days = errors + error.cpu(), spreads + spreading.cpu(), days + len(batch["now"])
-    ratio = (spreads / errors[:, None].clamp_min(1e-30)).log().numpy()
-    temperatures = [float(np.exp(np.interp(0.0, r, np.log(TEMPERATURES)))) for r in np.maximum.accumulate(ratio, 1)]
-    at_one = np.exp(ratio[:, TEMPERATURES.index(1.0)] / 2)
-    return {"temperature": temperatures, "spread_skill": at_one.tolist(), "days": days}
+        found = _compared(model, batch, Noise(config.seed, range(days, days + len(batch["now"]))))
+        nats, spreads, errors = nats + found[0], spreads + found[1], errors + found[2]
+        days += len(batch["now"])
+    best = nats.argmin(1, keepdim=True)
+    ratio = (spreads / errors.clamp_min(1e-30)).gather(1, best)[:, 0].sqrt().clamp_min(1e-3)
+    temperatures = [TEMPERATURES[int(i)] for i in best[:, 0]]
+    return {
+        "temperature": temperatures,
+        "gain": (1 / ratio).tolist(),
+        "spread_skill": ratio.tolist(),
+        "days": days,
+    }
 
 
-def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor]:
-    """(K,) squared errors of expected values, and (K, temperatures) squared deviations of drawn ones from them."""
+def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+    """By scale and temperature, (K, temperatures) each: nats of the true codes, squared deviations of drawn values from
+    expected ones, and squared errors of those."""
     tokenizer, head = model.tokenizer, model.head
     pyramid, quantizer = tokenizer.pyramid, tokenizer.quantizer
     change, condition = model.known(batch["before"], batch["now"], batch["forcing"])
     x = model.error(batch, change) / model.inflation
     target = pyramid.target(tokenizer.codec.encode(x))
-    errors, spreads = torch.zeros(model.num_levels), torch.zeros(model.num_levels, len(TEMPERATURES))
+    nats, spreads, errors = (torch.zeros(model.num_levels, len(TEMPERATURES)) for _ in range(3))
     for (step, logits), before in _teacher(model, tokenizer.encode(x), condition):
         k = step.k
         residual = pyramid.residual(target, before, step.context, k)
@@ -109,10 +116,10 @@ def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tupl
             sampler = ScaleSampler(temperature=temperature)
             expected = quantizer.expected(head.probabilities(logits, sampler), k)
             drawn = quantizer.embed(head.sample(logits, uniform, sampler), k)
+            nats[k, i] = -head.log_prob(logits / temperature, step.codes).sum()
             spreads[k, i] = _size(pyramid, (drawn - expected) * pyramid.gain(k), k)
-            if temperature == 1:
-                errors[k] = _size(pyramid, residual - expected, k)
-    return errors, spreads
+            errors[k, i] = _size(pyramid, residual - expected, k)
+    return nats, spreads, errors
 
 
 def _teacher(model: Forecaster, codes: Codes, condition: Condition) -> Iterator[tuple[tuple[Step, Tensor], Any]]:

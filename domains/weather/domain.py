@@ -115,8 +115,10 @@ class WeatherDomain(Domain):
         place = np.arange(ds.sizes["time"]) / ds.sizes["time"]
         return np.asarray(np.digitize(place, SHARES) == SPLITS.index(split))
 
-    def static(self) -> xr.Dataset:
-        """The fields named in ``statics``, on the grid."""
+    def static(self) -> xr.Dataset | None:
+        """The fields named in ``statics``, on the grid; None where there are none."""
+        if not self.statics:
+            return None
         found = sources.open_static(self.config.static or self.config.data, self.grid)
         if missing := [name for name in self.statics if name not in found]:
             raise not_accepted("domain.statics", missing[0], found)

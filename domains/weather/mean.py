@@ -51,7 +51,7 @@ class MeanForecast(nn.Module):
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
         latitude = torch.from_numpy(domain.grid.latitude.copy()).deg2rad()
         rows = torch.stack([latitude.sin(), latitude.cos()])[..., None].expand(-1, -1, width)
-        self.register_buffer("rows", rows.float(), persistent=False)
+        self.register_buffer("rows", rows.to(torch.get_default_dtype()), persistent=False)
         self.register_buffer("area", torch.from_numpy(domain.grid.area).float(), persistent=False)
         inputs = 2 * channels + len(domain.statics) + 2 + len(domain.forcings)
         self.unet = UNet(inputs, channels, (height, width), config.widths, config.blocks)
@@ -74,8 +74,8 @@ class MeanForecast(nn.Module):
             require(bool(tensor.isfinite().all()), f"the {name} of {self.domain.channels} is not finite: {values}")
             getattr(self, name).copy_(tensor)
         require(bool((self.change > 0).all()), "a channel of domain.variables never changes")
-        if self.domain.statics:
-            static = torch.from_numpy(self.domain.static().to_array().to_numpy())
+        if (fields := self.domain.static()) is not None:
+            static = torch.from_numpy(fields.to_array().to_numpy())
             self.static.copy_((static - static.mean((1, 2), True)) / static.std((1, 2), keepdim=True).clamp_min(1e-6))
         self.fitted.fill_(True)
 
@@ -94,7 +94,7 @@ class MeanForecast(nn.Module):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The change of one step in units of ``change`` (B, C, H, W), and features (B, num_features, H / 2, W / 2)."""
         change, features = self.unet(inputs)
-        return change.float(), features.float()
+        return change.to(self.change.dtype), features.to(self.change.dtype)
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -141,10 +141,14 @@ class Forecaster(Refiner):
     # -- forecasts ---------------------------------------------------------------------------------------------------
 
     def calibrated(self, sampler: SamplerConfig) -> SamplerConfig:
-        """The sampler, its temperatures times those that were fitted on the validation split."""
-        fitted = self.info.get("calibration", {}).get("temperature", [1.0] * self.num_levels)
+        """The sampler, its temperatures and an automatic gain times what was fitted on the validation split."""
+        fitted = self.info.get("calibration", {"temperature": [1.0] * self.num_levels, "gain": [1.0] * self.num_levels})
         asked = by_scale("temperature", sampler.temperature, self.num_levels, lambda v: v > 0, "a number > 0")
-        return replace(sampler, temperature=[a * b for a, b in zip(asked, fitted, strict=True)])
+        temperature = [a * b for a, b in zip(asked, fitted["temperature"], strict=True)]
+        if sampler.gain != "auto":
+            return replace(sampler, temperature=temperature)
+        gain = [self.tokenizer.pyramid.gain(k) * g for k, g in enumerate(fitted["gain"])]
+        return replace(sampler, temperature=temperature, gain=gain)
 
     @torch.no_grad()
     def forecast(

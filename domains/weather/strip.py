@@ -35,5 +35,5 @@ def plot_strip(model: Forecaster, path: Path) -> Path:
         path,
         truth=batch["after"][0, shown].cpu().numpy(),
         mean=mean[0, shown].cpu().numpy(),
-        static=model.domain.static() if model.domain.statics else None,
+        static=model.domain.static(),
     )
