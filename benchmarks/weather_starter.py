@@ -14,8 +14,10 @@ from pathlib import Path
 
 import torch
 
-from refine.files import read_text, write_text
+from refine.compose import to_yaml
+from refine.files import write_text
 from refine.model import Model
+from refine.runs import load_run_config
 
 STARTER = Path(__file__).parents[1] / "domains" / "weather" / "starter"
 
@@ -26,8 +28,9 @@ def main(run: Path) -> None:
     model.domain.config = replace(model.domain.config, data=None, train=None, val=None, test=None)
     STARTER.mkdir(exist_ok=True)
     model.save_pretrained(STARTER, dtype=torch.bfloat16)
-    config = read_text(run / "config.yaml").replace("data: speedy", "data: null")
-    write_text(STARTER / "config.yaml", config)
+    config = load_run_config(run)
+    config.run, config.domain = None, model.domain.config
+    write_text(STARTER / "config.yaml", to_yaml(config))
     print(f"{STARTER}: {sum(p.stat().st_size for p in STARTER.iterdir()):,} bytes")
 
 
