@@ -51,7 +51,7 @@ class SphereCodec(Codec):
         vectors = {i for pair in winds for i in pair}
         self.scalars = [i for i in range(channels) if i not in vectors]
         self.transform = HarmonicTransform(grid, truncation)
-        synthesis, analysis = (table.to(torch.get_default_dtype()) for table in basis(sites, truncation))
+        synthesis, analysis = (torch.tensor(b, dtype=torch.get_default_dtype()) for b in basis(sites, truncation))
         self.register_buffer("synthesis", synthesis, persistent=False)
         self.register_buffer("analysis", analysis, persistent=False)
         self.register_buffer("size", torch.ones(truncation + 1, channels))

@@ -48,16 +48,15 @@ class SphereResampler(Resampler):
         grows = all(a < b for a, b in itertools.pairwise(sizes))
         require(self.num_levels > 0 and grows, f"domain.scales: sites {sizes} must grow strictly")
         for k, p in enumerate(self.points):
-            self.register_buffer(f"pos_{k}", torch.from_numpy(site_features(p)).float()[None], persistent=False)
-            self.register_buffer(f"seen_{k}", torch.from_numpy(seen_from(p, grid)).float(), persistent=False)
+            self.register_buffer(f"pos_{k}", _table(site_features(p))[None], persistent=False)
+            self.register_buffer(f"seen_{k}", _table(seen_from(p, grid)), persistent=False)
             if len(p) <= DENSE:
                 pair = pair_features(p, *(i.ravel() for i in np.indices((len(p), len(p)))))
-                shaped = torch.from_numpy(pair).float().view(1, len(p), len(p), -1)
-                self.register_buffer(f"pair_{k}", shaped, persistent=False)
+                self.register_buffer(f"pair_{k}", _table(pair).view(1, len(p), len(p), -1), persistent=False)
             else:
                 query, key = nearest(p, NEIGHBOURS)
                 self.register_buffer(f"edges_{k}", torch.from_numpy(np.stack([query, key])), persistent=False)
-                features = torch.from_numpy(pair_features(p, query, key)).float()
+                features = _table(pair_features(p, query, key))
                 self.register_buffer(f"edge_features_{k}", features, persistent=False)
 
     def num_sites(self, k: int) -> int:
@@ -97,9 +96,9 @@ class HarmonicResampler(SphereResampler):
         super().__init__(names, grid)
         self.truncations = list(truncations)
         for k, (t, name) in enumerate(zip(truncations, names, strict=True)):
-            synthesis, analysis = (table.to(torch.get_default_dtype()) for table in basis(name, t))
-            self.register_buffer(f"synthesis_{k}", synthesis, persistent=False)
-            self.register_buffer(f"analysis_{k}", analysis, persistent=False)
+            synthesis, analysis = basis(name, t)
+            self.register_buffer(f"synthesis_{k}", _table(synthesis), persistent=False)
+            self.register_buffer(f"analysis_{k}", _table(analysis), persistent=False)
         self._maps: dict[tuple[int, int], Tensor] = {}
 
     def degrees(self, k: int) -> int:
@@ -140,7 +139,7 @@ class NestedResampler(SphereResampler):
         self.nsides = list(nsides)
         for k in range(1, len(nsides)):
             matrix = prolongation(nsides[k - 1], nsides[k]).toarray()
-            self.register_buffer(f"up_{k}", torch.from_numpy(matrix).float().to_sparse_csr(), persistent=False)
+            self.register_buffer(f"up_{k}", _table(matrix).to_sparse_csr(), persistent=False)
 
     def down(self, x: Tensor, source: int, target: int) -> Tensor:
         batch, sites, channels = x.shape
@@ -169,6 +168,11 @@ def nested_names(nsides: Sequence[int]) -> list[str]:
     return [f"healpix:{nside}" for nside in nsides]
 
 
+def _table(array: Array) -> Tensor:
+    """In torch's default precision."""
+    return torch.tensor(array, dtype=torch.get_default_dtype())
+
+
 def _rings(least: float) -> str:
     """The coarsest HEALPix rings (of any whole nside) with at least so many sites."""
     return f"rings:{max(1, int(np.ceil((least / 12) ** 0.5 - 1e-9)))}"
@@ -193,8 +197,8 @@ def points_of(name: str) -> Array:
 
 
 @lru_cache(maxsize=32)
-def basis(name: str, truncation: int) -> tuple[Tensor, Tensor]:
-    """The maps from coefficients (D) to named sites (N), (N, D), and back, (D, N), by least squares; float64.
+def basis(name: str, truncation: int) -> tuple[Array, Array]:
+    """The maps from coefficients (D) to named sites (N), (N, D), and back, (D, N), by least squares.
 
     Raises:
         RefineError: sites that do not determine the coefficients well.
@@ -209,7 +213,7 @@ def basis(name: str, truncation: int) -> tuple[Tensor, Tensor]:
         "see domain.oversample and domain.scales",
     )
     inverse = np.linalg.solve(gram, values.T)
-    return torch.from_numpy(values), torch.from_numpy(inverse)
+    return values, inverse
 
 
 def site_features(points: Array) -> Array:
@@ -237,7 +241,8 @@ def pair_features(points: Array, query: Any, key: Any) -> Array:
     direction = torch.from_numpy(np.einsum("eij,ej->ei", frame, points[key]))
     harmonics = o3.spherical_harmonics(list(range(LOCAL + 1)), direction, normalize=True).numpy()
     spacing = (4 * np.pi / len(points)) ** 0.5
-    angle = np.arccos(np.einsum("ei,ei->e", points[query], points[key]).clip(-1, 1))
+    sine = np.linalg.norm(np.cross(points[query], points[key]), axis=1)
+    angle = np.arctan2(sine, np.einsum("ei,ei->e", points[query], points[key]))  # an arc cosine is inexact near 1
     bumps = np.exp(-((angle[:, None] / spacing - np.arange(RINGS)) ** 2))
     return np.concatenate([harmonics, bumps], 1)
 
