@@ -14,7 +14,6 @@ from refine.domains.weather.errors import Errors
 from refine.items import in_batches, spread
 from refine.noise import Noise
 from refine.progress import track
-from refine.pyramid import Pyramid
 from refine.sampler import ScaleSampler
 from refine.types import Codes, Condition, Step
 
@@ -72,7 +71,7 @@ def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
     which draws spread as far as those days lie from what is expected.
 
     Coarser scales are given as they were, so that scales are independent problems and one pass serves them all; spread
-    and error are compared in the band of the latent that the scale adds to, white in degree and channel. Errors are
+    and error are compared in the band of degrees that the scale adds to, white in degree and channel. Errors are
     those of new days over their :func:`inflation`.
 
     Returns:
@@ -117,8 +116,8 @@ def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tupl
             expected = quantizer.expected(head.probabilities(logits, sampler), k)
             drawn = quantizer.embed(head.sample(logits, uniform, sampler), k)
             nats[k, i] = -head.log_prob(logits / temperature, step.codes).sum()
-            spreads[k, i] = _size(pyramid, (drawn - expected) * pyramid.gain(k), k)
-            errors[k, i] = _size(pyramid, residual - expected, k)
+            spreads[k, i] = _size(model, (drawn - expected) * pyramid.gain(k), k)
+            errors[k, i] = _size(model, residual - expected, k)
     return nats, spreads, errors
 
 
@@ -131,7 +130,9 @@ def _teacher(model: Forecaster, codes: Codes, condition: Condition) -> Iterator[
         state = pair[0].state
 
 
-def _size(pyramid: Pyramid, values: Tensor, k: int) -> float:
-    """Summed squares of what values of scale k alone add to the latent."""
+def _size(model: Forecaster, values: Tensor, k: int) -> float:
+    """Summed squares of what values of scale k alone add to the fields, white in degree and channel: of what redundant
+    sites of the finest scale hold beside the truncation, nothing is decoded."""
+    pyramid, codec = model.tokenizer.pyramid, cast(SphereCodec, model.tokenizer.codec)
     state = pyramid.refine(pyramid.start(len(values)), torch.zeros_like(values), values, k)
-    return float(pyramid.latent(state, k).square().sum())
+    return float((codec.analysis @ pyramid.latent(state, k)).square().sum())
