@@ -14,11 +14,12 @@
 
 The networks of the last two are the U-Net of the mean, smaller (as many parameters as the codes' predictor), are told
 all that the codes are told, and train for the CPU time given (one thread, this process; a killed training goes on from
-its last minute). ``forecast`` takes a folder of ``train`` or a run, whose codes it then forecasts with, and measures
-CPU seconds per step of a member beside the store (``STORE.json``). ``physics`` are the initial times of the physics
-ensemble beside the data. ``score`` writes all stores, which should be of the same initial times, to
-``results/NAME.json``; differences are those of the first store to the others, significant by bootstrap over pairs of
-initial times.
+its last minute). Errors that are drawn are inflated as those of the codes are, to the size of errors on validation days
+by channel and latitude; with ``--raw`` they are not. ``forecast`` takes a folder of ``train`` or a run, whose codes it
+then forecasts with, and measures CPU seconds per step of a member beside the store (``STORE.json``). ``physics`` are
+the initial times of the physics ensemble beside the data. ``score`` writes all stores, which should be of the same
+initial times, to ``results/NAME.json``; differences are those of the first store to the others, significant by
+bootstrap over pairs of initial times.
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ def forecast(args: argparse.Namespace) -> None:
     loader: Any = ControlFolder(str(args.source)) if is_control(args.source) else codes(args.source)
     model, fields = loader.load()
     about = loader.about if is_control(args.source) else about_codes(args.source, model)
+    if args.raw:
+        model.inflation.fill_(1.0)
+        about["control"] += " raw"
     domain = model.domain if not is_control(args.source) else model.model.domain
     steps, timeline = lead_steps(args.lead, model.step), timeline_of(fields, model.step)
     starts: Any = args.starts
@@ -75,7 +79,7 @@ def forecast(args: argparse.Namespace) -> None:
         starts = stamps(open_forecast(Path(locate(domain.config.data)).parent / PHYSICS)["time"].values)
     chosen = timeline.choose(starts, steps, domain.fields("test")["time"].values)
     members = 1 if about["control"] == "mean" else args.members
-    sampler = load_run_config(args.source).sampler if about["control"] == "codes" else SamplerConfig()
+    sampler = SamplerConfig() if is_control(args.source) else load_run_config(args.source).sampler
     job = Job(tuple(chosen), members, steps, args.seed, sampler, args.batch)
     timed, begin = Timed(model), time.perf_counter()
     write_ensemble(args.out, job, timed, fields, loader, {"title": about["control"]})
@@ -165,6 +169,7 @@ def main() -> None:
     two.add_argument("--lead", default="10d")
     two.add_argument("--seed", type=int, default=0)
     two.add_argument("--batch", type=int, default=20, help="members times initial times forecast together")
+    two.add_argument("--raw", action="store_true", help="errors as they were learned, not inflated")
     two.add_argument("--out", type=Path, required=True)
     two.set_defaults(call=forecast)
     three = commands.add_parser("score")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from refine.checkpoint import read_header
 from refine.errors import require
@@ -15,6 +16,7 @@ from refine.files import atomic_write, write_text
 from refine.model import Model
 from rivals.dressed import Dressed
 from rivals.edm import EDM
+from rivals.inflation import inflation
 from rivals.one_pass import OnePass
 from rivals.rollout import Control
 from rivals.training import train
@@ -48,15 +50,23 @@ class ControlFolder:
         model = mean_of(about["run"])
         same = read_header(Path(about["run"]))["weights"] == about["weights"]
         require(same, f"{about['run']} holds another model than {self.folder} was trained on")
-        path = Path(self.folder, WEIGHTS)
         if about["control"] == "mean":
             return Control(model), model.domain.fields()
-        if about["control"] == "dressed":
-            return Dressed(model, **load_file(path)), model.domain.fields()
-        rival = LEARNED[about["control"]](model)
-        rival.network.load_state_dict(load_file(path))
-        rival.network.eval()
-        return rival, model.domain.fields()
+        tensors = load_file(Path(self.folder, WEIGHTS))
+        inflated = tensors.pop("inflation")
+        control = build(model, about["control"], tensors)
+        control.inflation = inflated
+        return control, model.domain.fields()
+
+
+def build(model: Any, kind: str, tensors: dict[str, Tensor]) -> Any:
+    """A control that draws errors, from its tensors."""
+    if kind == "dressed":
+        return Dressed(model, **tensors)
+    rival = LEARNED[kind](model)
+    rival.network.load_state_dict(tensors)
+    rival.network.eval()
+    return rival
 
 
 def is_control(folder: str | Path) -> bool:
@@ -77,7 +87,7 @@ def make(folder: Path, run: str, kind: str, minutes: float, seed: int) -> dict[s
     folder.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {"control": kind, "run": str(Path(run).absolute())}
     about |= {"weights": read_header(Path(run))["weights"], "cpu_seconds": 0.0, "seed": seed, "parameters": 0}
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     if kind == "dressed":
         tensors = Dressed.fit(model)
     elif kind in LEARNED:
@@ -85,6 +95,8 @@ def make(folder: Path, run: str, kind: str, minutes: float, seed: int) -> dict[s
         about |= train(rival, folder / RESUME, minutes, seed)
         tensors = {k: v.contiguous() for k, v in rival.network.state_dict().items()}
     if tensors:
+        tensors["inflation"] = inflated = inflation(build(model, kind, dict(tensors)))
+        about["inflation"] = dict(zip(model.channels, inflated.mean((1, 2)).tolist(), strict=True))
         with atomic_write(folder / WEIGHTS) as temporary:
             save_file(tensors, temporary)
     write_text(folder / FILE, json.dumps(about, indent=2) + "\n")

@@ -24,6 +24,7 @@ class Control:
 
     Attributes:
         passes: of networks in one step of one member.
+        inflation: (C, H, 1) that errors are multiplied by.
     """
 
     passes = 1
@@ -31,6 +32,7 @@ class Control:
     def __init__(self, model: Forecaster) -> None:
         self.model = model.eval()
         self.grid, self.channels, self.step = model.grid, model.channels, model.step
+        self.inflation = torch.ones(len(model.channels), model.grid.shape[0], 1)
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +71,7 @@ class Control:
                 told = known(self.model, before, now, forcing.repeat_interleave(count, 0))
             noise = Noise(derive_seed(seed, "lead", lead), streams)
             error = self.draw(told, valid.repeat(count), noise)
-            before, now = now, now + (told.change if error is None else told.change + error) * change
+            before, now = now, now + (told.change if error is None else told.change + error * self.inflation) * change
             yield now.unflatten(0, (-1, count))
 
 

@@ -27,6 +27,7 @@ import weather_controls
 from rivals.dressed import Dressed, day_of_year
 from rivals.edm import EDM, LEVELS, SIGMA_MAX, SIGMA_MIN, heun
 from rivals.folders import LEARNED, ControlFolder
+from rivals.inflation import inflation
 from rivals.known import Days, known
 from rivals.one_pass import ALPHA, almost_fair_crps
 from rivals.rollout import Control
@@ -104,6 +105,14 @@ def test_dressed_draws_whole_days_of_the_season(model: Forecaster) -> None:
     apart = np.abs(drawn[:, 0, 0, 0].numpy() + 1 - day_of_year(times))
     assert np.minimum(apart, 366 - apart).max() in range(25, 32)
     assert len(drawn[:200, 0, 0, 0].unique()) > 40
+
+
+def test_inflation_makes_drawn_errors_as_large_as_those_of_new_days(model: Forecaster) -> None:
+    tensors = Dressed.fit(model)
+    found = inflation(Dressed(model, **tensors))
+    half = inflation(Dressed(model, tensors["error"] / 2, tensors["day"]))
+    torch.testing.assert_close(half, 2 * found, rtol=1e-2, atol=0)
+    assert found.shape == (2, 8, 1) and (found.log().abs() < 0.5).all()
 
 
 def test_errors_are_what_the_mean_leaves(model: Forecaster) -> None:
