@@ -10,8 +10,9 @@ import pytest
 from strangers import install
 
 import refine
-from refine.cli import SECTIONS, main
+from refine.cli import SECTIONS, cli, main
 from refine.compose import compose
+from refine.domains.weather.grids import Grid
 from refine.errors import RefineError
 from refine.overrides import take
 
@@ -79,6 +80,9 @@ def test_commands_of_refine_are_accepted(page: Path, words: list[str], capsys: p
         assert "image" in capsys.readouterr().out
     elif command == "inspect":
         assert len(arguments) == 1 and "=" not in arguments[0]
+    elif command == "regrid":
+        found = cli.commands["regrid"].make_context("regrid", list(arguments)).params
+        assert Grid.parse(found["grid"]).name == found["grid"]
     else:
         named = take(arguments, ("run", "domain", "experiment"))[0]
         if command == "train" and ("domain" in named or "experiment" in named):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.25, 1.4)
 DAYS = 48  # of the validation split, at most
+MEMBERS = 8
 
 
 @torch.no_grad()
@@ -96,6 +97,31 @@ def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
         "spread_skill": ratio.tolist(),
         "days": days,
     }
+
+
+@torch.no_grad()
+def spread_to_error(model: Forecaster, config: Config) -> Tensor:
+    """(C, H, 1) by which factor draws of one step have to grow to spread as far as validation days lie from their mean.
+
+    By channel and latitude, in physical space: what quantisation and truncation lose of a channel is in it, too. A
+    member and the truth are to be exchangeable, so the squared error of the mean of M members is (M + 1) / M times
+    their variance.
+    """
+    model.eval()
+    codec = cast(SphereCodec, model.tokenizer.codec)
+    wanted, members = min(DAYS, config.train.val_items), MEMBERS
+    error, variance = torch.zeros(2, len(model.channels), model.grid.shape[0])
+    days = 0
+    for batch in track(in_batches(spread(model.domain.dataset("val"), wanted), 8), "Calibrating"):
+        batch = {name: t.to(model.device) for name, t in batch.items()}
+        change, condition = model.known(batch["before"], batch["now"], batch["forcing"])
+        count = len(change)
+        drawn = model.draw(condition.map(lambda t: t.repeat_interleave(members, 0)), config.seed, days * members)
+        drawn = drawn.unflatten(0, (count, members))
+        error += (drawn.mean(1) - model.error(batch, change)).square().mean(3).sum(0).cpu()
+        variance += drawn.var(1).mean(3).sum(0).cpu()
+        days += count
+    return (codec.profile_of(error) / codec.profile_of(variance) * (members / (members + 1)) ** 0.5).to(model.device)
 
 
 def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:

@@ -160,7 +160,7 @@ class WeatherDomain(Domain):
         if harmonic:  # bands of about equal width in degree
             return sorted({round(self.truncation * share) for share in (0.14, 0.37, 0.63, 1)})
         finest = int(np.ceil(np.log2(max(1, ((self.truncation + 1) ** 2 / 12) ** 0.5))))
-        return [2**j for j in range(finest + 2)]
+        return [2**j for j in range(finest + 1)]
 
     def resampler(self) -> SphereResampler:
         if self.config.pyramid == "healpix":

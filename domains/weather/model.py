@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from refine.domains.weather.domain import WeatherDomain
 
 BASES = ("mean", "persistence")
+SAMPLER = SamplerConfig(gain="auto")  # where none is given
 MEMBERS = 2**20  # most members of an initial time, in the numbering of noise streams
 EPOCH = 2**32  # hours before 1970 that initial times may lie
 
@@ -116,6 +117,7 @@ class Forecaster(Refiner):
         if stage == "predictor":
             self.inflation.copy_(calibration.inflation(self, config.train.fit_items))
             self.info["calibration"] = calibration.calibrate(self, config)
+            self.inflation *= calibration.spread_to_error(self, config)
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
@@ -179,7 +181,7 @@ class Forecaster(Refiner):
             (T, M, C, H, W) states after 1, 2, ... steps.
         """
         self.eval()
-        sampler = self.calibrated(sampler or SamplerConfig(gain="auto"))
+        sampler = self.calibrated(sampler or SAMPLER)
         count, streams = len(members), [_stream(t, m) for t in np.asarray(times) for m in members]
         before, now = before.to(self.device), now.to(self.device)
         for lead in range(steps):
@@ -193,6 +195,11 @@ class Forecaster(Refiner):
             drawn = drawn * self.inflation
             before, now = now, now + (drawn if self.config.base == "persistence" else drawn + change) * self.mean.change
             yield now.unflatten(0, (-1, count))
+
+    def draw(self, condition: Condition, seed: int, first: int) -> Tensor:
+        """What is coded, (B, C, H, W) in units of ``mean.change``, drawn with the default sampler."""
+        noise = Noise(seed, range(first, first + len(cast(Tensor, condition.field))))
+        return self._generate(noise, condition, self.calibrated(SAMPLER), False).items * self.inflation
 
     @torch.no_grad()
     def refinement(self, batch: dict[str, Tensor], noise: Noise, sampler: SamplerConfig) -> tuple[list[Tensor], Tensor]:

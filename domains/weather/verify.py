@@ -23,13 +23,14 @@ def verify(model: Any, source: Path, config: Config, folder: Path) -> dict[str, 
     Returns:
         The main scores by lead, and the floors of the codes; everything else stands in ``scores.json`` beside it.
     """
-    store = config.evaluate.forecast
+    store, pictures = config.evaluate.forecast, []
     if store is None:
         wanted = replace(config.ensemble, start=config.ensemble.start or STARTS, split=config.evaluate.split)
-        store = str(run_ensemble(model, source, replace(config, ensemble=wanted), folder / "forecasts")[0])
+        written = run_ensemble(model, source, replace(config, ensemble=wanted), folder / "forecasts")
+        store, pictures = str(written[0]), [path for path in written if path.suffix == ".png"]
     floors = model.floors(spread(model.domain.dataset(config.evaluate.split), config.evaluate.items))
     result = evaluate_store(store, model.domain, folder, floors)
-    report, *_ = report_evaluation(result, folder / "report")
+    report, *_ = report_evaluation(result, folder / "report", pictures)
     console.print(*tables(result))
     console.print(f"Report: {report}", highlight=False, soft_wrap=True)
     return {"forecast": store, "report": str(report), "floors": floors} | headline(result)
