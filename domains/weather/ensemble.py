@@ -164,7 +164,7 @@ def forecast_part(path: Path, job: Job, part: Part, model: Forecaster, fields: x
     leads = model.forecast(before, now, times, members, job.steps, job.seed, job.sampler)
     for lead, fields_TMC in enumerate(leads):
         waiting.append(fields_TMC.float().cpu().numpy().swapaxes(0, 1))
-        if finite and not np.isfinite(waiting[-1].sum(dtype=np.float64)):
+        if finite and not np.isfinite(waiting[-1]).all():
             finite = False
             text = f"warning: the forecast of {part.name} is not finite from {(lead + 1) * hours(model.step)} h on"
             console.print(text, highlight=False, soft_wrap=True)

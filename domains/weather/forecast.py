@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from refine import __version__
 from refine.checkpoint import read_header
@@ -139,7 +139,8 @@ def show(paths: list[Path], job: Job, stamps: list[str], step: np.timedelta64) -
     forecast = open_forecast(paths[0])
     channels = [str(c) for c in forecast.data_vars][:TABLE_CHANNELS]
     title = f"forecast from {stamps[0]}: mean ± spread over the globe"
-    table = Table("lead", *(f"{c}, {forecast[c].attrs.get('units', '')}" for c in channels), title=title)
+    heads = [f"{c}\n{forecast[c].attrs.get('units', '')}" for c in channels]
+    table = Table("lead", *(Column(head, overflow="fold") for head in heads), title=title)
     figures = {c: globe(forecast[c].isel(time=0)) for c in channels}
     leads = [hours(lead) for lead in forecast["prediction_timedelta"].values]
     for i, lead in enumerate(leads):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,12 +156,11 @@ class Timeline:
         return index
 
     def _error(self, text: str, why: str) -> RefineError:
-        possible = [i for i in range(len(self.times)) if self.at(i, -1) is not None]
-        span = (
-            f"{self.stamps[possible[0]]} to {self.stamps[possible[-1]]}"
-            if possible
-            else "nothing: no two fields follow"
-        )
+        possible = [stamp for i, stamp in enumerate(self.stamps) if self.at(i, -1) is not None]
+        span = f"{possible[0]} to {possible[-1]}" if possible else "nothing: no two fields are one step apart"
+        near = bisect_left(possible, text)
+        if 0 < near < len(possible):
+            span += f" (nearest: {possible[near - 1]}, {possible[near]})"
         return RefineError(
             f"ensemble.start={text!r} is not accepted: {why}; accepted: {ACCEPTED}; forecasts can start from {span}"
         )

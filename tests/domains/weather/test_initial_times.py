@@ -52,6 +52,8 @@ def test_runs_and_gaps_are_not_bridged() -> None:
     assert "2021-01-21T00:00" not in chosen(daily(branch=branch), "all", 1)
     gap = Timeline(np.delete(daily().times, 7), DAY)
     assert gap.at(6, 1) is None and gap.at(6, 2) == 7
+    with pytest.raises(RefineError, match=r"nearest: 2021-01-07T00:00, 2021-01-10T00:00"):
+        chosen(gap, "2021-01-09")
 
 
 def test_hours_within_a_day() -> None:
