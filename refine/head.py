@@ -91,7 +91,8 @@ class FactorisedHead(Head):
         return sampler.probabilities(self._parts(logits))
 
     def _parts(self, logits: Tensor) -> Tensor:
-        return logits.unflatten(-1, (self.draws, -1))
+        parts: Tensor = logits.unflatten(-1, (self.draws, -1))
+        return parts
 
 
 class BitwiseHead(Head):

@@ -107,7 +107,8 @@ class VQ(Quantizer):
         return F.embedding(codes, self.codebooks[self.book(k)])
 
     def expected(self, probabilities: Tensor, k: int) -> Tensor:
-        return probabilities[..., 0, :] @ self.codebooks[self.book(k)]
+        values: Tensor = probabilities[..., 0, :] @ self.codebooks[self.book(k)]
+        return values
 
     def fit(self, x: Tensor, k: int) -> None:
         book, rows = self.book(k), x.detach().reshape(-1, self.channels)

@@ -199,7 +199,8 @@ class Forecaster(Refiner):
     def draw(self, condition: Condition, seed: int, first: int) -> Tensor:
         """What is coded, (B, C, H, W) in units of ``mean.change``, drawn with the default sampler."""
         noise = Noise(seed, range(first, first + len(cast(Tensor, condition.field))))
-        return self._generate(noise, condition, self.calibrated(SAMPLER), False).items * self.inflation
+        drawn: Tensor = self._generate(noise, condition, self.calibrated(SAMPLER), False).items * self.inflation
+        return drawn
 
     @torch.no_grad()
     def refinement(self, batch: dict[str, Tensor], noise: Noise, sampler: SamplerConfig) -> tuple[list[Tensor], Tensor]:

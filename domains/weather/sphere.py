@@ -212,13 +212,13 @@ def basis(name: str, truncation: int) -> tuple[Array, Array]:
         f"the {len(values)} sites of {name} do not determine T{truncation} (condition {worst:.0f}); more are needed: "
         "see domain.oversample and domain.scales",
     )
-    inverse = np.linalg.solve(gram, values.T)
+    inverse: Array = np.asarray(np.linalg.solve(gram, values.T), dtype=np.float64)
     return values, inverse
 
 
 def site_features(points: Array) -> Array:
     """(N, ZONAL) Legendre polynomials P_1 ... of the sine of latitude: the harmonics that know no longitude."""
-    return np.polynomial.legendre.legvander(points[:, 2], ZONAL)[:, 1:]
+    return np.asarray(np.polynomial.legendre.legvander(points[:, 2], ZONAL)[:, 1:], dtype=np.float64)
 
 
 def nearest(points: Array, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
