@@ -60,6 +60,20 @@ def test_the_gain_makes_spread_equal_to_error(size: float, domain: WeatherDomain
     assert found["gain"] == pytest.approx([1 / (size * s) for s in shares], rel=0.12)
 
 
+@pytest.mark.parametrize(("size", "wanted"), [(1.0, 1.0), (0.5, 1.92)])
+def test_draws_grow_until_they_spread_as_far_as_days_lie_from_their_mean(
+    size: float, wanted: float, domain: WeatherDomain
+) -> None:
+    """Twice too narrow: errors of the mean of 8 members are (1 + 1/32) of what they should cover, a quarter of it
+    drawn, so draws have to grow by the root of 4 (1 + 1/32) 8/9."""
+    model = knows_the_law(domain, size)
+    factor = calibration.spread_to_error(model, config())
+    assert factor.shape == (3, 8, 1) and torch.equal(factor[1], factor[2])
+    assert float(factor.mean()) == pytest.approx(wanted, rel=0.1)
+    model.inflation *= factor
+    assert float(calibration.spread_to_error(model, config()).mean()) == pytest.approx(1, abs=0.1)
+
+
 def test_the_finest_scale_would_look_too_wide_at_its_sites(domain: WeatherDomain) -> None:
     """The double: spread compared in latents instead of in what is decoded."""
     model = knows_the_law(domain)
