@@ -75,10 +75,10 @@ def test_drawn_latents_have_the_variance_that_is_drawn_at_their_sites(rounds: An
     refiner = without_context(build(rounds=rounds))
     var, share = variances(refiner), torch.tensor([[4 / 4], [12 / 16], [16 / 32]])
     for gain, wanted in [("auto", var.sum(0)), (1.0, (var * share).sum(0)), (0.0, 0 * var.sum(0))]:
-        items = refiner.sample(2000, sampler=SamplerConfig(gain=gain)).items
+        items = refiner.sample(800, sampler=SamplerConfig(gain=gain)).items
         torch.testing.assert_close(items.var(0).mean(0), wanted, rtol=0.06, atol=1e-9)
     assert (var.sum(0) > 1.15 * (var * share).sum(0)).all()  # so the two are told apart
-    only_last = refiner.sample(2000, sampler=SamplerConfig(gain=[0.0, 0.0, 2.0])).items
+    only_last = refiner.sample(800, sampler=SamplerConfig(gain=[0.0, 0.0, 2.0])).items
     torch.testing.assert_close(only_last.var(0).mean(0), 4 * var[2] / 2, rtol=0.05, atol=0)
 
 
@@ -90,8 +90,8 @@ def test_temperature_and_truncation_are_part_of_what_is_expected() -> None:
     torch.testing.assert_close(*greedy)
     refiner = without_context(refiner)
     for knobs in ({"temperature": 0.6}, {"top_k": 2}, {"top_p": 0.6}):
-        means = [refiner.sample(2000, sampler=SamplerConfig(gain=g, **knobs)).items.mean((0, 1)) for g in (1.0, 3.0)]
-        torch.testing.assert_close(*means, rtol=0, atol=0.05)
+        means = [refiner.sample(800, sampler=SamplerConfig(gain=g, **knobs)).items.mean((0, 1)) for g in (1.0, 3.0)]
+        torch.testing.assert_close(*means, rtol=0, atol=0.08)
 
 
 @torch.no_grad()
