@@ -95,7 +95,7 @@ def test_a_stage_trains_its_learner_by_its_own_loss(finished: Path) -> None:
     assert {row["stage"] for row in rows if "val_nll" in row} == {"predictor"}
     model: Any = Model.from_pretrained(finished)
     sizes = [len(model.domain.dataset("train")[i].letters) for i in range(30)]
-    assert float(model.sizes.mean) == pytest.approx(sum(sizes) / 30, abs=1.5)
+    assert model.sizes.mean.item() == pytest.approx(sum(sizes) / 30, abs=1.5)
     assert model.logits.abs().max() > 0
 
 
@@ -103,7 +103,7 @@ def test_it_ends_once_and_what_it_found_is_published(finished: Path) -> None:
     assert diary(finished) == ["mean", "predictor"]
     model: Any = Model.from_pretrained(finished)
     done = {stage: {"steps": STEPS, "of": STEPS} for stage in ("mean", "predictor")}
-    summary = {"mean": float(model.sizes.mean), "predictor": float(model.logits.max())}  # of the published weights
+    summary = {"mean": model.sizes.mean.item(), "predictor": model.logits.max().item()}  # of the published weights
     assert model.info == done | {"summary": summary}
 
 

@@ -121,8 +121,8 @@ def spread_to_error(model: Forecaster, config: Config) -> Tensor:
         error += (drawn.mean(1) - model.error(batch, change)).square().mean(3).sum(0).cpu()
         variance += drawn.var(1).mean(3).sum(0).cpu()
         days += count
-    ratio: Tensor = codec.profile_of(error) / codec.profile_of(variance)
-    return ratio.to(model.device) * (members / (members + 1)) ** 0.5
+    ratio: Tensor = codec.profile_of(error) / codec.profile_of(variance) * (members / (members + 1)) ** 0.5
+    return ratio.to(model.device)
 
 
 def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:

@@ -135,18 +135,18 @@ class LearnerModule(StageModule):
 
     def __init__(self, learner: Learner, name: str, stage: StageConfig, seed: int, settings: TrainConfig) -> None:
         super().__init__(stage, seed)
-        self.learner, self.name, self.settings = learner, name, settings
+        self.model, self.name, self.settings = learner, name, settings
         for part in learner.frozen():
             part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> LearnerModule:
         super().train(mode)
-        for part in self.learner.frozen():
+        for part in self.model.frozen():
             part.eval()
         return self
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        loss, figures = self.learner.training_loss(batch, self.settings)
+        loss, figures = self.model.training_loss(batch, self.settings)
         for i, (name, value) in enumerate(figures.items()):
             self.log(name, value.detach(), prog_bar=i == 0)
         return self.checked(loss, batch)
@@ -155,6 +155,6 @@ class LearnerModule(StageModule):
         torch.manual_seed(derive_seed(self.seed, self.name, "validation", batch_idx, self.global_rank))
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        _, figures = self.learner.training_loss(batch, self.settings)
+        _, figures = self.model.training_loss(batch, self.settings)
         for i, (name, value) in enumerate(figures.items()):
             self.log(f"val_{name}", value, prog_bar=i == 0, batch_size=len(batch["index"]))
