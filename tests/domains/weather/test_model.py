@@ -139,15 +139,22 @@ def test_initial_times_do_not_depend_on_one_another(model: Forecaster) -> None:
     close(forecast(model, [2, 1], range(3)), together[[2, 1]])
 
 
-def test_every_lead_has_its_own_noise_and_forcing(model: Forecaster) -> None:
-    before, now, times = first_states(model.domain, 1)
-    (first,) = model.forecast(before, now, times, [0], 1)
-    two = list(model.forecast(before, now, times, [0], 2))
-    close(two[0], first)
-    (again,) = model.forecast(now, first[:, 0], times, [0], 1)  # the noise of the first lead, from the second state
-    assert (again - two[1]).abs().max() > 1
-    later = list(model.forecast(now, first[:, 0], times + np.timedelta64(150, "D"), [0], 1))
-    assert (later[0] - again).abs().max() > 1  # another season, another stream
+def test_every_lead_has_its_own_noise_and_forcing(model: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now, times = first_states(model.domain, 2)
+    noises, generate, sun = [], model._generate, []
+
+    def spied(noise: Any, condition: Condition, *rest: Any) -> Any:
+        noises.append(noise)
+        assert condition.field is not None
+        sun.append(condition.field[0, :, 2 * len(CHANNELS) + 2])  # after states and latitudes: the first forcing
+        return generate(noise, condition, *rest)
+
+    monkeypatch.setattr(model, "_generate", spied)
+    whole = list(model.forecast(before, now, times, [0, 5], 3))
+    assert len({n.seed for n in noises}) == 3 and len({tuple(n.index) for n in noises}) == 1
+    assert len(set(noises[0].index)) == 4  # of two initial times and two members
+    assert not torch.equal(sun[0], sun[1])
+    torch.testing.assert_close(next(model.forecast(before, now, times, [0, 5], 1)), whole[0])
 
 
 def test_the_sampler_is_obeyed(model: Forecaster) -> None:
