@@ -19,6 +19,7 @@ from torch import Tensor
 
 from refine.domains.weather.grids import Grid
 from refine.domains.weather.harmonics import at_points
+from refine.domains.weather.sparse import SparseMap
 from refine.errors import not_accepted, require
 from refine.resample import Resampler
 from refine.types import Level
@@ -137,19 +138,15 @@ class NestedResampler(SphereResampler):
 
         super().__init__(nested_names(nsides), grid)
         self.nsides = list(nsides)
-        for k in range(1, len(nsides)):
-            matrix = prolongation(nsides[k - 1], nsides[k]).toarray()
-            self.register_buffer(f"up_{k}", _table(matrix).to_sparse_csr(), persistent=False)
+        self._finer = [SparseMap(prolongation(a, b)) for a, b in itertools.pairwise(nsides)]
 
     def down(self, x: Tensor, source: int, target: int) -> Tensor:
         batch, sites, channels = x.shape
         return x.view(batch, self.num_sites(target), sites // self.num_sites(target), channels).mean(2)
 
     def up(self, x: Tensor, source: int, target: int) -> Tensor:
-        for k in range(source + 1, target + 1):
-            batch, sites, channels = x.shape
-            flat = x.transpose(0, 1).reshape(sites, batch * channels)
-            x = (self.get_buffer(f"up_{k}") @ flat).view(-1, batch, channels).transpose(0, 1)
+        for finer in self._finer[source:target]:
+            x = finer(x.transpose(1, 2)).transpose(1, 2)
         return x
 
 
