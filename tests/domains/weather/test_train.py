@@ -1,0 +1,96 @@
+"""``refine train domain=weather``, small: three stages, one checkpoint, and a forecast from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from refine.checkpoint import load_checkpoint
+from refine.compose import compose
+from refine.model import Model
+from refine.runs import read_metrics
+
+from .tiny_forecaster import CHANNELS, GRID, first_states, make_world
+
+TINY = [
+    *("domain=weather", f"domain.variables=[{','.join(CHANNELS)}]", f"domain.grid={GRID.name}", "domain.statics=[]"),
+    *("domain.scales=[T2,T4]", "model.mean.widths=[8,8]", "model.mean.blocks=1", "model.quantizer.size=4"),
+    *("model.predictor.width=16", "model.predictor.depth=1", "model.predictor.heads=2", "train.fit_after=0"),
+    *(f"train.{s}.{o}" for s in ("mean", "tokenizer", "predictor") for o in ("batch_size=4", "warmup=2")),
+    *("train.mean.steps=30", "train.tokenizer.steps=6", "train.predictor.steps=20", "trainer.accelerator=cpu"),
+    *("train.val_every=10", "train.save_every=10", "train.val_items=6"),
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_world(tmp_path_factory.mktemp("world") / "fields.zarr")
+
+
+def train(world: Path, run: Path, *arguments: str) -> Path:
+    """In this process; pictures are tested elsewhere."""
+    from refine.commands import train as command
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "draw_pictures", lambda *_: None)
+        return command.run(compose([*TINY, f"domain.data={world}", *arguments, f"run={run}"]))
+
+
+@pytest.fixture(scope="module")
+def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(world, tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_every_stage_learns(finished: Path) -> None:
+    rows = read_metrics(finished)
+    for stage, figure in (("mean", "val_relative_mse"), ("predictor", "val_nll")):
+        curve = [row[figure] for row in rows if row["stage"] == stage and figure in row]
+        assert len(curve) >= 2 and curve[-1] < curve[0]
+    assert any("usage_1" in row for row in rows) and any("val_nll_1" in row for row in rows)
+
+
+def test_the_checkpoint_says_how_good_it_is(finished: Path) -> None:
+    model: Any = Model.from_pretrained(finished)
+    assert set(model.info) == {"mean", "error", "tokenizer", "predictor", "calibration"}
+    assert model.info["error"]["val"]["relative_mse"] < 1.2
+    assert len(model.info["calibration"]["temperature"]) == 2
+    before, now, times = first_states(model.domain, 2)
+    steps = list(model.forecast(before, now, times, range(4), 3))
+    assert len(steps) == 3 and steps[0].shape == (2, 4, 3, *GRID.shape)
+    assert all(torch.isfinite(s).all() for s in steps)
+
+
+def test_stage_by_stage_is_all_at_once(world: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for stage in ("mean", "tokenizer", "predictor"):
+        train(world, run, f"stage={stage}")
+    (one, tensors), (other, others) = load_checkpoint(run), load_checkpoint(finished)
+    assert [n for n in others if not torch.equal(tensors[n], others[n])] == []
+    assert one["info"] == other["info"]
+
+
+def test_stages_leave_one_another_alone(world: Path, finished: Path, tmp_path: Path) -> None:
+    run = train(world, tmp_path / "run", "stage=mean")
+    before, after = load_checkpoint(run)[1], load_checkpoint(finished)[1]
+    assert all(torch.equal(before[n], after[n]) for n in before if n.startswith("mean."))
+    assert bool(before["mean.fitted"]) and not bool(before["tokenizer.quantizer.fitted"])
+    assert bool(after["tokenizer.quantizer.fitted"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["domain.pyramid=healpix", "domain.scales=[1,2,4]", "trainer.precision=bf16-mixed"],
+        ["model.base=persistence", "model.predictor.rounds=2", "model.quantizer.groups=[[0],[1,2]]"],
+        ["model.pyramid.loop=closed", "domain.points=gaussian", "train.predictor.optimizer=muon"],
+    ],
+    ids=["healpix", "persistence", "closed"],
+)
+def test_other_ways_train_too(options: list[str], world: Path, tmp_path: Path) -> None:
+    short = ["train.mean.steps=2", "train.tokenizer.steps=2", "train.predictor.steps=2"]
+    model: Any = Model.from_pretrained(train(world, tmp_path / "run", *options, *short))
+    before, now, times = first_states(model.domain, 1)
+    assert torch.isfinite(next(model.forecast(before, now, times, range(3), 1))).all()
