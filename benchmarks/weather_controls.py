@@ -34,7 +34,7 @@ import torch
 from common import RESULTS, machine
 from rich.console import Console
 from rich.table import Table
-from rivals.folders import KINDS, LEARNED, ControlFolder, is_control, make
+from rivals.folders import KINDS, LEARNED, ControlFolder, is_control, make, mean_of
 from rivals.rollout import Timed
 
 from refine.checkpoint import read_header
@@ -107,19 +107,16 @@ def about_codes(run: Path, model: Any) -> dict[str, Any]:
 
 def score(args: argparse.Namespace) -> None:
     """Score stores against the data of the run that the first was made from."""
-    from rivals.folders import mean_of
-
     sides = [json.loads(Path(s).with_suffix(".json").read_text()) for s in args.stores]
     domain = mean_of(sides[0]["run"]).domain
-    truth, train_split = domain.fields(), domain.fields("train")
-    climatology = Climatology.fit(train_split, domain.channels)
     rows: dict[str, Any] = {}
     results: list[Any] = []
     for store, side in zip(args.stores, sides, strict=True):
-        result = score_forecast(open_forecast(store)[domain.channels], truth, climatology, parts=PARTS)
+        result = scores_of(Path(store), domain)
         results.append(result)
         name = side["control"]
-        row = {"about": side, "members": result["members"], "variables": {}, "joint": result["joint"]["energy"]}
+        about = side | {"run": Path(side["run"]).name}
+        row = {"about": about, "members": result["members"], "variables": {}, "joint": result["joint"]["energy"]}
         for channel, scores in result["variables"].items():
             row["variables"][channel] = {k: scores[k] for k in KEPT} | {
                 "spectra_worst": scores["spectra"]["worst"],
@@ -135,6 +132,17 @@ def score(args: argparse.Namespace) -> None:
     show(rows, first["lead_hours"])
 
 
+def scores_of(store: Path, domain: Any) -> dict[str, Any]:
+    """Of a store, kept beside it (``STORE.scores.json``)."""
+    kept = store.with_suffix(".scores.json")
+    if not kept.exists() or kept.stat().st_mtime < store.with_suffix(".json").stat().st_mtime:
+        climatology = Climatology.fit(domain.fields("train"), domain.channels)
+        forecast = open_forecast(store)[domain.channels]
+        write_text(kept, json.dumps(score_forecast(forecast, domain.fields(), climatology, parts=PARTS)) + "\n")
+    result: dict[str, Any] = json.loads(kept.read_text())
+    return result
+
+
 def show(rows: dict[str, Any], lead_hours: list[int]) -> None:
     """A table of some leads."""
     places = [lead_hours.index(24 * day) for day in DAYS if 24 * day in lead_hours]
@@ -147,7 +155,7 @@ def show(rows: dict[str, Any], lead_hours: list[int]) -> None:
 
     for name, row in rows.items():
         cells = [at(row["variables"][c][k]["value"]) for c in channels for k in ("crps", "spread_skill")]
-        cost = 1000 * row["about"]["cpu_seconds_per_member_step"]
+        cost = 1000 * row["about"].get("cpu_seconds_per_member_step", float("nan"))
         table.add_row(name, *cells, at(row["joint"]["value"]), str(row["about"]["passes"]), f"{cost:.0f}")
     Console(width=220).print(table)
 

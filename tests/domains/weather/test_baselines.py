@@ -15,7 +15,8 @@ from refine.domains.weather.scores import score_forecast
 from refine.domains.weather.sources import open_fields
 from refine.domains.weather.store import open_forecast
 from refine.errors import RefineError
-from tests.domains.weather.toy_climate import SCALE, climate, leads
+
+from .toy_climate import SCALE, climate, leads
 
 NAME = "temperature_850"
 FOLDER = Path(os.environ.get("REFINE_DATA", "")) / "weather"

@@ -17,7 +17,8 @@ from refine.domains.weather.evaluation import evaluate_store
 from refine.domains.weather.stability import stability
 from refine.domains.weather.tables import headline, tables
 from refine.errors import RefineError
-from tests.domains.weather.toy_climate import SCALE, climate, exchangeable, forecast_of
+
+from .toy_climate import SCALE, climate, exchangeable, forecast_of
 
 FOLDER = Path(os.environ.get("REFINE_DATA", "")) / "weather"
 NAME = "temperature_850"

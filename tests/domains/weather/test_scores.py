@@ -11,7 +11,8 @@ from refine.domains.weather.climatology import Climatology
 from refine.domains.weather.comparison import compare
 from refine.domains.weather.scores import score_forecast
 from refine.errors import RefineError
-from tests.domains.weather.toy_climate import GRID, SCALE, climate, exchangeable, forecast_of, leads
+
+from .toy_climate import GRID, SCALE, climate, exchangeable, forecast_of, leads
 
 ROWS, DAYS = list(range(0, 240, 16)), (1, 2, 5)
 NAME = "temperature_850"
