@@ -73,8 +73,9 @@ def _degrees(axis: xr.DataArray) -> NDArray[np.float64]:
 
 
 def _east(longitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """In [0, 360); a hair below 360 is 0."""
-    return np.round(longitude % 360, 6) % 360
+    """In [0, 360), digit by digit as they are where they are there already; a hair below 360 is 0."""
+    there = (longitude >= 0) & (longitude < 360 - 5e-7)
+    return np.where(there, longitude, np.round(longitude % 360, 6) % 360)
 
 
 def _northward(ds: xr.Dataset, where: str) -> slice:

@@ -210,7 +210,7 @@ def write_ensemble(
     units = {c: str(fields[c].attrs.get("units", "1")) for c in model.channels}
 
     def create(path: Path) -> None:
-        store.create(path, model.grid, units, times, leads, job.members, chunks, attributes)
+        store.create(path, model.grid, units, times, leads, job.members, chunks, attributes, fields)
 
     target = target.absolute()
     work = Unfinished(target, plan, create)

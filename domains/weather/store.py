@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refine.domains.weather.axes import arranged, places, spread
+from refine.domains.weather.axes import arranged, spread
+from refine.domains.weather.axes import places as dimensions
 from refine.domains.weather.grids import CELL, Grid
 from refine.domains.weather.initial_times import valid_times
 from refine.domains.weather.names import canonical, describe, split_level
@@ -45,6 +46,7 @@ def create(
     members: int,
     chunks: tuple[int, int],
     attributes: Mapping[str, Any],
+    like: xr.Dataset | None = None,
 ) -> None:
     """Lay an empty store out.
 
@@ -57,13 +59,18 @@ def create(
         members: M.
         chunks: members and leads in a chunk; one initial time and the whole grid are.
         attributes: of the store.
+        like: fields that the forecast will be compared with. If they are on the grid, their latitudes and longitudes
+            are taken digit by digit, for those who match coordinates exactly, as ``xarray.align`` does.
     """
     import xarray as xr
     import zarr
     from zarr.codecs import BloscCodec
 
     levels = sorted({level for level in (split_level(c)[1] for c in units) if level is not None})
-    axes = xr.Dataset(coords=_coordinates(grid, np.asarray(times), leads, members, levels))
+    places = grid.latitude, grid.longitude
+    if like is not None and {"latitude", "longitude"} <= set(like.coords) and Grid.of(like) == grid:
+        places = like["latitude"].to_numpy(), like["longitude"].to_numpy()
+    axes = xr.Dataset(coords=_coordinates(grid, places, np.asarray(times), leads, members, levels))
     axes.attrs = {"Conventions": "CF-1.10", **attributes, ORDER: list(units)}
     axes.to_zarr(path, zarr_format=3, consolidated=False)
     group = zarr.open_group(path, mode="r+")
@@ -94,15 +101,21 @@ def _described(channel: str, units: str) -> dict[str, Any]:
 
 
 def _coordinates(
-    grid: Grid, times: Any, leads: NDArray[np.timedelta64], members: int, levels: Sequence[float]
+    grid: Grid,
+    places: tuple[Any, Any],
+    times: Any,
+    leads: NDArray[np.timedelta64],
+    members: int,
+    levels: Sequence[float],
 ) -> dict[str, Any]:
+    """All coordinates; ``places`` are latitudes and longitudes."""
     import xarray as xr
 
     initial = xr.DataArray(times, dims="time")
     lead = xr.DataArray(leads.astype("timedelta64[ns]"), dims="prediction_timedelta")
     horizontal = {
-        "latitude": (grid.dims[0], grid.latitude, {"standard_name": "latitude", "units": "degrees_north"}),
-        "longitude": (grid.dims[-1], grid.longitude, {"standard_name": "longitude", "units": "degrees_east"}),
+        "latitude": (grid.dims[0], places[0], {"standard_name": "latitude", "units": "degrees_north"}),
+        "longitude": (grid.dims[-1], places[1], {"standard_name": "longitude", "units": "degrees_east"}),
     }
     out: dict[str, Any] = {
         "number": ("number", np.arange(members), {"standard_name": "realization", "units": "1", "axis": "E"}),
@@ -171,7 +184,7 @@ def open_forecast(path: str | Path, channels: Sequence[str] | None = None) -> xr
 
     where = f"forecast {str(path)!r}"
     ds = arranged(_named(open_any(str(path), "forecast"), where), where, ("time",))
-    last = places(ds)
+    last = dimensions(ds)
     found: dict[str, xr.DataArray] = {}
     for name, array in ds.data_vars.items():
         if set(DIMS[1:]) <= set(array.dims):

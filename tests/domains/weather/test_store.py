@@ -18,6 +18,7 @@ from refine.domains.weather import store
 from refine.domains.weather.grids import Grid
 from refine.domains.weather.initial_times import stamps
 from refine.domains.weather.netcdf import write_netcdf
+from refine.domains.weather.sources import open_fields
 from refine.domains.weather.store import open_forecast
 from refine.domains.weather.unfinished import Unfinished, partial_folder
 from refine.errors import RefineError
@@ -241,3 +242,32 @@ def test_what_does_not_fit_is_one_message_and_costs_nothing_that_was_written(tmp
     x = np.random.default_rng(0).random((48, 96), dtype=np.float32)
     assert np.array_equal(ds["2m_temperature"].values[0, 0, 0], x)
     assert np.isnan(ds["2m_temperature"].values[1]).all()
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("gaussian:4x8", "float32"), ("regular:4x7", "float64")])
+def test_those_who_match_coordinates_exactly_lose_nothing(tmp_path: Path, name: str, dtype: str) -> None:
+    grid = Grid.parse(name)
+    data = xr.Dataset({"t2m": (("time", *grid.dims), np.full((2, *grid.shape), 280, dtype="float32"))})
+    data["t2m"].attrs["units"] = "K"
+    digits = {"latitude": np.round(grid.latitude, 5), "longitude": np.round(grid.longitude, 5)}  # as files have them
+    data = data.assign_coords({"time": np.array(["2021-01-01", "2021-01-02"], "datetime64[ns]")})
+    data = data.assign_coords({axis: values.astype(dtype) for axis, values in digits.items()})
+    data.to_netcdf(tmp_path / "data.nc")
+    fields = open_fields(str(tmp_path / "data.nc"))
+    store.create(tmp_path / "f.zarr", grid, UNITS, fields["time"].values, LEADS, 2, (2, 3), {}, fields)
+    for theirs in (fields, data):
+        both = xr.align(xr.open_zarr(tmp_path / "f.zarr"), theirs, join="exact", exclude=["time"])
+        assert both[0].sizes["latitude"] == 4
+    assert Grid.of(open_forecast(tmp_path / "f.zarr")) == grid
+    with pytest.raises(ValueError, match="itude"):
+        made(tmp_path / "computed.zarr", name)
+        xr.align(xr.open_zarr(tmp_path / "computed.zarr"), data, join="exact", exclude=["time"])
+
+
+def test_fields_on_another_grid_say_nothing_about_coordinates(tmp_path: Path) -> None:
+    grid, other = Grid.parse("gaussian:4x8"), Grid.parse("regular:5x8")
+    fields = xr.Dataset(coords={"latitude": other.latitude, "longitude": other.longitude})
+    store.create(
+        tmp_path / "f.zarr", grid, UNITS, np.array(["2021-01-01"], "datetime64[ns]"), LEADS, 2, (2, 3), {}, fields
+    )
+    assert np.array_equal(xr.open_zarr(tmp_path / "f.zarr")["latitude"], grid.latitude)
