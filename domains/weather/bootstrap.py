@@ -14,6 +14,7 @@ Statistic = Callable[..., Array]  # of arrays, with axis=
 
 LEVEL = 0.95
 RESAMPLES = 1000
+FEWEST = 6  # initial times that say whether two forecasts differ
 HELD = 4_000_000  # numbers of resamples held at a time
 
 

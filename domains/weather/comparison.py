@@ -19,7 +19,8 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
     Returns:
         ``leads``, ``initial_times`` and, in ``variables`` by channel (``joint``, too) and score (``crps``, ``rmse``,
         ``energy``), by lead: ours minus theirs with the interval of pairs of initial times, ``relative`` to theirs,
-        and ``significant`` where the interval leaves zero out.
+        and ``significant`` where the interval leaves zero out. Of fewer than :data:`bootstrap.FEWEST` initial times
+        at a lead nothing is: intervals from so few are far too narrow.
     """
     leads = [lead for lead in ours["leads"] if lead in theirs["leads"]]
     times = [time for time in ours["initial_times"] if time in theirs["initial_times"]]
@@ -40,7 +41,8 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
 
             value, low, high = bootstrap.interval(less, a, b)
             found = {"value": value, "low": low, "high": high, "relative": value / bootstrap.quiet(mean)(b)}
-            sure = [bool(lo > 0 or hi < 0) for lo, hi in zip(low, high, strict=True)]
+            many = np.isfinite(a - b).sum(0) >= bootstrap.FEWEST
+            sure = [bool(n and (lo > 0 or hi < 0)) for n, lo, hi in zip(many, low, high, strict=True)]
             out["variables"].setdefault(name, {})[score] = plain(found) | {"significant": sure}
     return out
 

@@ -8,6 +8,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from refine.domains.weather.bootstrap import FEWEST
+
 SHOWN = ("1d", "3d", "5d", "10d")  # leads, where there are such
 SCORES = ("crps", "rmse", "spread", "spread_skill", "acc", "energy")
 
@@ -67,8 +69,12 @@ def _joint(result: Mapping[str, Any], columns: list[int]) -> Table:
 
 
 def _empty(title: str, result: Mapping[str, Any], columns: list[int]) -> Table:
-    count = f"{len(result['initial_times'])} initial times, {result['members']} members"
-    caption = f"{count}; 95 % intervals over initial times; * this forecast differs significantly"
+    times = len(result["initial_times"])
+    stars = "* this forecast differs significantly"
+    if times < FEWEST:
+        stars = f"too few to call a difference significant, which takes {FEWEST}"
+    count = f"{times} initial time{'s' * (times != 1)}, {result['members']} members"
+    caption = f"{count}; 95 % intervals over initial times; {stars}"
     table = Table("forecast", "score", title=escape(title), caption=caption)
     for k in columns:
         table.add_column(result["leads"][k], justify="right")
