@@ -15,11 +15,13 @@
 The networks of the last two are the U-Net of the mean, smaller (as many parameters as the codes' predictor), are told
 all that the codes are told, and train for the CPU time given (one thread, this process; a killed training goes on from
 its last minute). Errors that are drawn are inflated as those of the codes are, to the size of errors on validation days
-by channel and latitude; with ``--raw`` they are not. ``forecast`` takes a folder of ``train`` or a run, whose codes it
-then forecasts with, and measures CPU seconds per step of a member beside the store (``STORE.json``). ``physics`` are
-the initial times of the physics ensemble beside the data. ``score`` writes all stores, which should be of the same
-initial times, to ``results/NAME.json``; differences are those of the first store to the others, significant by
-bootstrap over pairs of initial times.
+by channel, degree and latitude; with ``--raw`` they are not. With ``--memory`` they are also given what the codes have
+and such methods have not: the correlation of errors of successive steps.
+
+``forecast`` takes a folder of ``train`` or a run, whose codes it then forecasts with, and measures CPU seconds per step
+of a member beside the store (``STORE.json``). ``physics`` are the initial times of the physics ensemble beside the
+data. ``score`` writes all stores, which should be of the same initial times, to ``results/NAME.json``; differences are
+those of the first store to the others, significant by bootstrap over pairs of initial times.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from refine.domains.weather.comparison import compare
 from refine.domains.weather.ensemble import Job, timeline_of, write_ensemble
 from refine.domains.weather.forecast import Checkpoint
 from refine.domains.weather.initial_times import lead_steps, stamps
+from refine.domains.weather.new_days import NewDays
 from refine.domains.weather.scores import score_forecast
 from refine.domains.weather.sources import locate
 from refine.domains.weather.store import open_forecast
@@ -70,8 +73,12 @@ def forecast(args: argparse.Namespace) -> None:
     model, fields = loader.load()
     about = loader.about if is_control(args.source) else about_codes(args.source, model)
     if args.raw:
-        model.inflation.fill_(1.0)
-        about["control"] += " raw"
+        model.drawn, model.new_days = (NewDays(model.model.codec) for _ in range(2))
+        about["control"] += ", raw"
+    if is_control(args.source) and args.memory:
+        about["control"] += ", memory"
+    elif is_control(args.source):
+        model.new_days.memory.fill_(0.0)
     domain = model.domain if not is_control(args.source) else model.model.domain
     steps, timeline = lead_steps(args.lead, model.step), timeline_of(fields, model.step)
     starts: Any = args.starts
@@ -177,7 +184,8 @@ def main() -> None:
     two.add_argument("--lead", default="10d")
     two.add_argument("--seed", type=int, default=0)
     two.add_argument("--batch", type=int, default=20, help="members times initial times forecast together")
-    two.add_argument("--raw", action="store_true", help="errors as they were learned, not inflated")
+    two.add_argument("--raw", action="store_true", help="a control's errors as they were learned, not inflated")
+    two.add_argument("--memory", action="store_true", help="give a control the memory that the codes have")
     two.add_argument("--out", type=Path, required=True)
     two.set_defaults(call=forecast)
     three = commands.add_parser("score")

@@ -32,11 +32,11 @@ from refine.registry import load_domain_class
 
 STEPS, MEMBERS, LEADS, EVERY = 120, 8, 3, 30
 VARIANTS: dict[str, tuple[list[str], list[Any]]] = {
-    "near-critical, projected": ([], ["auto", 1.0]),
-    "near-critical, closed": (["model.pyramid.loop=closed"], ["auto", 1.0]),
-    "redundant, closed": (["model.pyramid.loop=closed", "points=gaussian"], ["auto", 1.0]),
-    "near-critical, projected, 4 rounds": (["model.predictor.rounds=4"], ["auto", 1.0]),
-    "HEALPix nested, projected": (["domain.pyramid=healpix"], ["auto", 1.0]),
+    "near-critical, closed": ([], ["auto", 1.0]),
+    "near-critical, projected": (["model.pyramid.loop=projected"], ["auto", 1.0]),
+    "redundant, closed": (["domain.points=gaussian"], ["auto", 1.0]),
+    "near-critical, closed, 4 rounds": (["model.predictor.rounds=4"], ["auto", 1.0]),
+    "HEALPix nested, closed": (["domain.pyramid=healpix"], ["auto", 1.0]),
     "one scale": (["domain.scales=[T35]"], ["auto"]),
     "base=persistence": (["model.base=persistence"], ["auto"]),
 }

@@ -16,7 +16,7 @@ from refine.files import atomic_write, write_text
 from refine.model import Model
 from rivals.dressed import Dressed
 from rivals.edm import EDM
-from rivals.inflation import inflation
+from rivals.inflation import PARTS, inflate, inflation
 from rivals.one_pass import OnePass
 from rivals.rollout import Control
 from rivals.training import train
@@ -53,9 +53,8 @@ class ControlFolder:
         if about["control"] == "mean":
             return Control(model), model.domain.fields()
         tensors = load_file(Path(self.folder, WEIGHTS))
-        inflated = tensors.pop("inflation")
-        control = build(model, about["control"], tensors)
-        control.inflation = inflated
+        control = build(model, about["control"], {n: t for n, t in tensors.items() if not n.startswith(PARTS)})
+        inflate(control, tensors)
         return control, model.domain.fields()
 
 
@@ -95,8 +94,7 @@ def make(folder: Path, run: str, kind: str, minutes: float, seed: int) -> dict[s
         about |= train(rival, folder / RESUME, minutes, seed)
         tensors = {k: v.contiguous() for k, v in rival.network.state_dict().items()}
     if tensors:
-        tensors["inflation"] = inflated = inflation(build(model, kind, dict(tensors)))
-        about["inflation"] = dict(zip(model.channels, inflated.mean((1, 2)).tolist(), strict=True))
+        tensors |= inflation(build(model, kind, dict(tensors)))
         with atomic_write(folder / WEIGHTS) as temporary:
             save_file(tensors, temporary)
     write_text(folder / FILE, json.dumps(about, indent=2) + "\n")

@@ -5,29 +5,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from refine.domains.weather.new_days import NewDays, successive_errors
 from refine.noise import Noise
 from refine.training.data import derive_seed
 from rivals.known import Days
 from rivals.rollout import Control
 
-DAYS, ROWS = 96, 16  # of the validation split, at most; in a batch
+ITEMS = 384  # errors of the validation split, about
+PARTS = ("drawn", "new_days")
+DAYS, ROWS = 96, 16  # of it, on which errors are drawn, at most; in a batch
 
 
 @torch.no_grad()
-def inflation(control: Control) -> Tensor:
-    """(C, H, 1) the size of the mean's errors over that of drawn ones on the same days, by channel and latitude.
-
-    A mean that was trained for long fits its own days better than others, so what is learned from them is too small
-    (:func:`refine.domains.weather.calibration.inflation`).
-    """
+def inflation(control: Control) -> dict[str, Tensor]:
+    """Size of drawn errors and of the mean's on days of the validation split, by channel, degree and latitude, and the
+    memory of the latter: the state of ``control.drawn`` and ``control.new_days``."""
     model = control.model
-    days = Days(model, "val")
-    power = torch.zeros(2, len(model.channels), model.grid.shape[0])
+    control.new_days.fit(model.codec, *successive_errors(model, "val", ITEMS))
+    days, found = Days(model, "val"), []
     for rows in torch.linspace(0, len(days) - 1, min(DAYS, len(days))).long().split(ROWS):
-        told, error = days.batch(rows)
+        told, _ = days.batch(rows)
         drawn = control.draw(told, days.times[rows], Noise(derive_seed("inflation"), rows.tolist()))
         assert drawn is not None
-        power += torch.stack([x.square().mean(3).sum(0) for x in (error, drawn)])
-    of_errors, of_draws = (model.tokenizer.codec.profile_of(p) for p in power)
-    out: Tensor = of_errors / of_draws
-    return out
+        found.append(drawn)
+    control.drawn.fit(model.codec, torch.cat(found), torch.empty(0, 2, dtype=torch.int64))
+    return {f"{part}.{name}": t for part in PARTS for name, t in getattr(control, part).state_dict().items()}
+
+
+def inflate(control: Control, tensors: dict[str, Tensor]) -> None:
+    """Give a control what :func:`inflation` found."""
+    for part in PARTS:
+        module: NewDays = getattr(control, part)
+        module.load_state_dict({name: tensors[f"{part}.{name}"] for name in module.state_dict()})

@@ -14,6 +14,7 @@ from refine.config import SamplerConfig
 from refine.domains.weather.calendar import forcings
 from refine.domains.weather.initial_times import shifted, stamps
 from refine.domains.weather.model import Forecaster
+from refine.domains.weather.new_days import NewDays
 from refine.noise import Noise
 from refine.training.data import derive_seed
 from rivals.known import Known, known
@@ -24,7 +25,8 @@ class Control:
 
     Attributes:
         passes: of networks in one step of one member.
-        inflation: (C, H, 1) that errors are multiplied by.
+        drawn: size of what is drawn.
+        new_days: size and memory of the errors that it is to have.
     """
 
     passes = 1
@@ -32,7 +34,7 @@ class Control:
     def __init__(self, model: Forecaster) -> None:
         self.model = model.eval()
         self.grid, self.channels, self.step = model.grid, model.channels, model.step
-        self.inflation = torch.ones(len(model.channels), model.grid.shape[0], 1)
+        self.drawn, self.new_days = NewDays(model.codec), NewDays(model.codec)
 
     @property
     def device(self) -> torch.device:
@@ -48,6 +50,14 @@ class Control:
         """
         return None
 
+    def follow(self, error: Tensor, last: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A drawn error (B, C, H, W) with the size of those of new days and their memory of the ``last`` one, and its
+        white harmonics; what lies beyond the codec's truncation stays as it is."""
+        codec = self.model.codec
+        white = self.drawn.white(codec, error)
+        followed = self.new_days.follow(codec, white, last)
+        return error - self.drawn.colour(codec, white) + self.new_days.colour(codec, followed), followed
+
     @torch.no_grad()
     def forecast(
         self,
@@ -62,6 +72,7 @@ class Control:
         """As :meth:`refine.domains.weather.model.Forecaster.forecast`; ``sampler`` is for codes, not looked at."""
         count, change = len(members), self.model.mean.change
         streams = [derive_seed(stamp, m) for stamp in stamps(times) for m in members]
+        last: Tensor | None = None
         for lead in range(steps):
             valid = np.array([shifted(t, lead * self.step) for t in np.asarray(times)])
             forcing = torch.from_numpy(forcings(valid, self.grid, self.model.domain.forcings)[0])
@@ -70,8 +81,11 @@ class Control:
             else:
                 told = known(self.model, before, now, forcing.repeat_interleave(count, 0))
             noise = Noise(derive_seed(seed, "lead", lead), streams)
-            error = self.draw(told, valid.repeat(count), noise)
-            before, now = now, now + (told.change if error is None else told.change + error * self.inflation) * change
+            step, error = told.change, self.draw(told, valid.repeat(count), noise)
+            if error is not None:
+                error, last = self.follow(error, last)
+                step = step + error
+            before, now = now, now + step * change
             yield now.unflatten(0, (-1, count))
 
 

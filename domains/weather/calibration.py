@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from refine.config import Config
-from refine.domains.weather.codec import SphereCodec
-from refine.domains.weather.errors import Errors
+from refine.config import Config, SamplerConfig
+from refine.domains.weather.new_days import by_degree
 from refine.items import in_batches, spread
 from refine.noise import Noise
 from refine.progress import track
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.25, 1.4)
 DAYS = 48  # of the validation split, at most
 MEMBERS = 8
+SMOOTH = 2  # degrees on either side over which spread and error are summed
 
 
 @torch.no_grad()
@@ -50,30 +50,13 @@ def relative_errors(model: Forecaster, items: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def inflation(model: Forecaster, items: int) -> Tensor:
-    """(C, H, 1) the size of errors on validation days over that on training days, by channel and latitude.
-
-    A mean network that was trained for long fits its own days better than others, so the codes learn of errors that are
-    too small. Their structure is kept, their size is taken from days that were not learned from.
-    """
-    codec, profiles = cast(SphereCodec, model.tokenizer.codec), []
-    for split in ("val", "train"):
-        power, count = torch.zeros(len(model.channels), model.grid.shape[0]), 0
-        for batch in in_batches(Errors(spread(model.domain.dataset(split), items), model), 32):
-            power += batch["x"].square().mean(3).sum(0)
-            count += len(batch["x"])
-        profiles.append(codec.profile_of(power / count))
-    return profiles[0] / profiles[1]
-
-
-@torch.no_grad()
 def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
     """The temperature of each scale under which codes of validation days are likeliest, and the factor of its gain with
     which draws spread as far as those days lie from what is expected.
 
     Coarser scales are given as they were, so that scales are independent problems and one pass serves them all; spread
-    and error are compared in the band of degrees that the scale adds to, white in degree and channel. Errors are
-    those of new days over their :func:`inflation`.
+    and error are compared in the band of degrees that the scale adds to, white in degree and channel, errors of new
+    days as :meth:`refine.domains.weather.new_days.NewDays.white` has them.
 
     Returns:
         ``temperature`` and ``gain`` by scale, ``spread_skill`` by scale as it was before that gain, and ``days``.
@@ -101,28 +84,37 @@ def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
 
 @torch.no_grad()
 def spread_to_error(model: Forecaster, config: Config) -> Tensor:
-    """(C, H, 1) by which factor draws of one step have to grow to spread as far as validation days lie from their mean.
+    """(T + 1, C) by which factor draws of one step have to grow to spread as far as days lie from their mean.
 
-    By channel and latitude, in physical space: what quantisation and truncation lose of a channel is in it, too. A
-    member and the truth are to be exchangeable, so the squared error of the mean of M members is (M + 1) / M times
-    their variance.
+    By degree and channel, on days of the validation split: what quantisation and sampling lose is in it, too. A member
+    and the truth are to be exchangeable, so the squared error of the mean of M members is (M + 1) / M times their
+    variance.
     """
     model.eval()
-    codec = cast(SphereCodec, model.tokenizer.codec)
     wanted, members = min(DAYS, config.train.val_items), MEMBERS
-    error, variance = torch.zeros(2, len(model.channels), model.grid.shape[0])
+    codec, sampler = model.codec, model.calibrated(SamplerConfig(gain="auto"))
+    error, variance = torch.zeros(2, *codec.size.shape)
     days = 0
     for batch in track(in_batches(spread(model.domain.dataset("val"), wanted), 8), "Calibrating"):
         batch = {name: t.to(model.device) for name, t in batch.items()}
         change, condition = model.known(batch["before"], batch["now"], batch["forcing"])
         count = len(change)
-        drawn = model.draw(condition.map(lambda t: t.repeat_interleave(members, 0)), config.seed, days * members)
+        noise = Noise(config.seed, range(days * members, (days + count) * members))
+        drawn = model.white_draw(condition.map(lambda t: t.repeat_interleave(members, 0)), noise, sampler)
         drawn = drawn.unflatten(0, (count, members))
-        error += (drawn.mean(1) - model.error(batch, change)).square().mean(3).sum(0).cpu()
-        variance += drawn.var(1).mean(3).sum(0).cpu()
+        truth = model.new_days.white(codec, model.error(batch, change))
+        error += count * by_degree(codec, (drawn.mean(1) - truth).square()).cpu()
+        variance += count * by_degree(codec, drawn.var(1)).cpu()
         days += count
-    ratio: Tensor = codec.profile_of(error) / codec.profile_of(variance) * (members / (members + 1)) ** 0.5
-    return ratio.to(model.device)
+    orders = (2 * torch.arange(len(error)) + 1.0)[:, None]
+    error, variance = (smooth_degrees(x * orders) for x in (error, variance))
+    return (error / variance.clamp_min(1e-30) * members / (members + 1)).sqrt().to(model.device)
+
+
+def smooth_degrees(x: Tensor) -> Tensor:
+    """Sums (T + 1, C) over each degree and those next to it: low degrees have few orders to go by."""
+    near = torch.arange(len(x))
+    return ((near[:, None] - near).abs() <= SMOOTH).to(x.dtype) @ x
 
 
 def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,7 +123,7 @@ def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tupl
     tokenizer, head = model.tokenizer, model.head
     pyramid, quantizer = tokenizer.pyramid, tokenizer.quantizer
     change, condition = model.known(batch["before"], batch["now"], batch["forcing"])
-    x = model.error(batch, change) / model.inflation
+    x = model.codec.colour(model.new_days.white(model.codec, model.error(batch, change)))
     target = pyramid.target(tokenizer.codec.encode(x))
     nats, spreads, errors = (torch.zeros(model.num_levels, len(TEMPERATURES)) for _ in range(3))
     for (step, logits), before in _teacher(model, tokenizer.encode(x), condition):
@@ -160,6 +152,6 @@ def _teacher(model: Forecaster, codes: Codes, condition: Condition) -> Iterator[
 def _size(model: Forecaster, values: Tensor, k: int) -> float:
     """Summed squares of what values of scale k alone add to the fields, white in degree and channel: of what redundant
     sites of the finest scale hold beside the truncation, nothing is decoded."""
-    pyramid, codec = model.tokenizer.pyramid, cast(SphereCodec, model.tokenizer.codec)
+    pyramid, codec = model.tokenizer.pyramid, model.codec
     state = pyramid.refine(pyramid.start(len(values)), torch.zeros_like(values), values, k)
     return float((codec.analysis @ pyramid.latent(state, k)).square().sum())

@@ -96,15 +96,23 @@ class SphereCodec(Codec):
         floor = mean.amax(0).clamp_min(1e-30) * 1e-8  # a wind has no degree 0
         self.size.copy_(torch.where(mean > floor, mean, 1.0).sqrt())
 
+    def white(self, x: Tensor) -> Tensor:
+        """(B, D, C) harmonics of fields, of unit size at every degree of every channel."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self.coefficients(x.to(self.size.dtype) / self.profile) / self.size[self.degree]
+
+    def colour(self, white: Tensor) -> Tensor:
+        """The inverse of :meth:`white`, (B, C, H, W)."""
+        with torch.autocast(white.device.type, enabled=False):
+            return self.fields(white * self.size[self.degree]) * self.profile
+
     def encode(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            white = self.coefficients(x.to(self.size.dtype) / self.profile) / self.size[self.degree]
-            return self.synthesis @ white / self._norm
+            return self.synthesis @ self.white(x) / self._norm
 
     def decode(self, latent: Tensor) -> Tensor:
         with torch.autocast(latent.device.type, enabled=False):
-            white = self.analysis @ latent.to(self.size.dtype) * self._norm
-            return self.fields(white * self.size[self.degree]) * self.profile
+            return self.colour(self.analysis @ latent.to(self.size.dtype) * self._norm)
 
     @property
     def _norm(self) -> float:

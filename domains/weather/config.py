@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from refine.config import ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
+from refine.config import ModelConfig, PredictorConfig, QuantizerConfig
 
 
 @dataclass
@@ -44,7 +44,6 @@ class MeanConfig:
 class ForecasterConfig(ModelConfig):
     """A forecast: the mean, and scale-wise codes of its error."""
 
-    pyramid: PyramidConfig = field(default_factory=lambda: PyramidConfig(loop="projected"))
     quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(kind="vq", size=256, stages=3))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig(condition_dropout=0.0, depth=3))
     base: str = "mean"  # what is coded: the error of the mean | persistence (the whole change of a step)

@@ -19,9 +19,11 @@ from torch.nn import functional as F
 
 from refine.config import Config, SamplerConfig, TrainConfig
 from refine.domains.weather.calendar import forcings
+from refine.domains.weather.codec import SphereCodec
 from refine.domains.weather.config import ForecasterConfig
 from refine.domains.weather.errors import Errors
 from refine.domains.weather.mean import MeanForecast
+from refine.domains.weather.new_days import NewDays, successive_errors
 from refine.errors import not_accepted, require
 from refine.items import Items, in_batches
 from refine.noise import Noise
@@ -48,7 +50,6 @@ class Forecaster(Refiner):
         >>> fields = model.forecast(before, now, times, range(50), steps=10)  # doctest: +SKIP
     """
 
-    inflation: Tensor  # (C, H, 1) how much larger errors of new days are than those of days that were learned from
     stages: ClassVar[tuple[str, ...]] = ("mean", "tokenizer", "predictor")
     domain: WeatherDomain
     config: ForecasterConfig
@@ -61,8 +62,13 @@ class Forecaster(Refiner):
         field = mean.unet.enter.inputs // 4 + channels + mean.num_features
         super().__init__(domain, config, ConditionSpec(field=field))
         self.mean = mean
-        self.register_buffer("inflation", torch.ones(channels, domain.grid.shape[0], 1))
+        self.new_days = NewDays(self.codec)
         self.channels, self.grid, self.step = domain.channels, domain.grid, domain.step
+
+    @property
+    def codec(self) -> SphereCodec:
+        """In which errors of training days are white."""
+        return cast(SphereCodec, self.tokenizer.codec)
 
     # -- what is known, and what is not ------------------------------------------------------------------------------
 
@@ -115,9 +121,11 @@ class Forecaster(Refiner):
         if stage == "mean":
             self.info["error"] = calibration.relative_errors(self, config.train.val_items)
         if stage == "predictor":
-            self.inflation.copy_(calibration.inflation(self, config.train.fit_items))
+            self.new_days.fit(self.codec, *successive_errors(self, "val", config.train.fit_items))
+            if self.config.base == "persistence":
+                self.new_days.memory.fill_(0)  # successive changes are known to each other
             self.info["calibration"] = calibration.calibrate(self, config)
-            self.inflation *= calibration.spread_to_error(self, config)
+            self.new_days.amplitude *= calibration.spread_to_error(self, config)
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
@@ -183,7 +191,7 @@ class Forecaster(Refiner):
         self.eval()
         sampler = self.calibrated(sampler or SAMPLER)
         count, streams = len(members), [_stream(t, m) for t in np.asarray(times) for m in members]
-        before, now = before.to(self.device), now.to(self.device)
+        before, now, last = before.to(self.device), now.to(self.device), None
         for lead in range(steps):
             valid = _later(np.asarray(times), lead * self.step)
             forcing = torch.from_numpy(forcings(valid, self.grid, self.domain.forcings)[0]).to(self.device)
@@ -191,16 +199,15 @@ class Forecaster(Refiner):
             if lead == 0:
                 now, change = now.repeat_interleave(count, 0), change.repeat_interleave(count, 0)
                 condition = condition.map(lambda t: t.repeat_interleave(count, 0))
-            drawn = self._generate(Noise(derive_seed(seed, "lead", lead), streams), condition, sampler, False).items
-            drawn = drawn * self.inflation
-            before, now = now, now + (drawn if self.config.base == "persistence" else drawn + change) * self.mean.change
+            noise = Noise(derive_seed(seed, "lead", lead), streams)
+            last = self.new_days.follow(self.codec, self.white_draw(condition, noise, sampler), last)
+            error = self.new_days.colour(self.codec, last)
+            before, now = now, now + (error if self.config.base == "persistence" else error + change) * self.mean.change
             yield now.unflatten(0, (-1, count))
 
-    def draw(self, condition: Condition, seed: int, first: int) -> Tensor:
-        """What is coded, (B, C, H, W) in units of ``mean.change``, drawn with the default sampler."""
-        noise = Noise(seed, range(first, first + len(cast(Tensor, condition.field))))
-        drawn: Tensor = self._generate(noise, condition, self.calibrated(SAMPLER), False).items * self.inflation
-        return drawn
+    def white_draw(self, condition: Condition, noise: Noise, sampler: SamplerConfig) -> Tensor:
+        """(B, D, C) what is drawn for one step as white harmonics, with a sampler that is calibrated already."""
+        return self.codec.white(self._generate(noise, condition, sampler, False).items)
 
     @torch.no_grad()
     def refinement(self, batch: dict[str, Tensor], noise: Noise, sampler: SamplerConfig) -> tuple[list[Tensor], Tensor]:
@@ -209,9 +216,8 @@ class Forecaster(Refiner):
         change, condition = self.known(batch["before"], batch["now"], batch["forcing"])
         base = torch.zeros_like(change) if self.config.base == "persistence" else change
         trail = self._generate(noise, condition, self.calibrated(sampler), True).trail
-        return [batch["now"] + (base + t * self.inflation) * self.mean.change for t in trail], batch[
-            "now"
-        ] + base * self.mean.change
+        errors = [self.new_days.colour(self.codec, self.codec.white(t)) for t in trail]
+        return [batch["now"] + (base + e) * self.mean.change for e in errors], batch["now"] + base * self.mean.change
 
     @torch.no_grad()
     def forecast_mean(self, before: Tensor, now: Tensor, times: Any, steps: int) -> Iterator[Tensor]:

@@ -16,6 +16,7 @@ import xarray as xr
 from refine.domains.weather.config import ForecasterConfig, MeanConfig, WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.model import Forecaster
+from refine.domains.weather.new_days import successive_errors
 from refine.domains.weather.store import open_forecast
 from refine.noise import Noise
 
@@ -27,7 +28,7 @@ import weather_controls
 from rivals.dressed import Dressed, day_of_year
 from rivals.edm import EDM, LEVELS, SIGMA_MAX, SIGMA_MIN, heun
 from rivals.folders import LEARNED, ControlFolder
-from rivals.inflation import inflation
+from rivals.inflation import ITEMS, inflate, inflation
 from rivals.known import Days, known
 from rivals.one_pass import ALPHA, almost_fair_crps
 from rivals.rollout import Control
@@ -108,11 +109,18 @@ def test_dressed_draws_whole_days_of_the_season(model: Forecaster) -> None:
 
 
 def test_inflation_makes_drawn_errors_as_large_as_those_of_new_days(model: Forecaster) -> None:
+    """Also where they are drawn half as large, and with the memory that they have."""
     tensors = Dressed.fit(model)
-    found = inflation(Dressed(model, **tensors))
-    half = inflation(Dressed(model, tensors["error"] / 2, tensors["day"]))
-    torch.testing.assert_close(half, 2 * found, rtol=1e-2, atol=0)
-    assert found.shape == (2, 8, 1) and (found.log().abs() < 0.5).all()
+    found = []
+    for factor in (1.0, 0.5):
+        rival = Dressed(model, tensors["error"] * factor, tensors["day"])
+        inflate(rival, inflation(rival))
+        errors, pairs = successive_errors(model, "val", ITEMS)
+        drawn = rival.error[: len(errors)].float()
+        found.append(rival.follow(drawn, None)[0])
+        size = found[-1].square().mean((0, 2, 3)) / errors.square().mean((0, 2, 3))
+        assert len(pairs) and size.log().abs().max() < 0.5 and rival.new_days.memory.any()
+    torch.testing.assert_close(found[0], found[1], rtol=1e-2, atol=1e-2 * float(found[0].std()))
 
 
 def test_errors_are_what_the_mean_leaves(model: Forecaster) -> None:
