@@ -16,9 +16,10 @@ import xarray as xr
 from refine.domains.weather.config import ForecasterConfig, MeanConfig, WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.model import Forecaster
-from refine.domains.weather.new_days import successive_errors
+from refine.domains.weather.new_days import by_degree
 from refine.domains.weather.store import open_forecast
 from refine.noise import Noise
+from refine.training.data import derive_seed
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
@@ -28,7 +29,7 @@ import weather_controls
 from rivals.dressed import Dressed, day_of_year
 from rivals.edm import EDM, LEVELS, SIGMA_MAX, SIGMA_MIN, heun
 from rivals.folders import LEARNED, ControlFolder
-from rivals.inflation import ITEMS, inflate, inflation
+from rivals.inflation import inflate, inflation
 from rivals.known import Days, known
 from rivals.one_pass import ALPHA, almost_fair_crps
 from rivals.rollout import Control
@@ -109,18 +110,22 @@ def test_dressed_draws_whole_days_of_the_season(model: Forecaster) -> None:
 
 
 def test_inflation_makes_drawn_errors_as_large_as_those_of_new_days(model: Forecaster) -> None:
-    """Also where they are drawn half as large, and with the memory that they have."""
-    tensors = Dressed.fit(model)
+    """At every degree of every channel; also where they are drawn half as large."""
+    tensors, days = Dressed.fit(model), Days(model, "val")
+    told, _ = days.batch(torch.arange(len(days)))
+    noise = Noise(derive_seed("inflation"), range(len(days)))
     found = []
     for factor in (1.0, 0.5):
         rival = Dressed(model, tensors["error"] * factor, tensors["day"])
         inflate(rival, inflation(rival))
-        errors, pairs = successive_errors(model, "val", ITEMS)
-        drawn = rival.error[: len(errors)].float()
-        found.append(rival.follow(drawn, None)[0])
-        size = found[-1].square().mean((0, 2, 3)) / errors.square().mean((0, 2, 3))
-        assert len(pairs) and size.log().abs().max() < 0.5 and rival.new_days.memory.any()
-    torch.testing.assert_close(found[0], found[1], rtol=1e-2, atol=1e-2 * float(found[0].std()))
+        drawn = rival.draw(told, days.times, noise)
+        whites = [model.codec.white(x) for x in (drawn, rival.follow(drawn, None)[0], days.error)]
+        before, after, wanted = (by_degree(model.codec, w.square()) for w in whites)
+        torch.testing.assert_close(after, wanted, rtol=0.1, atol=0)
+        assert (before / wanted).log().abs().max() > 0.2  # the double: as they are drawn
+        assert rival.new_days.memory.any()
+        found.append(whites[1])
+    torch.testing.assert_close(found[0], found[1], rtol=3e-2, atol=3e-2 * float(found[0].std()))
 
 
 def test_errors_are_what_the_mean_leaves(model: Forecaster) -> None:
