@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Column, Table
 
 from refine import __version__
 from refine.checkpoint import read_header
 from refine.commands.sample import best_device
 from refine.config import Config
 from refine.domains.weather.ensemble import Forecaster, Job, job_of, plan_of, timeline_of, write_ensemble
-from refine.domains.weather.grids import Grid
 from refine.domains.weather.initial_times import hours
 from refine.domains.weather.store import open_forecast
+from refine.domains.weather.summary import summarise, summary_table
 from refine.domains.weather.unfinished import is_free, partial_folder
 from refine.errors import require
 from refine.model import Model
@@ -73,7 +73,7 @@ def run_ensemble(model: Any, source: Path, config: Config, folder: Path) -> list
         folder: for the store, if ``ensemble.out`` does not name one.
 
     Returns:
-        The store, the netCDF file if one was asked for, the pictures.
+        The store, the netCDF file if one was asked for, the pictures, the report.
 
     Raises:
         RefineError: a value that is not accepted, a store that is there, a full disk, a cluster that does not work.
@@ -104,12 +104,7 @@ def run_ensemble(model: Any, source: Path, config: Config, folder: Path) -> list
         "history": f"fields of {fields.attrs.get('source', domain.name)} forecast by refine ensemble",
     }
     paths = write_ensemble(target, job, model, fields, loader, about, wanted.scheduler, netcdf)
-    show(paths, job, stamps, model.step)
-    from refine.domains.weather.pictures import forecast_pictures
-
-    pictures = target.with_suffix("") if target.suffix else target.with_name(f"{target.name}-pictures")
-    paths += forecast_pictures(paths[0], pictures, at=wanted.at, static=model.domain.static(), truth=fields)
-    Console().print(f"pictures: {pictures}", highlight=False, soft_wrap=True)
+    show(paths, domain, job, stamps, model.step, wanted.at)
     return paths
 
 
@@ -133,32 +128,30 @@ def _unused(folder: Path, name: str, plan: dict[str, Any]) -> Path:
     return path
 
 
-def show(paths: list[Path], job: Job, stamps: list[str], step: np.timedelta64) -> None:
-    """Say where the forecast is, and print mean and spread by lead of the first channels and the first initial time."""
-    out = Console()
-    forecast = open_forecast(paths[0])
-    channels = [str(c) for c in forecast.data_vars][:TABLE_CHANNELS]
-    title = f"forecast from {stamps[0]}: mean ± spread over the globe"
-    heads = [f"{c}\n{forecast[c].attrs.get('units', '')}" for c in channels]
-    table = Table("lead", *(Column(head, overflow="fold") for head in heads), title=title)
-    figures = {c: globe(forecast[c].isel(time=0)) for c in channels}
-    leads = [hours(lead) for lead in forecast["prediction_timedelta"].values]
-    for i, lead in enumerate(leads):
-        row = [f"{mean[i]:.5g} ± {spread[i]:.3g}" for mean, spread in figures.values()]
-        table.add_row(f"{lead // 24} d" if lead % 24 == 0 else f"{lead} h", *row)
-    out.print(table)
+def show(paths: list[Path], domain: Any, job: Job, stamps: list[str], step: np.timedelta64, at: str | None) -> None:
+    """Say where the forecast is, print figures of its first channels, and draw and write up the first initial time.
+
+    Pictures and report go into a folder beside the store, and are added to ``paths``.
+    """
+    from refine.domains.weather.pictures import forecast_pictures
+    from refine.domains.weather.report import report_forecast
+
+    out, forecast, truth = Console(), open_forecast(paths[0]), domain.fields()
+    figures = summarise(forecast, truth)
+    leads = forecast["prediction_timedelta"].values
+    out.print(summary_table(dict(list(figures.items())[:TABLE_CHANNELS]), leads, stamps[0]))
     begins = stamps[0] if len(stamps) == 1 else f"{len(stamps)} initial times, {stamps[0]} to {stamps[-1]}"
     text = f"{job.members} members to {job.steps * hours(step)} h from {begins}: {', '.join(map(str, paths))}"
     out.print(text, highlight=False, soft_wrap=True)
+    folder = _pictures_of(paths[0])
+    pictures = forecast_pictures(paths[0], folder, at=at, static=domain.static(), truth=truth)
+    report = report_forecast(paths[0], forecast, [summary_table(figures, leads, stamps[0])], folder, pictures)
+    out.print(f"Report: {report}, pictures beside it", highlight=False, soft_wrap=True)
+    paths += [*pictures, report]
 
 
-def globe(forecast: xr.DataArray) -> tuple[list[float], list[float]]:
-    """Mean of all members and root of their mean variance over the globe, by lead; one initial time."""
-    grid = Grid.of(forecast)
-    weights = grid.area / grid.area.sum()
-    space = tuple(range(1, 1 + len(grid.shape)))
-    mean = forecast.mean("number").compute(scheduler="synchronous").to_numpy()
-    many = forecast.sizes["number"] > 1
-    variance = forecast.var("number", ddof=1).compute(scheduler="synchronous").to_numpy() if many else 0 * mean
-    spread = np.sqrt((variance * weights).sum(space))
-    return [float(v) for v in (mean * weights).sum(space)], [float(v) for v in spread]
+def _pictures_of(store: Path) -> Path:
+    """A folder beside the store that is not there yet: ``forecast`` of ``forecast.zarr``, else ``forecast-2``, ..."""
+    first = store.with_suffix("") if store.suffix else store.with_name(f"{store.name}-pictures")
+    names = itertools.chain([first], (first.with_name(f"{first.name}-{n}") for n in itertools.count(2)))
+    return next(path for path in names if not path.exists())

@@ -8,13 +8,17 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
+from refine.domains.weather.grids import Grid
 from refine.errors import RefineError
 from refine.files import write_text
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 LARGE = 300_000  # bytes of a picture
 STYLE = """
@@ -71,6 +75,37 @@ def write_report(
 def _facts(facts: Mapping[str, Any]) -> str:
     rows = (f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(_text(value))}</dd>" for name, value in facts.items())
     return "<dl>\n" + "\n".join(rows) + "\n</dl>"
+
+
+def report_forecast(
+    store: Path, forecast: xr.Dataset, tables: Sequence[Table], folder: Path, pictures: Sequence[Path]
+) -> Path:
+    """Write one initial time of a forecast up; returns ``report.html``.
+
+    Args:
+        store: where the forecast is.
+        forecast: as :func:`refine.domains.weather.store.open_forecast` gives it.
+        tables: of figures.
+        folder: where the report goes.
+        pictures: of the forecast.
+    """
+    from refine.domains.weather.initial_times import stamps
+    from refine.domains.weather.verification import duration
+
+    times, leads = stamps(forecast["time"].values), [duration(v) for v in forecast["prediction_timedelta"].values]
+    facts = {
+        "Store": store,
+        "Made by": forecast.attrs.get("source"),
+        "History": forecast.attrs.get("history"),
+        "Members": forecast.sizes["number"],
+        "Initial times": times[0]
+        if len(times) == 1
+        else f"{len(times)}, {times[0]} to {times[-1]}; the first is shown",
+        "Leads": leads,
+        "Grid": Grid.of(forecast).name,
+    }
+    known = {name: value for name, value in facts.items() if value is not None}
+    return write_report(folder, f"Forecast from {times[0]}", pictures, table_rows(tables), known)
 
 
 def report_evaluation(result: Mapping[str, Any], folder: Path, pictures: Sequence[Path] = ()) -> list[Path]:

@@ -126,6 +126,16 @@ def test_the_default(cli: Run) -> None:
     assert str(target) in out and re.search(r"3 d.*5\d{4} ± \d", out) and "spread" in out
     pictures = {path.name for path in target.with_suffix("").iterdir()}
     assert "plume.png" in pictures and len(pictures) > 3
+    report = target.with_suffix("") / "report.html"
+    assert f"{report}, pictures" in out
+    text = report.read_text(encoding="utf-8")
+    assert not re.search(r"https?://|<script|<link|url\(|@import", text)
+    sources = re.findall(r'src="(.{40})', text)
+    assert len(sources) == len(pictures) - 1 and all(source.startswith("data:image/") for source in sources)
+    shown = {"geopotential_500", "2m_temperature", str(target), "model", "seed 0", "error of the mean", "3 d"}
+    assert not [word for word in shown if word not in text]
+    errors = re.search(r"3 d</td>.*", text).group()  # type: ignore[union-attr]
+    assert re.fullmatch(r"3 d</td>(<td>[\d.]+ ± [\d.]+ \([\d.]+\)</td>){2}</tr>", errors)
     code, out, err = cli("domain=waves", "--members", "6", "--lead", "3d")  # the same again: another store
     assert code == 0 and "2021-01-17T00-6x72h-2.zarr" in out
     assert open_forecast(target).load().equals(open_forecast(str(target).replace(".zarr", "-2.zarr")).load())
@@ -133,8 +143,12 @@ def test_the_default(cli: Run) -> None:
 
 def test_keys(cli: Run) -> None:
     keys = "--start every:4d --members 3 --batch-size 2 --seed 9 --out mine.zarr --netcdf temperature=0.5"
-    code, _, err = cli("run=runs/first", *keys.split(), "lead=48h")
-    assert code == 0, err
+    Path("mine").mkdir()
+    Path("mine/report.html").write_text("kept")
+    code, out, err = cli("run=runs/first", *keys.split(), "lead=48h")
+    assert code == 0 and "mine-2/report.html" in out, err
+    assert Path("mine/report.html").read_text() == "kept" and len(list(Path("mine").iterdir())) == 1
+    assert "3, 2021-01-07T00:00 to 2021-01-15T00:00; the first is shown" in Path("mine-2/report.html").read_text()
     ds = open_forecast("mine.zarr")
     assert [str(t)[:10] for t in ds["time"].values] == ["2021-01-07", "2021-01-11", "2021-01-15"]
     assert open_forecast("mine.nc").load().equals(ds.load())
