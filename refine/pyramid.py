@@ -160,8 +160,8 @@ class LaplacianPyramid(Pyramid):
         return state._replace(value=context + values)  # eq. 19
 
     def gain(self, k: int) -> float:
-        coarser = self.resampler.degrees(k - 1) if self.loop == "projected" and k else 0
-        return float((self.num_sites(k) / (self.resampler.degrees(k) - coarser)) ** 0.5)
+        degrees = self.resampler.new_degrees(k) if self.loop == "projected" else self.resampler.degrees(k)
+        return float((self.num_sites(k) / degrees) ** 0.5)
 
     def latent(self, state: LaplacianState, k: int) -> Tensor:
         require(state.value is not None, "the pyramid has not been walked yet")

@@ -44,6 +44,10 @@ class Resampler(nn.Module, abc.ABC):
         """In how many independent ways fields on scale k differ: N_k, or fewer where its sites are redundant."""
         return self.num_sites(k)
 
+    def new_degrees(self, k: int) -> float:
+        """In how many of them the scale before cannot differ, d of a band."""
+        return self.degrees(k) - (self.degrees(k - 1) if k else 0)
+
     def field(self, field: Tensor, k: int) -> Tensor:
         """A condition field (B, N, F) seen at scale k, (B, N_k, F); by default it lives on the finest scale."""
         return self.down(field, self.num_levels - 1, k)

@@ -164,7 +164,7 @@ class WeatherDomain(Domain):
 
     def resampler(self) -> SphereResampler:
         if self.config.pyramid == "healpix":
-            return NestedResampler(self.scales, self.grid)
+            return NestedResampler(self.scales, self.grid, self.truncation)
         return HarmonicResampler(self.scales, self.config.points, self.config.oversample, self.grid)
 
     def resampler_names(self) -> list[str]:

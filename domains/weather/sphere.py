@@ -126,19 +126,34 @@ class HarmonicResampler(SphereResampler):
 class NestedResampler(SphereResampler):
     """HEALPix cells of equal area, each of 4 within one of the scale before; latents are cell values.
 
-    Down is the mean over the cells within, up is a smooth interpolation that keeps those means.
+    Down is the mean over the cells within, up is a smooth interpolation that keeps those means: fields on N cells
+    differ in N ways, unless what is decoded is truncated to fewer harmonics than there are cells.
 
     Args:
         nsides: powers of two, coarsest first.
         grid: condition fields live on half its resolution.
+        truncation: T of the harmonics that are read from cells of the finest scale; None for no truncation.
     """
 
-    def __init__(self, nsides: Sequence[int], grid: Grid) -> None:
+    def __init__(self, nsides: Sequence[int], grid: Grid, truncation: int | None = None) -> None:
         from refine.domains.weather.healpix import prolongation
 
         super().__init__(nested_names(nsides), grid)
-        self.nsides = list(nsides)
+        self.nsides, self.truncation = list(nsides), truncation
         self._finer = [SparseMap(prolongation(a, b)) for a, b in itertools.pairwise(nsides)]
+
+    def degrees(self, k: int) -> int:
+        return self.num_sites(k) if self.truncation is None else min(self.num_sites(k), (self.truncation + 1) ** 2)
+
+    def new_degrees(self, k: int) -> float:
+        """Of a scale that is truncated, the trace of what truncation leaves of a band: coarser fields, interpolated,
+        are no harmonics, so the degrees of both do not just differ."""
+        if k == 0 or self.truncation is None or self.degrees(k) == self.num_sites(k):
+            return super().new_degrees(k)
+        kept = np.linalg.qr(at_points(self.points[k], self.truncation))[0].T  # (D, N)
+        coarse = (self._finer[k - 1].matrix.T @ kept.T).T  # (D, N_{k-1})
+        within = self.num_sites(k) // self.num_sites(k - 1)
+        return float(((kept - np.repeat(coarse, within, 1) / within) ** 2).sum())
 
     def down(self, x: Tensor, source: int, target: int) -> Tensor:
         batch, sites, channels = x.shape

@@ -226,6 +226,35 @@ def test_scales_that_cannot_be_are_refused(scales: list[int], options: tuple[str
         HarmonicResampler(scales, *options, GRID)
 
 
+@pytest.mark.parametrize("loop", ["closed", "projected"])
+@pytest.mark.parametrize(("nsides", "truncation"), [([1, 2, 4], 8), ([1, 2, 4, 8], 14), ([1, 2, 4, 8], 20)])
+def test_draws_on_cells_keep_their_variance_through_truncation(nsides: list[int], truncation: int, loop: str) -> None:
+    """Independent draws at one scale, times its gain, have as means of its cells the variance that they were drawn
+    with: nearly at scales that harmonics can hold, exactly where they cannot and are decoded as fewer harmonics."""
+    resampler = NestedResampler(nsides, GRID, truncation)
+    synthesis, analysis = (torch.tensor(b, dtype=torch.float32) for b in sphere.basis(resampler.names[-1], truncation))
+    pyramid, generator = LaplacianPyramid(resampler, 1, loop), torch.Generator().manual_seed(0)
+    last, cells, harmonics = len(nsides) - 1, resampler.num_sites(len(nsides) - 1), (truncation + 1) ** 2
+    kept = []
+    for k in range(last + 1):
+        values = pyramid.gain(k) * torch.randn(1500, resampler.num_sites(k), 1, generator=generator)
+        state = pyramid.refine(pyramid.start(1500), torch.zeros_like(values), values, k)
+        decoded = synthesis @ (analysis @ pyramid.latent(state, k))
+        kept.append(float(resampler.down(decoded, last, k).var()))
+    assert kept[-1] == pytest.approx(1, rel=0.02)
+    for k, variance in enumerate(kept[:-1]):  # closer to the truncation, more of a smooth field lies beyond it
+        assert variance == pytest.approx(1, rel=0.1 if 3 * resampler.num_sites(k) < harmonics else 0.25)
+    if loop == "closed":
+        assert [pyramid.gain(k) for k in range(last)] == [1.0] * last
+        assert pyramid.gain(last) == pytest.approx((cells / harmonics) ** 0.5)
+
+
+def test_cells_without_a_truncation_are_as_many_degrees() -> None:
+    pyramids = [LaplacianPyramid(NestedResampler([1, 2, 4], GRID), 1, loop) for loop in ("closed", "projected")]
+    assert [pyramids[0].gain(k) for k in range(3)] == [1.0] * 3
+    assert [pyramids[1].gain(k) for k in range(3)] == pytest.approx([1, (4 / 3) ** 0.5, (4 / 3) ** 0.5])
+
+
 @pytest.mark.parametrize("nsides", [[1, 3], [2, 1], [1, 1]])
 def test_cells_that_do_not_nest_are_refused(nsides: list[int]) -> None:
     with pytest.raises(RefineError, match=r"power of two|must grow"):
