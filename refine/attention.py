@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from refine.types import Level
 
+GATHERED = 2**21  # numbers gathered along edges at a time, so that they stay in a CPU's cache whatever the batch
+
 
 class KVCache:
     """Keys and values of the scales seen so far, allocated once; for prefix sampling.
@@ -141,11 +143,22 @@ def attend(q: Tensor, k: Tensor, v: Tensor, relations: Relations) -> Tensor:
 
 def attend_edges(q: Tensor, k: Tensor, v: Tensor, relations: Relations) -> Tensor:
     """Attention along edges only: cost O(E), not O(N^2). A site with no edge gets zeros."""
+    assert relations.keys is not None
+    each = relations.keys.numel() * q.shape[1] * q.shape[3]
+    some = max(1, GATHERED // each if q.device.type == "cpu" else len(q))
+    parts = [_along(*part, relations) for part in zip(q.split(some), k.split(some), v.split(some), strict=True)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _along(q: Tensor, k: Tensor, v: Tensor, relations: Relations) -> Tensor:
     assert relations.keys is not None and relations.bias is not None and relations.alone is not None
-    batch, heads, sites, width = q.shape
-    index, rows = relations.keys.flatten(), (-1, relations.keys.shape[1], width)
-    near_k, near_v = (x.flatten(0, 1).index_select(1, index).view(rows) for x in (k, v))  # (B H N, M, d)
-    scores = torch.bmm(near_k, q.reshape(-1, width, 1)).view(batch, heads, sites, -1).float() + relations.bias
-    weights = scores.softmax(-1).to(v.dtype).view(-1, 1, relations.keys.shape[1])
-    out = torch.bmm(weights, near_v).view(batch, heads, sites, width)
-    return out.masked_fill(relations.alone[:, None], 0.0)
+    (batch, heads, sites, width), most = q.shape, relations.keys.shape[1]
+    near_k = k.flatten(0, 1).index_select(1, relations.keys.flatten()).view(-1, most, width)  # (B H N, M, d)
+    scores = torch.bmm(q.reshape(-1, 1, width), near_k.mT).view(batch, heads, sites, most).float() + relations.bias
+    # along the last dimension a softmax over few keys is several times slower, on CPUs
+    weights = scores.mT.contiguous().softmax(-2).mT.reshape(-1, most).to(v.dtype)
+    first = sites * torch.arange(batch * heads, device=q.device)[:, None, None]
+    out = F.embedding_bag(
+        (first + relations.keys).view(-1, most), v.reshape(-1, width), per_sample_weights=weights, mode="sum"
+    )
+    return out.view(batch, heads, sites, width).masked_fill(relations.alone[:, None], 0.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from refine.attention import KVCache
 from refine.noise import Noise
-from refine.sampler import ScaleSampler
+from refine.sampler import Law, ScaleSampler
 from refine.types import Codes, Condition, Known, Level
 
 if TYPE_CHECKING:
@@ -60,17 +60,16 @@ class Draw:
         given, uniform = codes, self.noise.uniform(k, (sites, head.draws), device)
         for _, known, now in self.refiner.order(k, level, self.noise, kept):
             hidden = self._hidden(k, level, context, codes, known if kept is None else known | kept)
-            logits = head(hidden, k)
-            codes = torch.where(now, head.sample(logits, uniform, self.settings[k]), codes)
-            self._expect(k, logits, now)
+            law = head.law(head(hidden, k), self.settings[k])
+            codes = torch.where(now, head.draw(law, uniform), codes)
+            self._expect(k, law, now)
         return codes if kept is None else torch.where(kept, given, codes)
 
-    def _expect(self, k: int, logits: Tensor, now: Tensor) -> None:
+    def _expect(self, k: int, law: Law, now: Tensor) -> None:
         """Remember the expected values of the sites that are revealed now, where the gain asks for them."""
         if self.gains[k] == 1:
             return
-        p = self.refiner.head.probabilities(logits, self.settings[k])
-        new = self.refiner.tokenizer.quantizer.expected(p, k).float()
+        new = self.refiner.tokenizer.quantizer.expected(law.probabilities(), k).float()
         self.expected = new if self.expected is None else torch.where(now[..., None], new, self.expected)
 
     def embed(self, codes: Tensor, k: int) -> Tensor:

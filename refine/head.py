@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from refine.composite_vq import CompositeVQ, pack_digits, unpack_digits
 from refine.errors import RefineError
 from refine.quantizer import Quantizer, pack_bits, unpack_bits
-from refine.sampler import ScaleSampler
+from refine.sampler import Law, ScaleSampler
 
 
 class Head(nn.Module, abc.ABC):
@@ -42,8 +42,24 @@ class Head(nn.Module, abc.ABC):
         """(B, N) log-probabilities, in nats, of codes (B, N)."""
 
     @abc.abstractmethod
+    def parts(self, logits: Tensor) -> Tensor:
+        """(B, N, P, V) logits of each of the P parts of a code, which are independent."""
+
+    @abc.abstractmethod
+    def pack(self, index: Tensor, size: int) -> Tensor:
+        """Codes (B, N) of the indices (B, N, P), below ``size``, of their parts."""
+
+    def law(self, logits: Tensor, sampler: ScaleSampler) -> Law:
+        """How the sampler draws each part."""
+        return sampler.law(self.parts(logits))
+
+    def draw(self, law: Law, uniform: Tensor) -> Tensor:
+        """Codes (B, N) from ``uniform`` (B, N, draws)."""
+        return self.pack(law.draw(uniform), law.size)
+
     def sample(self, logits: Tensor, uniform: Tensor, sampler: ScaleSampler) -> Tensor:
         """Codes (B, N) from ``uniform`` (B, N, draws)."""
+        return self.draw(self.law(logits, sampler), uniform)
 
     def probabilities(self, logits: Tensor, sampler: ScaleSampler) -> Tensor:
         """(B, N, P, V): how the sampler draws each of the P parts of a code.
@@ -51,7 +67,7 @@ class Head(nn.Module, abc.ABC):
         Raises:
             RefineError: codes that are not drawn part by part.
         """
-        raise RefineError("sampler.gain needs codebooks: model.quantizer.kind=vq; accepted here: 1")
+        return self.law(logits, sampler).probabilities()
 
 
 class CategoricalHead(Head):
@@ -62,11 +78,11 @@ class CategoricalHead(Head):
     def log_prob(self, logits: Tensor, codes: Tensor) -> Tensor:
         return -F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view(codes.shape)
 
-    def sample(self, logits: Tensor, uniform: Tensor, sampler: ScaleSampler) -> Tensor:
-        return sampler.draw(logits, uniform[..., 0])
+    def parts(self, logits: Tensor) -> Tensor:
+        return logits[..., None, :]
 
-    def probabilities(self, logits: Tensor, sampler: ScaleSampler) -> Tensor:
-        return sampler.probabilities(logits)[..., None, :]
+    def pack(self, index: Tensor, size: int) -> Tensor:
+        return index[..., 0]
 
 
 class FactorisedHead(Head):
@@ -78,21 +94,16 @@ class FactorisedHead(Head):
         self.draws = quantizer.num_parts
 
     def log_prob(self, logits: Tensor, codes: Tensor) -> Tensor:
-        parts = self._parts(logits)
+        parts = self.parts(logits)
         index = unpack_digits(codes, parts.shape[-1], self.draws)
         nats = -F.cross_entropy(parts.flatten(0, -2), index.flatten(), reduction="none")
         return nats.view(index.shape).sum(-1)
 
-    def sample(self, logits: Tensor, uniform: Tensor, sampler: ScaleSampler) -> Tensor:
-        parts = self._parts(logits)
-        return pack_digits(sampler.draw(parts, uniform), parts.shape[-1])
+    def parts(self, logits: Tensor) -> Tensor:
+        return logits.unflatten(-1, (self.draws, -1))  # type: ignore[no-any-return]
 
-    def probabilities(self, logits: Tensor, sampler: ScaleSampler) -> Tensor:
-        return sampler.probabilities(self._parts(logits))
-
-    def _parts(self, logits: Tensor) -> Tensor:
-        parts: Tensor = logits.unflatten(-1, (self.draws, -1))
-        return parts
+    def pack(self, index: Tensor, size: int) -> Tensor:
+        return pack_digits(index, size)
 
 
 class BitwiseHead(Head):
@@ -106,9 +117,14 @@ class BitwiseHead(Head):
         sign = unpack_bits(codes, self.draws).to(logits.dtype) * 2 - 1
         return F.logsigmoid(logits * sign).sum(-1)
 
-    def sample(self, logits: Tensor, uniform: Tensor, sampler: ScaleSampler) -> Tensor:
-        pairs = torch.stack([torch.zeros_like(logits), logits], dim=-1)  # a bit is a two-way choice
-        return pack_bits(sampler.draw(pairs, uniform).bool())
+    def parts(self, logits: Tensor) -> Tensor:
+        return torch.stack([torch.zeros_like(logits), logits], dim=-1)  # a bit is a two-way choice
+
+    def pack(self, index: Tensor, size: int) -> Tensor:
+        return pack_bits(index.bool())
+
+    def probabilities(self, logits: Tensor, sampler: ScaleSampler) -> Tensor:
+        raise RefineError("sampler.gain needs codebooks: model.quantizer.kind=vq; accepted here: 1")
 
 
 def build_head(quantizer: Quantizer, width: int) -> Head:

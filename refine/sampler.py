@@ -9,10 +9,38 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from refine.config import SamplerConfig
 from refine.errors import not_accepted, require
+
+
+@dataclass(frozen=True)
+class Law:
+    """Distributions over V codes.
+
+    Attributes:
+        p: (..., V') their probabilities.
+        order: (..., V') the codes that these belong to, or None for all codes in order.
+        size: V.
+    """
+
+    p: Tensor
+    order: Tensor | None
+    size: int
+
+    def draw(self, uniform: Tensor) -> Tensor:
+        """One code (...,) from each, by inverse CDF of ``uniform`` (...,) in [0, 1)."""
+        cdf = self.p.cumsum(-1)
+        # 1 - u lies in (0, 1]: the first index that reaches it always has positive probability
+        threshold = (1 - uniform)[..., None] * cdf[..., -1:]
+        index = torch.searchsorted(cdf, threshold).clamp_max(cdf.shape[-1] - 1)
+        return (index if self.order is None else self.order.gather(-1, index))[..., 0]
+
+    def probabilities(self) -> Tensor:
+        """(..., V) of all codes in order."""
+        if self.order is None:
+            return self.p
+        return self.p.new_zeros(*self.p.shape[:-1], self.size).scatter(-1, self.order, self.p)
 
 
 @dataclass(frozen=True)
@@ -28,32 +56,25 @@ class ScaleSampler:
     gain: float | None = 1.0
 
     def draw(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """One index (...,) from each row of ``logits`` (..., V), by inverse CDF of ``uniform`` (...,) in [0, 1).
-
-        Temperature first; then min-p (drop codes less probable than that, but never the likeliest), top-k, and top-p
-        (keep a code while the mass before it is under p), each on what the one before has left; then the draw.
-        """
-        if self.greedy:
-            return logits.argmax(-1)
-        p, order = self._law(logits)
-        cdf = p.cumsum(-1)
-        # 1 - u lies in (0, 1]: the first index that reaches it always has positive probability
-        threshold = (1 - uniform)[..., None] * cdf[..., -1:]
-        index = torch.searchsorted(cdf, threshold).clamp_max(cdf.shape[-1] - 1)
-        return (index if order is None else order.gather(-1, index))[..., 0]
+        """One index (...,) from each row of ``logits`` (..., V), by inverse CDF of ``uniform`` (...,) in [0, 1)."""
+        return self.law(logits).draw(uniform)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(..., V) the distribution that :meth:`draw` draws from."""
-        if self.greedy:
-            return F.one_hot(logits.argmax(-1), logits.shape[-1]).float()
-        p, order = self._law(logits)
-        p = p / p.sum(-1, keepdim=True)
-        return p if order is None else torch.zeros_like(logits, dtype=p.dtype).scatter(-1, order, p)
+        return self.law(logits).probabilities()
 
-    def _law(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Unnormalised probabilities, and which codes they belong to where they are not all in order."""
+    def law(self, logits: Tensor) -> Law:
+        """What rows of ``logits`` (..., V) say of their codes.
+
+        Temperature first; then min-p (drop codes less probable than that, but never the likeliest), top-k, and top-p
+        (keep a code while the mass before it is under p), each on what the one before has left.
+        """
         size, order = logits.shape[-1], None
-        logits = logits.float() / self.temperature
+        if self.greedy:
+            order = logits.argmax(-1, keepdim=True)
+            return Law(torch.ones_like(order, dtype=torch.float32), order, size)
+        logits = logits.float()
+        logits = logits if self.temperature == 1 else logits / self.temperature
         if self.min_p > 0:
             p = logits.softmax(-1)
             logits = logits.masked_fill((p < self.min_p) & (p < p.amax(-1, keepdim=True)), -torch.inf)
@@ -64,7 +85,8 @@ class ScaleSampler:
         p = logits.softmax(-1)
         if self.top_p < 1:
             p = torch.where(p.cumsum(-1) - p < self.top_p, p, 0.0)
-        return p, order
+            p = p / p.sum(-1, keepdim=True)
+        return Law(p, order, size)
 
 
 def by_scale(name: str, value: Any, num_levels: int, valid: Callable[[float], bool], accepted: str) -> list[float]:

@@ -96,6 +96,15 @@ def test_gradients_of_biases_reach_each_edge_once() -> None:
     torch.testing.assert_close(bias.grad, dense.grad.flatten(1), rtol=1e-5, atol=1e-6)
 
 
+def test_samples_of_a_batch_that_is_taken_in_parts_attend_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = qkv()
+    table = along_edges(ALL_PAIRS[:, ::2], N, None)
+    whole = attend(q, k, v, table)
+    monkeypatch.setattr("refine.attention.GATHERED", 1)
+    torch.testing.assert_close(attend(q, k, v, table), whole, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(attend(q[1:], k[1:], v[1:], table), whole[1:], rtol=1e-6, atol=1e-6)
+
+
 def test_large_scores_do_not_overflow_along_edges() -> None:
     q, k, v = qkv() * torch.tensor([300.0, 1.0, 1.0]).view(3, 1, 1, 1, 1)
     torch.testing.assert_close(attend_edges(q, k, v, ALL_PAIRS), by_hand(q, k, v), rtol=1e-4, atol=1e-4)

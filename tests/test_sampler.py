@@ -127,6 +127,17 @@ def test_probabilities_of_many_rows_are_those_of_each() -> None:
     assert torch.equal(greedy.argmax(-1), rows.argmax(-1)) and torch.equal(greedy.sum(-1), torch.ones(4, 5))
 
 
+@pytest.mark.parametrize("sampler", [ScaleSampler(), ScaleSampler(0.7, 4, 0.8), ScaleSampler(0.3, greedy=True)])
+def test_one_law_serves_the_draw_and_its_probabilities(sampler: ScaleSampler) -> None:
+    rows, uniform = torch.randn(4, 5, V), torch.rand(4, 5)
+    law = sampler.law(rows)
+    assert torch.equal(law.draw(uniform), sampler.draw(rows, uniform))
+    p = law.probabilities()
+    assert p.shape == rows.shape
+    torch.testing.assert_close(p.sum(-1), torch.ones(4, 5))
+    assert (p.gather(-1, law.draw(uniform)[..., None]) > 0).all()
+
+
 def test_gain_is_a_number_a_list_or_left_to_the_pyramid() -> None:
     assert [s.gain for s in build_sampler(SamplerConfig(), 2)] == [1.0, 1.0]
     assert [s.gain for s in build_sampler(SamplerConfig(gain=[0, 1.5]), 2)] == [0.0, 1.5]
