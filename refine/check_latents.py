@@ -4,18 +4,18 @@ levels and its symmetries, proven on a small model with random weights."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
-from refine.check_model import check
+from refine.check_model import CheckError, check
 from refine.config import ModelConfig, PredictorConfig, QuantizerConfig
-from refine.domain import Domain
 from refine.items import collate_of
 from refine.predictor import Predictor
+from refine.pyramid import Pyramid
 from refine.quantizer import Quantizer
 from refine.refiner import Refiner
 from refine.types import Condition, Level
@@ -26,37 +26,53 @@ SMALL = ModelConfig(quantizer=QuantizerConfig(size=8), predictor=PredictorConfig
 
 def fit_quantizer(refiner: Refiner) -> None:
     """Start the quantizer from a few items."""
-    items = some_items(refiner.domain, 16)
+    items = some_items(refiner, "train", 16)
     refiner.tokenizer.codec.fit(items["x"])
     check_codec(refiner, items)
     with torch.no_grad():
         refiner.tokenizer.fit(refiner.tokenizer.codec.encode(items["x"]), items.get("base"))
 
 
-def some_items(domain: Domain, batch: int) -> dict[str, Tensor]:
-    """The first training items as a batch."""
-    dataset = domain.dataset("train")
-    rows: list[Any] = [dataset[i] for i in range(min(batch, len(dataset)))]  # type: ignore[arg-type]
-    check("x" in rows[0], f"items of dataset('train') have no 'x' but {sorted(rows[0])}")
-    return collate_of(dataset)(rows)  # type: ignore[no-any-return]
+def some_items(refiner: Refiner, split: str, batch: int) -> dict[str, Tensor]:
+    """The first items of a split as a batch: ``x``, which the model codes, and the conditions under which it does."""
+    dataset, coded = refiner.domain.dataset(split), refiner.tokenizer_items(split)
+    size = min(batch, len(dataset), len(coded))  # type: ignore[arg-type]
+    found: dict[str, Tensor] = collate_of(coded)([coded[i] for i in range(size)])
+    check("x" in found, f"items of {split!r} have no 'x' but {sorted(found)}")
+    _, condition = refiner.asked(Subset(dataset, range(size)), size)
+    given = {f.name: getattr(condition, f.name) for f in fields(condition)}
+    return found | {name: value for name, value in given.items() if value is not None}
 
 
 def check_items(refiner: Refiner, items: dict[str, Tensor]) -> None:
     """Items and conditions are what the domain announces."""
-    domain, spec = refiner.domain, refiner.domain.condition
+    spec = refiner.spec
     for split in ("train", "val", "test"):
-        first = domain.dataset(split)[0]
-        check("x" in first, f"items of dataset({split!r}) have no 'x' but {sorted(first)}")
-        check(first["x"].is_floating_point(), f"x of dataset({split!r}) is {first['x'].dtype}, not floating point")
+        first = some_items(refiner, split, 1)["x"]
+        check(first.is_floating_point(), f"x of {split!r} is {first.dtype}, not floating point")
     if spec.num_classes:
         check("label" in items, "condition announces classes, but items have no 'label'")
         low, high = int(items["label"].min()), int(items["label"].max())
         check(low >= 0 and high < spec.num_classes, f"labels {low}..{high} are outside [0, {spec.num_classes})")
-    sites = refiner.tokenizer.pyramid.num_sites(refiner.num_levels - 1)
-    for name, shape in (("vector", (spec.vector,)), ("field", (sites, spec.field))):
-        if shape[-1]:
-            found = tuple(items[name].shape[1:]) if name in items else None
-            check(found == shape, f"condition announces {name} of shape {shape}; items have {found}")
+    if spec.vector:
+        shape = tuple(items["vector"].shape[1:]) if "vector" in items else None
+        check(shape == (spec.vector,), f"condition announces vector of shape ({spec.vector},); items have {shape}")
+    if spec.field:
+        shape = tuple(items["field"].shape[1:]) if "field" in items else None
+        good = shape is not None and len(shape) == 2 and shape[1] == spec.field
+        check(good, f"condition announces field of shape (N, {spec.field}); items have {shape}")
+        for k in range(refiner.num_levels):
+            _check_field(refiner.tokenizer.pyramid, items["field"], k)
+
+
+def _check_field(pyramid: Pyramid, field: Tensor, k: int) -> None:
+    """Scale k sees a condition field at its own sites."""
+    expected = (len(field), pyramid.num_sites(k), field.shape[-1])
+    try:
+        seen = tuple(pyramid.field(field, k).shape)
+    except (RuntimeError, IndexError) as error:
+        raise CheckError(f"a field of {field.shape[1]} sites cannot be seen at scale {k}: {error}") from error
+    check(seen == expected, f"a field is seen at scale {k} as {seen}, not (B, N, F) = {expected}")
 
 
 def check_codec(refiner: Refiner, items: dict[str, Tensor]) -> None:

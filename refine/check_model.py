@@ -50,6 +50,17 @@ def check_splits(domain: Domain) -> None:
         check(same(dataset[0], dataset[0]), f"item 0 of dataset({split!r}) is not the same when it is read again")
 
 
+def check_stages(model: Model, batch: int) -> None:
+    """Parts that are trained before tokenizer and predictor have a finite loss; most learn sizes of data from it."""
+    for stage in model.stages:
+        part = model.learner(stage)
+        if part is model or stage == "tokenizer":
+            continue
+        loss, _ = part.train().training_loss(_batch(part.training_items("train", 0), batch), TrainConfig())
+        check(bool(torch.isfinite(loss)), f"the loss of stage {stage!r} is {loss}, not a finite number")
+        part.eval()
+
+
 def check_settings(model: Model, batch: int) -> None:
     """Configurations are plain data that a checkpoint can hold."""
     for name, config in (("Config", model.domain.config), ("ModelConfig", model.config)):

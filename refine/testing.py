@@ -28,7 +28,8 @@ def check_domain(domain: Domain, batch: int = 4, seed: int = 0, config: Any = No
         config: of the model; by default the one that the domain's ``ModelConfig`` has, a small one for latents.
 
     Returns:
-        The names of the checks that ran; a domain with a model of its own has no latents to check.
+        The names of the checks that ran; a model that is no :class:`refine.Refiner` has no
+            latents to check.
 
     Raises:
         CheckError: the first rule that does not hold.
@@ -38,6 +39,7 @@ def check_domain(domain: Domain, batch: int = 4, seed: int = 0, config: Any = No
     check_model.check_splits(domain)
     latents = domain.ModelConfig is type(check_latents.SMALL)
     model = domain.model(config or (check_latents.SMALL if latents else domain.ModelConfig())).eval()
+    check_model.check_stages(model, batch)
     if isinstance(model, Refiner):
         check_latents.fit_quantizer(model)
     fixed = {id(p) for part in model.frozen() for p in part.parameters()}
@@ -47,7 +49,7 @@ def check_domain(domain: Domain, batch: int = 4, seed: int = 0, config: Any = No
                 parameter.add_(0.2 * torch.randn_like(parameter))
     ran = [check_model.check_splits.__name__]
     if isinstance(model, Refiner):
-        items = check_latents.some_items(domain, batch)
+        items = check_latents.some_items(model, "train", batch)
         for rule in check_latents.RULES:
             rule(model, items)
             ran.append(rule.__name__)
