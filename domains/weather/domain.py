@@ -55,6 +55,7 @@ class WeatherDomain(Domain):
     Config = WeatherConfig
     ModelConfig = ForecasterConfig
     unconditional = False
+    data_key = "domain.data"  # what the source of fields is called in messages
     config: WeatherConfig
 
     def __init__(self, config: WeatherConfig) -> None:
@@ -73,7 +74,7 @@ class WeatherDomain(Domain):
     @cached_property
     def _all(self) -> xr.Dataset:
         """Every time of the data, on the grid of the configuration; lazily."""
-        ds = sources.open_fields(sources.locate(self.config.data), self.channels)
+        ds = sources.open_fields(sources.locate(self.config.data, self.data_key), self.channels, self.data_key)
         found = Grid.of(ds)
         if found == self.grid:
             return ds

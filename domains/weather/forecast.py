@@ -60,7 +60,9 @@ def domain_of(model: Any, data: str | None) -> Any:
     """The model's domain, or one like it with other data, brought to the same grid."""
     if data is None or data == model.domain.config.data:
         return model.domain
-    return type(model.domain)(replace(model.domain.config, data=data, train=None, val=None, test=None))
+    domain = type(model.domain)(replace(model.domain.config, data=data, train=None, val=None, test=None))
+    domain.data_key = "ensemble.fields"
+    return domain
 
 
 def run_ensemble(model: Any, source: Path, config: Config, folder: Path) -> list[Path]:

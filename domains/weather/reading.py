@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import math
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 2 * 2**20  # of one Dask chunk; little enough for one step, enough for going through all of them
 _ZARR = ("zarr.json", ".zgroup", ".zmetadata")
+_CHUNK = re.compile(r"c|\d+(\.\d+)*")  # how files and folders of chunks are called
 _CLASSIC, _CLASSIC_5 = (b"CDF\x01", b"CDF\x02"), b"CDF\x05"
 
 
@@ -73,16 +75,28 @@ def _one(source: str, where: str) -> xr.Dataset:
         path = _store(source) if zarr else _local(source)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*consolidated", category=RuntimeWarning)
+            warnings.filterwarnings("ignore", message=".*not recognized as a component", category=UserWarning)
             ds = xr.open_dataset(path, engine=_engine(path), chunks=None, decode_timedelta=False)
     except ImportError as error:
         raise RefineError(f"{where} needs a package that is not installed: {error}") from error
     except Exception as error:  # whatever the file system, the network or the format has against it
         kind, hint = "zarr" if zarr else "netCDF", "is it there?" if "://" in source else "is it cut off, or damaged?"
         raise RefineError(f"{where} cannot be read as {kind} ({_first_line(error)}); {hint}") from error
+    if zarr and "://" not in source and Path(source).is_dir() and (lost := _lost(Path(source), ds)):
+        raise RefineError(f"{where}: {lost} has chunks and nothing that says what they are; is it cut off, or damaged?")
     if _magic(path) == _CLASSIC_5:
         enough = Path(path).stat().st_size >= sum(v.size * v.encoding["dtype"].itemsize for v in ds.variables.values())
         require(enough, f"{where} is shorter than the fields that it announces; it has been cut off")
     return ds
+
+
+def _lost(store: Path, ds: xr.Dataset) -> str | None:
+    """An array of a store whose metadata is missing: zarr would pass it over."""
+    for folder in (path for path in store.iterdir() if path.is_dir() and path.name not in ds.variables):
+        described = any((folder / name).is_file() for name in (*_ZARR, ".zarray"))
+        if not described and any(_CHUNK.fullmatch(path.name) for path in folder.iterdir()):
+            return folder.name
+    return None
 
 
 def _magic(path: Any) -> bytes:

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,11 @@ from distributed import LocalCluster
 from strangers import install, install_toy
 
 from refine.cli import main
+from refine.domains.weather.config import WeatherConfig
+from refine.domains.weather.domain import WeatherDomain
+from refine.domains.weather.forecast import domain_of
 from refine.domains.weather.store import open_forecast
+from refine.errors import RefineError
 
 from . import toy_forecaster
 from .toy_forecaster import toy_fields
@@ -196,6 +201,17 @@ def test_other_data(cli: Run) -> None:
     code, _, err = cli("run=runs/first", "fields=later.nc", "start=2021-01-23", "lead=1d", "out=f.zarr")
     assert code == 0, err
     assert str(open_forecast("f.zarr")["time"].values[0])[:10] == "2021-01-23"
+
+
+def test_messages_name_the_key_that_named_the_data(tmp_path: Path) -> None:
+    fields = toy_fields(5)
+    fields.to_netcdf(tmp_path / "good.nc")
+    fields.isel(time=[0, 1, 1]).to_netcdf(tmp_path / "twice.nc")
+    domain = WeatherDomain(WeatherConfig(data=str(tmp_path / "good.nc")))
+    other = domain_of(SimpleNamespace(domain=domain), str(tmp_path / "twice.nc"))
+    with pytest.raises(RefineError, match=r"^ensemble\.fields='.*twice\.nc': 1 times are there more than once"):
+        other.fields()
+    assert domain.fields().sizes["time"] == 5
 
 
 @pytest.mark.parametrize(

@@ -295,3 +295,15 @@ def test_cells_of_healpix_stay_as_they_are(tmp_path: Path) -> None:
     assert list(found) == CHANNELS and Grid.of(found) == grid
     assert found["temperature_850"].dims == ("time", "cell") and found["temperature_850"].chunks is not None
     np.testing.assert_array_equal(found["temperature_850"], cells["temperature_850"])
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_array_that_lost_its_metadata_is_not_passed_over(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "a.zarr"
+    make_fields(7).to_zarr(path, zarr_format=version, consolidated=False)
+    (path / "notes").mkdir()
+    (path / "notes" / "readme.txt").write_text("mine")
+    same(open_fields(path), make_fields(7))
+    (path / "temperature" / ("zarr.json" if version == 3 else ".zarray")).unlink()
+    with pytest.raises(RefineError, match=r"domain\.data=.*: temperature has chunks and nothing that says"):
+        open_fields(path)
