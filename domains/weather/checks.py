@@ -32,7 +32,7 @@ def times(ds: xr.Dataset, where: str) -> None:
     if len(np.unique(values)) < len(values):
         ordered = np.sort(values)
         again = ordered[1:][ordered[1:] == ordered[:-1]]
-        message = f"{len(again)} times are there more than once, first {_plain(again[0])}"
+        message = f"times that are there more than once: {len(again)}, first {_plain(again[0])}"
     else:
         later = f"{_plain(values[i + 1])} comes after {_plain(values[i])}"
         message = f"times are not sorted: {later} ({len(back)} such places)"

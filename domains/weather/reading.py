@@ -172,5 +172,5 @@ def whole(source: str, names: Iterable[str], what: str) -> None:
                 continue
             there, all_of_them = group[name].nchunks_initialized, group[name].nchunks
             if there < all_of_them:
-                absent = f"{all_of_them - there} of {all_of_them} chunks of {name} are missing"
+                absent = f"chunks of {name} that are missing: {all_of_them - there} of {all_of_them}"
                 raise RefineError(f"{what}={path!r}: {absent}; is it cut off? They would be read as a constant")

@@ -209,7 +209,7 @@ def test_messages_name_the_key_that_named_the_data(tmp_path: Path) -> None:
     fields.isel(time=[0, 1, 1]).to_netcdf(tmp_path / "twice.nc")
     domain = WeatherDomain(WeatherConfig(data=str(tmp_path / "good.nc")))
     other = domain_of(SimpleNamespace(domain=domain), str(tmp_path / "twice.nc"))
-    with pytest.raises(RefineError, match=r"^ensemble\.fields='.*twice\.nc': 1 times are there more than once"):
+    with pytest.raises(RefineError, match=r"^ensemble\.fields='.*twice\.nc': times that are there more than once: 1"):
         other.fields()
     assert domain.fields().sizes["time"] == 5
 
