@@ -55,7 +55,7 @@ class Control:
         white harmonics; what lies beyond the codec's truncation stays as it is."""
         codec = self.model.codec
         white = self.drawn.white(codec, error)
-        followed = self.new_days.follow(codec, white, last)
+        followed = self.new_days.follow(white, last)
         return error - self.drawn.colour(codec, white) + self.new_days.colour(codec, followed), followed
 
     @torch.no_grad()

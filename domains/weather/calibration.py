@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from refine.config import Config, SamplerConfig
-from refine.domains.weather.new_days import by_degree
+from refine.domains.weather.codec import smooth_latitudes
+from refine.domains.weather.new_days import smooth
 from refine.items import in_batches, spread
 from refine.noise import Noise
 from refine.progress import track
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.25, 1.4)
 DAYS = 48  # of the validation split, at most
 MEMBERS = 8
-SMOOTH = 2  # degrees on either side over which spread and error are summed
 
 
 @torch.no_grad()
@@ -83,38 +83,37 @@ def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def spread_to_error(model: Forecaster, config: Config) -> Tensor:
-    """(T + 1, C) by which factor draws of one step have to grow to spread as far as days lie from their mean.
+def spread_to_error(model: Forecaster, config: Config) -> tuple[Tensor, Tensor]:
+    """By which factors draws of one step have to grow to spread as far as days lie from their mean: (D, C) by harmonic,
+    and (C, H, 1) by latitude what that leaves.
 
-    By degree and channel, on days of the validation split: what quantisation and sampling lose is in it, too. A member
-    and the truth are to be exchangeable, so the squared error of the mean of M members is (M + 1) / M times their
-    variance.
+    On days of the validation split: what quantisation and sampling lose is in it, too, and that errors are not
+    isotropic. A member and the truth are to be exchangeable, so the squared error of the mean of M members is
+    (M + 1) / M times their variance.
     """
     model.eval()
     wanted, members = min(DAYS, config.train.val_items), MEMBERS
-    codec, sampler = model.codec, model.calibrated(SamplerConfig(gain="auto"))
-    error, variance = torch.zeros(2, *codec.size.shape)
-    days = 0
+    codec, new, sampler = model.codec, model.new_days, model.calibrated(SamplerConfig(gain="auto"))
+    draws, truths, days = list[Tensor](), list[Tensor](), 0
     for batch in track(in_batches(spread(model.domain.dataset("val"), wanted), 8), "Calibrating"):
         batch = {name: t.to(model.device) for name, t in batch.items()}
         change, condition = model.known(batch["before"], batch["now"], batch["forcing"])
-        count = len(change)
-        noise = Noise(config.seed, range(days * members, (days + count) * members))
-        drawn = model.white_draw(condition.map(lambda t: t.repeat_interleave(members, 0)), noise, sampler)
-        drawn = drawn.unflatten(0, (count, members))
-        truth = model.new_days.white(codec, model.error(batch, change))
-        error += count * by_degree(codec, (drawn.mean(1) - truth).square()).cpu()
-        variance += count * by_degree(codec, drawn.var(1)).cpu()
-        days += count
-    orders = (2 * torch.arange(len(error)) + 1.0)[:, None]
-    error, variance = (smooth_degrees(x * orders) for x in (error, variance))
-    return (error / variance.clamp_min(1e-30) * members / (members + 1)).sqrt().to(model.device)
+        noise = Noise(config.seed, range(days * members, (days + len(change)) * members))
+        draws.append(model.white_draw(condition.map(lambda t: t.repeat_interleave(members, 0)), noise, sampler))
+        truths.append(model.error(batch, change))
+        days += len(change)
+    drawn, truth = torch.cat(draws), torch.cat(truths)
+    by_harmonic = _to_error(drawn, new.white(codec, truth), lambda x: smooth(codec, x.sum(0)))
+    fields = new.colour(codec, drawn * by_harmonic)
+    return by_harmonic, _to_error(fields, truth, lambda x: smooth_latitudes(x.mean(3).sum(0)))[..., None]
 
 
-def smooth_degrees(x: Tensor) -> Tensor:
-    """Sums (T + 1, C) over each degree and those next to it: low degrees have few orders to go by."""
-    near = torch.arange(len(x))
-    return ((near[:, None] - near).abs() <= SMOOTH).to(x.dtype) @ x
+def _to_error(drawn: Tensor, truth: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+    """The factor by which draws (B M, ...) of M members have to grow, from totals of squares of B truths (B, ...)."""
+    members = len(drawn) // len(truth)
+    drawn = drawn.unflatten(0, (-1, members))
+    error, variance = total((drawn.mean(1) - truth).square()), total(drawn.var(1))
+    return (error / variance.clamp_min(1e-30) * members / (members + 1)).sqrt()
 
 
 def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:

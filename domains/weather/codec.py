@@ -82,8 +82,7 @@ class SphereCodec(Codec):
         power = power.clone()
         for u, v in self.winds:
             power[[u, v]] = (power[u] + power[v]) / 2
-        padded = F.pad(power[:, None], (SMOOTH, SMOOTH), mode="reflect")
-        profile = F.avg_pool1d(padded, 2 * SMOOTH + 1, 1)[:, 0].sqrt().clamp_min(1e-12)
+        profile = smooth_latitudes(power).sqrt().clamp_min(1e-12)
         return profile.maximum(LEAST * profile.amax(1, keepdim=True))[..., None]
 
     @torch.no_grad()
@@ -118,3 +117,9 @@ class SphereCodec(Codec):
     def _norm(self) -> float:
         """D white coefficients of unit size have this root mean square on the sphere."""
         return float((self.transform.num_coefficients / (4 * torch.pi)) ** 0.5)
+
+
+def smooth_latitudes(x: Tensor) -> Tensor:
+    """(C, H) means over each latitude and those next to it."""
+    padded = F.pad(x[:, None], (SMOOTH, SMOOTH), mode="reflect")
+    return F.avg_pool1d(padded, 2 * SMOOTH + 1, 1)[:, 0]

@@ -125,7 +125,9 @@ class Forecaster(Refiner):
             if self.config.base == "persistence":
                 self.new_days.memory.fill_(0)  # successive changes are known to each other
             self.info["calibration"] = calibration.calibrate(self, config)
-            self.new_days.amplitude *= calibration.spread_to_error(self, config)
+            by_harmonic, by_latitude = calibration.spread_to_error(self, config)
+            self.new_days.amplitude *= by_harmonic
+            self.new_days.inflation *= by_latitude
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
@@ -200,7 +202,7 @@ class Forecaster(Refiner):
                 now, change = now.repeat_interleave(count, 0), change.repeat_interleave(count, 0)
                 condition = condition.map(lambda t: t.repeat_interleave(count, 0))
             noise = Noise(derive_seed(seed, "lead", lead), streams)
-            last = self.new_days.follow(self.codec, self.white_draw(condition, noise, sampler), last)
+            last = self.new_days.follow(self.white_draw(condition, noise, sampler), last)
             error = self.new_days.colour(self.codec, last)
             before, now = now, now + (error if self.config.base == "persistence" else error + change) * self.mean.change
             yield now.unflatten(0, (-1, count))

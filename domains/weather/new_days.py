@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from refine.domains.weather.pairs import Pairs
 
 LONGEST = 0.95  # most that the memory may be
+SMOOTH = 2  # degrees and orders on either side over which is averaged
 ROWS = 32  # steps whose errors are computed together
 
 
@@ -33,8 +34,8 @@ class NewDays(nn.Module):
 
     Attributes:
         inflation: (C, H, 1) by latitude, how much larger errors of new days are than the codec has them.
-        amplitude: (T + 1, C) the same by degree, of what ``inflation`` leaves.
-        memory: (T + 1, C) correlation of the errors of two successive steps; 0 for none.
+        amplitude: (D, C) the same by harmonic, of what ``inflation`` leaves.
+        memory: (D, C) correlation of the errors of two successive steps by harmonic; 0 for none.
     """
 
     inflation: Tensor
@@ -44,23 +45,22 @@ class NewDays(nn.Module):
     def __init__(self, codec: SphereCodec) -> None:
         super().__init__()
         self.register_buffer("inflation", torch.ones_like(codec.profile))
-        self.register_buffer("amplitude", torch.ones_like(codec.size))
-        self.register_buffer("memory", torch.zeros_like(codec.size))
+        self.register_buffer("amplitude", torch.ones_like(codec.size[codec.degree]))
+        self.register_buffer("memory", torch.zeros_like(codec.size[codec.degree]))
 
     def white(self, codec: SphereCodec, errors: Tensor) -> Tensor:
         """Errors of new days (B, C, H, W) as white harmonics (B, D, C), as large as those of training days are."""
-        return codec.white(errors / self.inflation) / self.amplitude[codec.degree]
+        return codec.white(errors / self.inflation) / self.amplitude
 
     def colour(self, codec: SphereCodec, white: Tensor) -> Tensor:
         """The inverse of :meth:`white`."""
-        return codec.colour(white * self.amplitude[codec.degree]) * self.inflation
+        return codec.colour(white * self.amplitude) * self.inflation
 
-    def follow(self, codec: SphereCodec, draw: Tensor, last: Tensor | None) -> Tensor:
+    def follow(self, draw: Tensor, last: Tensor | None) -> Tensor:
         """White errors (B, D, C) of a step from those drawn for it and those of the step before, if there is one."""
         if last is None:
             return draw
-        memory = self.memory[codec.degree]
-        return memory * last + (1 - memory.square()).sqrt() * draw
+        return self.memory * last + (1 - self.memory.square()).sqrt() * draw
 
     @torch.no_grad()
     def fit(self, codec: SphereCodec, errors: Tensor, pairs: Tensor) -> None:
@@ -74,21 +74,33 @@ class NewDays(nn.Module):
         self.inflation.copy_(codec.profile_of(errors.square().mean((0, 3))) / codec.profile)
         self.amplitude.fill_(1)
         white = self.white(codec, errors)
-        size = by_degree(codec, white.square()).sqrt()
-        there = size > 1e-6 * size.amax()  # a wind has no degree 0
-        self.amplitude.copy_(torch.where(there, size, 1.0))
+        size = by_degree(codec, white.square().mean(0)).sqrt()
+        size = torch.where(size > 1e-6 * size.amax(), size, 1.0)  # a wind has no degree 0
+        self.amplitude.copy_(size[codec.degree])
         self.memory.fill_(0)
         if len(pairs):
-            a, b = white[pairs[:, 0]], white[pairs[:, 1]]
-            size = (by_degree(codec, a.square()) * by_degree(codec, b.square())).sqrt().clamp_min(1e-30)
-            self.memory.copy_(torch.where(there, by_degree(codec, a * b) / size, 0.0).clamp(-LONGEST, LONGEST))
+            a, b = (white[pairs[:, i]] / self.amplitude for i in range(2))
+            both, size = (smooth(codec, x) for x in ((a * b).mean(0), (a.square() + b.square()).mean(0) / 2))
+            self.memory.copy_((both / size).clamp(-LONGEST, LONGEST))
 
 
 def by_degree(codec: SphereCodec, x: Tensor) -> Tensor:
-    """(T + 1, C) means over items and orders of (B, D, C)."""
-    x = x.mean(0)
+    """(T + 1, C) means of harmonics (D, C) of the same degree."""
     total = x.new_zeros(codec.size.shape).index_add_(0, codec.degree, x)
     return total / torch.bincount(codec.degree)[:, None]
+
+
+def smooth(codec: SphereCodec, x: Tensor) -> Tensor:
+    """(D, C) means of harmonics (D, C) with those whose degree l and whose |m| are about the same.
+
+    Functions of l and |m| are what turning the globe about its axis leaves alone. Errors are not isotropic: those of
+    the zonal wind are larger than those of the meridional one, which a function of l alone cannot say.
+    """
+    degree = codec.degree
+    order = (torch.arange(len(degree), device=degree.device) - degree * (degree + 1)).abs()
+    near = ((degree[:, None] - degree).abs() <= SMOOTH) & ((order[:, None] - order).abs() <= SMOOTH)
+    weights = near.to(x.dtype)
+    return weights @ x / weights.sum(1, keepdim=True)
 
 
 @torch.no_grad()

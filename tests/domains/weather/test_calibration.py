@@ -67,9 +67,14 @@ def test_draws_grow_until_they_spread_as_far_as_days_lie_from_their_mean(
     """Twice too narrow: errors of the mean of 8 members are (1 + 1/32) of what they should cover, a quarter of it
     drawn, so draws have to grow by the root of 4 (1 + 1/32) 8/9."""
     model = knows_the_law(domain, size)
-    factor = calibration.spread_to_error(model, config())
-    assert factor.shape == (5, 3)
-    assert float(factor.mean()) == pytest.approx(wanted, rel=0.1)
+    by_harmonic, by_latitude = calibration.spread_to_error(model, config())
+    assert by_harmonic.shape == (25, 3) and by_latitude.shape == (3, 8, 1)
+    assert float(by_harmonic.mean()) == pytest.approx(wanted, rel=0.1)
+    assert float(by_latitude.mean()) == pytest.approx(1, abs=0.1)
+    model.new_days.amplitude *= by_harmonic
+    model.new_days.inflation *= by_latitude
+    again = calibration.spread_to_error(model, config())
+    assert float(again[0].mean()) == pytest.approx(1, abs=0.1) and float(again[1].mean()) == pytest.approx(1, abs=0.1)
 
 
 def test_the_finest_scale_would_look_too_wide_at_its_sites(domain: WeatherDomain) -> None:

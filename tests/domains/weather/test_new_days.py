@@ -12,9 +12,9 @@ from refine.config import SamplerConfig
 from refine.domains.weather.codec import SphereCodec
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.model import Forecaster
-from refine.domains.weather.new_days import NewDays, by_degree, successive_errors
+from refine.domains.weather.new_days import NewDays, by_degree, smooth, successive_errors
 
-from .tiny_forecaster import GRID, first_states, make_world, tiny_domain, tiny_forecaster
+from .tiny_forecaster import GRID, T, first_states, make_world, tiny_domain, tiny_forecaster
 
 DAYS = 4000
 MEMORY = 0.6
@@ -51,7 +51,7 @@ def test_white_and_colour_are_inverse(codec: SphereCodec) -> None:
     w = white_series(codec, 3)
     torch.testing.assert_close(new.colour(codec, w), codec.colour(w))  # nothing learned yet: training days
     new.inflation.copy_(torch.linspace(1, 2, GRID.shape[0])[:, None].expand_as(new.inflation))
-    new.amplitude.copy_(torch.linspace(0.5, 2, len(codec.size))[:, None].expand_as(new.amplitude))
+    new.amplitude.copy_(torch.linspace(0.5, 2, len(new.amplitude))[:, None].expand_as(new.amplitude))
     torch.testing.assert_close(new.white(codec, new.colour(codec, w)), w, rtol=1e-3, atol=1e-3)
     assert (new.colour(codec, w) - codec.colour(w)).abs().max() > 0.1
 
@@ -59,15 +59,16 @@ def test_white_and_colour_are_inverse(codec: SphereCodec) -> None:
 def test_size_and_memory_are_found(codec: SphereCodec) -> None:
     """Errors twice as large everywhere, and half as large again in the highest degree."""
     truth, new, w = NewDays(codec), NewDays(codec), white_series(codec)
-    truth.amplitude[-1] = 1.5
+    truth.amplitude[codec.degree == codec.degree.max()] = 1.5
     errors = 2 * truth.colour(codec, w)
     pairs = torch.stack([torch.arange(DAYS - 1), torch.arange(1, DAYS)], 1)
     new.fit(codec, errors, pairs)
-    again = by_degree(codec, new.white(codec, errors).square())
+    again = by_degree(codec, new.white(codec, errors).square().mean(0))
     torch.testing.assert_close(again[1:], torch.ones(len(again) - 1, 3), rtol=1e-3, atol=1e-3)
-    assert float((new.amplitude[-1] / new.amplitude[-2]).mean()) == pytest.approx(1.5, rel=0.02)
-    low, high = new.memory[1:3], new.memory[3:]
-    assert float((low - MEMORY).abs().max()) < 0.05 and float(high.abs().max()) < 0.05
+    assert float((new.amplitude[-1] / new.amplitude[15]).mean()) == pytest.approx(1.5, rel=0.02)
+    expected = smooth(codec, torch.where(codec.degree < 3, MEMORY, 0.0)[:, None].expand_as(new.memory))
+    assert expected[0, 0] > 0.9 * MEMORY and expected[-1].abs().max() < 0.2 * MEMORY
+    assert float((new.memory - expected)[:, 0].abs().max()) < 0.05
     new.fit(codec, errors, torch.empty(0, 2, dtype=torch.int64))
     assert not new.memory.any()
     shuffled = pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0))]
@@ -82,11 +83,23 @@ def test_memory_keeps_the_law_of_a_step_and_widens_the_sum_of_steps(codec: Spher
     new.memory.fill_(MEMORY)
     last, total = None, torch.zeros(DAYS, len(codec.degree), 3)
     for _ in range(3):
-        last = new.follow(codec, torch.randn(total.shape, generator=generator), last)
+        last = new.follow(torch.randn(total.shape, generator=generator), last)
         total = total + last
     assert last is not None and float(last.var()) == pytest.approx(1, rel=0.02)
     wanted = 3 + 2 * (2 * MEMORY + MEMORY**2)  # of the sum of three steps of an AR(1) process
     assert float(total.var()) == pytest.approx(wanted, rel=0.02)
+
+
+def test_smoothing_knows_degree_and_order_and_no_longitude(codec: SphereCodec) -> None:
+    """Harmonics m and -m, which turning the globe mixes, get the same; distant ones do not touch one another."""
+    one = torch.zeros(len(codec.degree), 1)
+    one[T * (T + 1) + T] = 1.0  # m = T of degree T
+    found = smooth(codec, one)[:, 0]
+    for degree in range(T + 1):
+        band = found[codec.degree == degree]
+        torch.testing.assert_close(band, band.flip(0))
+    assert found[T * (T + 1)] == 0 and found[T * (T + 1) - T] > 0  # m = 0 and m = -T
+    torch.testing.assert_close(smooth(codec, torch.ones_like(one)), torch.ones_like(one))
 
 
 def test_successive_errors_are_successive(domain: WeatherDomain) -> None:
