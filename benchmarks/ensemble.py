@@ -5,7 +5,8 @@
 RUN are training runs of the weather domain, or of any domain whose model has the method ``forecast``, or folders of
 controls (``weather_controls.py train``); without one, the starter is measured. Seconds are of ``forecast`` alone, ten
 members of one initial time in one batch, the runs in turn within a repeat, one thread. Memory is the highest resident
-set of a process that writes a whole store, once for each number of members: it must not grow with them.
+set of a process that writes a whole store with the first run, once for each number of members: it must not grow with
+them.
 """
 
 from __future__ import annotations
@@ -95,16 +96,15 @@ def main() -> None:
     torch.set_num_threads(1)
     seconds = compare({Path(run).name: one_rollout(*checkpoint(run).load(), run) for run in runs}, args.repeats)
     rows = {name: {"ms_per_member_step": 1000 * s["median"] / BATCH / STEPS} for name, s in seconds.items()}
-    for run in runs:
-        for members in args.members:
-            command = [sys.executable, __file__, run, "--child", str(members), "--starts", str(args.starts)]
-            done = subprocess.run([*command, "--lead", args.lead], stdout=subprocess.PIPE, text=True, check=True)
-            figures = json.loads(done.stdout.splitlines()[-1])
-            rows[Path(run).name] |= {f"{name}_{members}": value for name, value in figures.items()}
+    for members in args.members:
+        command = [sys.executable, __file__, runs[0], "--child", str(members), "--starts", str(args.starts)]
+        done = subprocess.run([*command, "--lead", args.lead], stdout=subprocess.PIPE, text=True, check=True)
+        figures = json.loads(done.stdout.splitlines()[-1])
+        rows[Path(runs[0]).name] |= {f"{name}_{members}": value for name, value in figures.items()}
     columns = list(next(iter(rows.values())))
     table = Table("run", *columns, title=f"{args.starts} initial times, {args.lead}")
     for name, row in rows.items():
-        table.add_row(name, *(f"{row[column]:.4g}" for column in columns))
+        table.add_row(name, *(f"{row[column]:.4g}" if column in row else "" for column in columns))
     Console(width=200).print(table)
     RESULTS.mkdir(exist_ok=True)
     out = {"starts": args.starts, "lead": args.lead, "batch": BATCH, "rows": rows, "machine": machine()}
