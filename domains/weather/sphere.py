@@ -116,10 +116,10 @@ class HarmonicResampler(SphereResampler):
             return x
         key = (source, target)
         synthesis, analysis = self.get_buffer(f"synthesis_{target}"), self.get_buffer(f"analysis_{source}")
-        if key not in self._maps or (self._maps[key].device, self._maps[key].dtype) != (x.device, synthesis.dtype):
-            common = min(self.degrees(source), self.degrees(target))
-            self._maps[key] = synthesis[:, :common] @ analysis[:common]
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False):  # also the product: it is kept for calls in full precision
+            if key not in self._maps or (self._maps[key].device, self._maps[key].dtype) != (x.device, synthesis.dtype):
+                common = min(self.degrees(source), self.degrees(target))
+                self._maps[key] = synthesis[:, :common] @ analysis[:common]
             return self._maps[key].to(x.dtype) @ x
 
 
