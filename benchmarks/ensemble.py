@@ -93,14 +93,16 @@ def main() -> None:
     if args.child is not None:
         print(json.dumps(whole_run(runs[0], args.child, args.starts, args.lead)))
         return
-    torch.set_num_threads(1)
-    seconds = compare({Path(run).name: one_rollout(*checkpoint(run).load(), run) for run in runs}, args.repeats)
-    rows = {name: {"ms_per_member_step": 1000 * s["median"] / BATCH / STEPS} for name, s in seconds.items()}
-    for members in args.members:
+    memory: dict[str, float] = {}
+    for members in args.members:  # first: a process starts with the peak of the one that started it
         command = [sys.executable, __file__, runs[0], "--child", str(members), "--starts", str(args.starts)]
         done = subprocess.run([*command, "--lead", args.lead], stdout=subprocess.PIPE, text=True, check=True)
         figures = json.loads(done.stdout.splitlines()[-1])
-        rows[Path(runs[0]).name] |= {f"{name}_{members}": value for name, value in figures.items()}
+        memory |= {f"{name}_{members}": value for name, value in figures.items()}
+    torch.set_num_threads(1)
+    seconds = compare({Path(run).name: one_rollout(*checkpoint(run).load(), run) for run in runs}, args.repeats)
+    rows = {name: {"ms_per_member_step": 1000 * s["median"] / BATCH / STEPS} for name, s in seconds.items()}
+    rows[Path(runs[0]).name] |= memory
     columns = list(next(iter(rows.values())))
     table = Table("run", *columns, title=f"{args.starts} initial times, {args.lead}")
     for name, row in rows.items():
