@@ -131,7 +131,9 @@ def score(args: argparse.Namespace) -> None:
             }
         if len(results) > 1:
             row["first_minus_this"] = compare(results[0], result)["variables"]
-        rows[name if name not in rows else Path(store).stem] = row
+        name = name if name not in rows else Path(store).stem
+        require(name not in rows, f"{store}: a row is named {name!r} already; give stores of one control other names")
+        rows[name] = row
     first = results[0]
     out = {key: first[key] for key in ("leads", "lead_hours", "initial_times", "verified", "interval")}
     RESULTS.mkdir(exist_ok=True)

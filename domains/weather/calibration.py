@@ -131,8 +131,9 @@ def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tupl
         uniform = noise.uniform(k, (step.codes.shape[1], head.draws), logits.device)
         for i, temperature in enumerate(TEMPERATURES):
             sampler = ScaleSampler(temperature=temperature)
-            expected = quantizer.expected(head.probabilities(logits, sampler), k)
-            drawn = quantizer.embed(head.sample(logits, uniform, sampler), k)
+            law = head.law(logits, sampler)
+            expected = quantizer.expected(law.probabilities(), k)
+            drawn = quantizer.embed(head.draw(law, uniform), k)
             nats[k, i] = -head.log_prob(logits / temperature, step.codes).sum()
             spreads[k, i] = _size(model, (drawn - expected) * pyramid.gain(k), k)
             errors[k, i] = _size(model, residual - expected, k)
