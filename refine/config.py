@@ -46,6 +46,7 @@ class PredictorConfig:
     mlp_ratio: float = 4.0  # hidden width of the MLPs, in widths
     activation: str = "silu"  # silu (a tenth of the cost of GELU on CPUs) | gelu (VAR)
     attention: str = "markov"  # markov | prefix
+    positions: str = "coordinates"  # of sites: coordinates (of any grid) | learned (VAR: a vector for each site)
     shared_adaln: bool = True  # one adaptive-LayerNorm projection for all blocks
     dropout: float = 0.0  # of both branches of a block
     condition_dropout: float = 0.1  # share of items trained without their condition, for guidance

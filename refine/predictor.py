@@ -58,6 +58,9 @@ class ConditionEmbedding(nn.Module):
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"silu": nn.SiLU, "gelu": partial(nn.GELU, approximate="tanh")}
 
 
+POSITIONS = ("coordinates", "learned")
+
+
 class Block(nn.Module):
     """Attention and MLP, each modulated and gated by the condition (adaptive LayerNorm, VAR's order of terms)."""
 
@@ -95,18 +98,21 @@ class Predictor(nn.Module):
 
     Args:
         config: sizes and the kind of attention.
-        num_levels: K.
+        sites: N_k of each of the K scales.
         channels: C of contexts.
         spec: the conditions.
         level: an example of the domain's levels, for the numbers of its features.
     """
 
     def __init__(
-        self, config: PredictorConfig, num_levels: int, channels: int, spec: ConditionSpec, level: Level
+        self, config: PredictorConfig, sites: Sequence[int], channels: int, spec: ConditionSpec, level: Level
     ) -> None:
         super().__init__()
+        num_levels = len(sites)
         if config.attention not in ("markov", "prefix"):
             raise not_accepted("model.predictor.attention", config.attention, ("markov", "prefix"))
+        if config.positions not in POSITIONS:
+            raise not_accepted("model.predictor.positions", config.positions, POSITIONS)
         if config.activation not in ACTIVATIONS:
             raise not_accepted("model.predictor.activation", config.activation, ACTIVATIONS)
         good = config.heads > 0 and config.width > 0 and config.width % config.heads == 0
@@ -120,7 +126,10 @@ class Predictor(nn.Module):
         require(fits, f"{name}={config.rounds} needs model.predictor.attention=markov; accepted here: 1")
         self.condition = ConditionEmbedding(spec, width)
         self.context = nn.Linear(channels, width)
-        self.position = nn.Linear(level.pos.shape[-1], width, bias=False)
+        if config.positions == "learned":
+            self.sites = nn.ParameterList(nn.Parameter(torch.empty(n, width)) for n in sites)
+        else:
+            self.position = nn.Linear(level.pos.shape[-1], width, bias=False)
         self.scale = nn.Embedding(num_levels, width)
         if max(self.rounds) > 1:
             self.known = nn.Linear(channels, width)
@@ -144,6 +153,8 @@ class Predictor(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=std)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
+        for sites in getattr(self, "sites", []):
+            nn.init.trunc_normal_(sites, std=std)
         for block in self.blocks:
             assert isinstance(block, Block)
             for last in (block.attention.proj, cast(nn.Linear, block.mlp[-1])):
@@ -195,7 +206,8 @@ class Predictor(nn.Module):
         c = self.condition(condition, batch, drop)
         tokens = []
         for i, (context, level, k) in enumerate(zip(contexts, levels, scales, strict=True)):
-            x = self.context(context) + self.position(level.pos) + self.scale.weight[k]
+            position = self.sites[k] if self.config.positions == "learned" else self.position(level.pos)
+            x = self.context(context) + position + self.scale.weight[k]
             site = self.condition.site_tokens(None if fields is None else fields[i], drop)
             x = x if site is None else x + site
             if self.rounds[k] > 1:

@@ -52,8 +52,8 @@ class Refiner(Model):
         pyramid = build_pyramid(model.pyramid, resampler, codec.channels)
         quantizer = build_quantizer(model.quantizer, pyramid.num_levels, codec.channels)
         self.tokenizer = Tokenizer(codec, pyramid, quantizer, model.commitment)
-        level = resampler.level(0)
-        self.predictor = Predictor(model.predictor, pyramid.num_levels, codec.channels, self.spec, level)
+        sites, level = [pyramid.num_sites(k) for k in range(pyramid.num_levels)], resampler.level(0)
+        self.predictor = Predictor(model.predictor, sites, codec.channels, self.spec, level)
         self.head = build_head(quantizer, model.predictor.width)
 
     @property

@@ -28,7 +28,7 @@ both = pytest.mark.parametrize("attention", ["markov", "prefix"])
 def build(level: Level, attention: str = "markov", cls: type[Predictor] = Predictor, **options: Any) -> Predictor:
     torch.manual_seed(0)
     config = PredictorConfig(width=WIDTH, depth=2, heads=4, attention=attention, **options)
-    predictor = cls(config, 3, C, SPEC, level)
+    predictor = cls(config, [1, 4, 9], C, SPEC, level)
     stir(predictor)
     return predictor.eval()
 
@@ -228,7 +228,7 @@ def test_every_weight_learns_in_every_step(attention: str, shared: bool, dropout
 def test_blocks_start_close_to_the_identity() -> None:
     """VAR's initialisation: the gates are so small that depth changes little at first."""
     torch.manual_seed(0)
-    predictor = Predictor(PredictorConfig(width=64, depth=6, heads=4), 3, C, SPEC, LEVELS[0]).eval()
+    predictor = Predictor(PredictorConfig(width=64, depth=6, heads=4), [1, 4, 9], C, SPEC, LEVELS[0]).eval()
     full = run(predictor)
     predictor.blocks = predictor.blocks[:1]
     assert predictor.offset is not None
@@ -248,4 +248,17 @@ def test_prefix_mode_takes_positions_only() -> None:
 def test_configurations_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
     (name,) = options
     with pytest.raises(RefineError, match=rf"model\.predictor\..*{name}"):
-        Predictor(PredictorConfig(**options), 3, C, SPEC, LEVELS[0])
+        Predictor(PredictorConfig(**options), [1, 4, 9], C, SPEC, LEVELS[0])
+
+
+def test_learned_positions_tell_sites_apart_that_coordinates_do_not() -> None:
+    same = Level(pos=torch.zeros(1, 4, GRID.level(0).pos.shape[-1]))
+    out = {}
+    for positions in ("coordinates", "learned"):
+        predictor = build(GRID.level(0), positions=positions)
+        with torch.no_grad():
+            (out[positions],) = predictor([torch.zeros(BATCH, 4, C)], [same], [1], Condition())
+    assert torch.allclose(out["coordinates"][:, :1], out["coordinates"])
+    assert (out["learned"][:, :1] - out["learned"])[:, 1:].abs().amin(-1).max() > 0
+    with pytest.raises(RefineError, match=r"positions.*accepted: coordinates, learned"):
+        build(GRID.level(0), positions="none")
