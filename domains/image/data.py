@@ -36,7 +36,7 @@ CANONICAL = {
     "mnist": Source(mnist, (28, 28), 1),
     "cifar10": Source(cifar10, (32, 32), 3, CIFAR_CLASSES),
 }
-DATA = (*CANONICAL, "folder")
+DATA = (*CANONICAL, "folder", "none")
 
 
 def read_canonical(name: str, split: str, size: tuple[int, int], channels: int, strict: bool) -> ImageDataset:

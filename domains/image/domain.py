@@ -20,6 +20,7 @@ from refine.domains.image.codec import ConvCodec, GridCodec, LinearCodec, PixelC
 from refine.domains.image.data import CANONICAL, DATA, read_canonical
 from refine.domains.image.dataset import ImageDataset, check_split
 from refine.domains.image.pixels import to_picture, to_uint8
+from refine.domains.image.vqgan import VQGANCodec
 from refine.errors import not_accepted, require
 from refine.files import atomic_write
 from refine.resample import GridResampler
@@ -30,24 +31,29 @@ if TYPE_CHECKING:
     from refine.refiner import Refiner
 
 MAX_ROWS, MAX_COLUMNS = 40, 16  # of a sample grid
+NO_IMAGES = (
+    "this model came without images to train on or to compare with; import it with --folder IMAGES, in subfolders "
+    "that are its classes in order"
+)
 
 
 @dataclass
 class ImageConfig:
     """Options of the image domain; null where the data itself answers."""
 
-    data: str | None = None  # digits | mnist | cifar10 | folder; null: folder where one is given, else digits
+    data: str | None = None  # digits | mnist | cifar10 | folder | none; null: folder where one is given, else digits
     folder: str | None = None  # images, in subfolders named by their labels or all in the folder itself
     size: Any = None  # pixels: one number or [height, width]; resized on the short side, cropped to the centre
     channels: int | None = None  # 1 grey | 3 RGB; null: the data's own, 3 for a folder
-    classes: list[str] | None = None  # names of the labels; null: the data's own
+    classes: Any = None  # names of the labels, or how many there are; null: the data's own
     label_conditional: bool = True  # condition on the labels, where there are some
     strict: bool = False  # refuse images that cannot be read instead of skipping them
-    codec: str = "conv"  # conv | linear (by patch of factor x factor) | identity (pixels, no latent)
+    codec: str = "conv"  # conv | linear (by patch of factor x factor) | identity (pixels, no latent) | vqgan (VAR's)
     factor: int = 1  # pixels of a latent site along each side; conv: 1, 2, 4, 8 or 16
     latent: int = 4  # channels of the latent; identity has the image's
-    width: int = 32  # conv: channels of hidden layers
-    blocks: int = 2  # conv: residual blocks at each resolution
+    width: int = 32  # conv, vqgan: channels of hidden layers; vqgan: at the finest level
+    blocks: int = 2  # conv, vqgan: residual blocks at each resolution
+    multipliers: list[int] = field(default_factory=lambda: [1, 1, 2, 2, 4])  # vqgan: widths of its levels, in width
     scales: list[Any] = field(default_factory=lambda: [1, 2, 4, 8])  # grids, coarsest first, ending at size / factor
     down: str = "area"  # area | bicubic | blur
     up: str = "bicubic"  # bicubic | linear | nearest | blur
@@ -57,6 +63,7 @@ CODECS: dict[str, Callable[[ImageConfig, tuple[int, int, int]], GridCodec]] = {
     "conv": lambda c, image: ConvCodec(image, c.latent, c.factor, c.width, c.blocks),
     "linear": lambda c, image: LinearCodec(image, c.latent, c.factor),
     "identity": lambda c, image: PixelCodec(image),
+    "vqgan": lambda c, image: VQGANCodec(image, c.latent, c.factor, c.width, c.multipliers, c.blocks),
 }
 
 
@@ -94,7 +101,7 @@ class ImageDomain(Domain):
         return ConditionSpec(num_classes=len(self.class_names()) if self.config.label_conditional else 0)
 
     def class_names(self) -> list[str]:
-        return self.config.classes or []
+        return _names(self.config.classes)
 
     def images(self, split: str) -> ImageDataset:
         """A split with its labels, whether or not the model is conditioned on them; read once."""
@@ -102,6 +109,7 @@ class ImageDomain(Domain):
         if split not in self._splits:
             c, (channels, *_) = self.config, self.shape
             assert c.data is not None
+            require(c.data != "none", f"domain.data=none: {NO_IMAGES}")
             if c.data == "folder":
                 assert c.folder is not None
                 read = partial(folders.read_folder, c.folder, split, self.class_names())
@@ -213,13 +221,17 @@ def _complete(config: ImageConfig) -> ImageConfig:
     else:
         message = f"domain.folder={config.folder!r} is read only with domain.data=folder, not {config.data}"
         require(config.folder is None, message)
+    if config.data == "none":
+        message = "domain.data=none says nothing of the images: domain.size, channels and classes have to be given"
+        require(None not in (size, channels, classes), message)
+    elif config.data in CANONICAL:
         source = CANONICAL[config.data]
         size, channels = source.size if size is None else size, source.channels if channels is None else channels
         classes = source.classes if classes is None else classes
-        require(
-            len(classes) == len(source.classes),
-            f"domain.classes has {len(classes)} names; {config.data} has {len(source.classes)} classes",
-        )
+        named = len(_names(classes))
+        right = f"domain.classes has {named} names; {config.data} has {len(source.classes)} classes"
+        require(named == len(source.classes), right)
+    _names(classes)
     if channels not in (1, 3):
         raise not_accepted("domain.channels", channels, ["1 (grey)", "3 (RGB)"])
     pair = [size, size] if isinstance(size, int) else list(size)
@@ -230,3 +242,12 @@ def _complete(config: ImageConfig) -> ImageConfig:
         f"domain.codec=identity keeps every pixel: domain.factor={config.factor} is not accepted; accepted: 1",
     )
     return replace(config, size=tuple(pair), channels=channels, classes=classes)
+
+
+def _names(classes: Any) -> list[str]:
+    """``domain.classes`` as names; a number stands for the numbers below it."""
+    if isinstance(classes, int) and not isinstance(classes, bool) and classes >= 0:
+        return [str(i) for i in range(classes)]
+    good = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+    require(good, f"domain.classes={classes!r} is not accepted; accepted: a list of names, or how many classes there are")
+    return list(classes)
