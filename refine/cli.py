@@ -28,6 +28,7 @@ HELP = """Next-scale generation: train, sample and score coarse-to-fine models o
   refine train domain=image data=mnist --run runs/mnist
   refine sample domain=image --num 64 --label 7    draw from the newest run
   refine sample run=runs/mnist --temperature 0.9
+  refine inpaint run=runs/mnist image=3.png mask=mask.png   paint a part anew; also editing, super-resolution
   refine evaluate run=runs/mnist                  figures on held-out data
   refine ensemble domain=weather --members 50      forecasts
   refine regrid IN OUT --grid healpix:16           gridded data on another grid
@@ -39,13 +40,17 @@ num=64 is sample.num=64. A training that stopped goes on with: refine train run=
 Environment: REFINE_DEBUG=1 (or --debug anywhere) shows tracebacks.
 """
 
-SECTIONS: dict[str, tuple[str, ...] | None] = {
-    "train": None,
+SECTIONS = {
+    "train": (
+        *("experiment", "domain", "model", "train", "trainer", "sampler"),
+        *("sample", "evaluate", "ensemble", "stage", "seed", "run"),
+    ),
     "sample": ("sample", "sampler", "trainer", "seed", "run"),
+    "inpaint": ("inpaint", "sampler", "trainer", "seed", "run"),
     "evaluate": ("evaluate", "ensemble", "sampler", "trainer", "seed", "run"),
     "ensemble": ("ensemble", "sampler", "trainer", "seed", "run"),
 }
-"""The parts of the configuration that each command uses; None for all."""
+"""The parts of the configuration that each command accepts."""
 
 
 class KeysCommand(click.Command):
@@ -87,7 +92,7 @@ def key_help(command: str, arguments: Sequence[str]) -> dict[str, list[tuple[str
         title = f"Keys of {section}" if dot else "Keys of the run"
         now = key if config is None else replace(key, default=operator.attrgetter(key.name)(config))
         out.setdefault(title, []).append((f"{key.name}={now.default_text}", key.help or key.type_name))
-    if domain is None and sections is None:
+    if domain is None and "domain" in sections:
         out["Keys of domain and model"] = [("domain.*, model.*", "see: refine train domain=NAME --help")]
     return out
 
@@ -137,6 +142,28 @@ def sample(arguments: Sequence[str]) -> None:
     from refine.commands.sample import run
 
     run(configure("sample", arguments))
+
+
+@cli.command(cls=KeysCommand)
+def inpaint(arguments: Sequence[str]) -> None:
+    """Paint a part of an image anew, and keep the rest.
+
+    The model is run=FOLDER, else the newest run of the domain, else the one that ships with it. Codes of the known part
+    are kept at every scale, the others are drawn.
+
+    \b
+      refine inpaint run=RUN image=cat.png mask=mask.png                    in-painting: white is painted, black is kept
+      refine inpaint run=RUN image=cat.png mask=mask.png label=dog          editing: another class in its place
+      refine inpaint run=RUN image=cat.png place=[8,8,16,16]                out-painting: around the image, put there
+      refine inpaint run=RUN image=small.png keep_scales=3                  super-resolution: its coarse scales are kept
+      refine inpaint run=RUN image=test:17 mask=mask.png num=8 seed=1       an item of the test split
+
+    The mask has the size of the image, or of the model. Grey of 128 and more counts as white, transparent as black. An
+    image of another size is resized on its short side and cropped to the centre, and its mask with it.
+    """
+    from refine.commands.inpaint import run
+
+    run(configure("inpaint", arguments))
 
 
 @cli.command(cls=KeysCommand)

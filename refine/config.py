@@ -78,12 +78,33 @@ class StageConfig:
 
 
 @dataclass
+class LossConfig:
+    """What reconstructions of the tokenizer are trained for: the weight of each term, 0 for none of it."""
+
+    l1: float = 0.0  # of the mean absolute error
+    l2: float = 1.0  # of the codec's own loss: the mean squared error, unless the domain knows better
+    perceptual: float = 0.0  # of LPIPS (images; needs torchvision and its VGG-16 weights)
+    adversarial: float = 0.0  # of a discriminator's verdict (images), in units of the gradient of the terms above
+
+
+@dataclass
+class DiscriminatorConfig:
+    """The discriminator, where train.loss.adversarial is above 0."""
+
+    start: int = 2000  # step at which it begins; it and its weight grow over train.tokenizer.warmup steps
+    lr: float = 3e-4  # its highest learning rate
+    width: int = 64  # channels of its first layer, twice as many after each halving
+
+
+@dataclass
 class TrainConfig:
     """The stages, and how often something is written."""
 
     mean: StageConfig = field(default_factory=StageConfig)  # of models that code what a mean forecast leaves open
     tokenizer: StageConfig = field(default_factory=lambda: StageConfig(ema=0.0))
     predictor: StageConfig = field(default_factory=StageConfig)
+    loss: LossConfig = field(default_factory=LossConfig)  # tokenizer
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)  # tokenizer
     fit_after: int = 200  # tokenizer: steps as a plain autoencoder before the quantizer is fitted to its latents
     fit_items: int = 4096  # tokenizer: training items that the quantizer's start is fitted to
     site_budget: int = 0  # predictor, markov only: sites an item may cost at one scale; larger scales see fewer items
@@ -133,14 +154,31 @@ class SampleConfig:
 
 
 @dataclass
+class InpaintConfig:
+    """`refine inpaint`."""
+
+    image: str | None = None  # a picture, or an item of the model's data as SPLIT:NUMBER (test:17)
+    mask: str | None = None  # a PNG of the image's size or the model's: white is painted anew, black is kept
+    place: list[int] | None = None  # [top, left, height, width] that the image takes; all around it is painted anew
+    keep_scales: int = 0  # coarsest scales whose codes are kept everywhere; without mask and place: super-resolution
+    label: Any = None  # a class, a list of classes in turn, or null for none
+    num: int = 4  # results
+    paste: bool = False  # known pixels as the image has them, not as the kept codes are decoded
+    batch_size: int = 64  # results drawn at once
+    out: str | None = None  # folder to write to; null for one in samples/ of the run
+
+
+@dataclass
 class EvaluateConfig:
     """`refine evaluate`."""
 
     split: str = "test"  # train | val | test
     items: int = 10000  # items of the split that are scored
     samples: int = 10000  # drawn samples; of a conditional model, one for the condition of each of as many items
+    balanced: bool = False  # as many samples of every class, whatever the split has
     batch_size: int = 100  # items at once
     features: str = "auto"  # images: auto | inception | classifier
+    export: str | None = None  # images: an .npz to write the samples to, shuffled, as ADM's evaluator reads them
     forecast: str | None = None  # weather: a store to score; null for one that is made as the section ensemble says
 
 
@@ -171,6 +209,7 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
+    inpaint: InpaintConfig = field(default_factory=InpaintConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     stage: str = "all"  # tokenizer | predictor | all the model has

@@ -151,11 +151,44 @@ class Domain(abc.ABC):
         Raises:
             RefineError: the domain does not forecast.
         """
+        raise self.lacks("ensemble", "does not forecast")
+
+    def inpaint(self, model: Any, config: RunConfig, folder: Path) -> list[Path]:
+        """Draw a part of an item anew, as ``config.inpaint`` says, and tell which files were written.
+
+        Args:
+            model: the domain's model.
+            config: of the command.
+            folder: for the files; it is made when there are some.
+
+        Raises:
+            RefineError: the domain does not in-paint.
+        """
+        raise self.lacks("inpaint", "does not in-paint")
+
+    def export(self, samples: Samples, path: Path) -> None:
+        """Write drawn items in the form that the field's own evaluator reads.
+
+        Raises:
+            RefineError: the domain has no such form.
+        """
+        raise self.lacks("export", "has no form that other evaluators read")
+
+    def pictures(self, items: Tensor) -> list[Any]:
+        """Drawn items as a list of pictures (of Pillow).
+
+        Raises:
+            RefineError: items of the domain are no pictures.
+        """
+        raise self.lacks("pictures", "draws no pictures")
+
+    def lacks(self, method: str, words: str) -> RefineError:
+        """The error of a ``method`` that a domain does without; it names the domains that have it."""
         from refine.registry import all_domains
 
         classes = [cls for _, cls in all_domains() if isinstance(cls, type)]
-        able = [cls.name for cls in classes if cls.ensemble is not Domain.ensemble]
-        raise RefineError(f"domain {self.name!r} does not forecast; accepted: {', '.join(able) or 'none that is here'}")
+        able = [cls.name for cls in classes if getattr(cls, method) is not getattr(Domain, method)]
+        return RefineError(f"domain {self.name!r} {words}; accepted: {', '.join(able) or 'none that is here'}")
 
     @classmethod
     def regrid(cls, source: str, out: Path, grid: str) -> dict[str, dict[str, Any]]:

@@ -27,6 +27,7 @@ from refine.resample import GridResampler
 from refine.types import ConditionSpec, Samples
 
 if TYPE_CHECKING:
+    from refine.config import Config as RunConfig
     from refine.config import EvaluateConfig
     from refine.refiner import Refiner
 
@@ -195,6 +196,22 @@ class ImageDomain(Domain):
 
         return image_metrics(self, refiner, samples, config)
 
+    def inpaint(self, refiner: Refiner, config: RunConfig, folder: Path) -> list[Path]:
+        """See :func:`refine.domains.image.editing.inpaint`."""
+        from refine.domains.image.editing import inpaint
+
+        return inpaint(self, refiner, config, folder)
+
+    def export(self, samples: Samples, path: Path) -> None:
+        """See :func:`refine.domains.image.export.export`."""
+        from refine.domains.image.export import export
+
+        export(samples.items, path)
+
+    def pictures(self, items: Tensor) -> list[Any]:
+        """Drawn images (B, C, H, W) as images of Pillow."""
+        return [to_picture(pixels) for pixels in to_uint8(items)]
+
     def starter(self) -> Path | None:
         path = Path(__file__).parent / "starter"
         return path if (path / "config.json").is_file() else None
@@ -249,5 +266,7 @@ def _names(classes: Any) -> list[str]:
     if isinstance(classes, int) and not isinstance(classes, bool) and classes >= 0:
         return [str(i) for i in range(classes)]
     good = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
-    require(good, f"domain.classes={classes!r} is not accepted; accepted: a list of names, or how many classes there are")
+    require(
+        good, f"domain.classes={classes!r} is not accepted; accepted: a list of names, or how many classes there are"
+    )
     return list(classes)

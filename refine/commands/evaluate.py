@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from refine import __version__
-from refine.commands.sample import best_device
+from refine.commands.sample import best_device, choose_labels
 from refine.config import Config
+from refine.domain import Domain
 from refine.errors import not_accepted, require
 from refine.files import write_text
 from refine.items import spread
@@ -19,6 +21,7 @@ from refine.model import Model
 from refine.progress import console
 from refine.registry import starter
 from refine.runs import find_run
+from refine.types import Condition
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -34,12 +37,18 @@ def run(config: Config) -> dict[str, Any]:
     if settings.split not in ("train", "val", "test"):
         raise not_accepted("evaluate.split", settings.split, ("train", "val", "test"))
     require(settings.items > 0 and settings.samples > 0, "evaluate.items and evaluate.samples must be 1 or more")
+    export = None if settings.export is None else _new_npz(settings.export)
     run_folder = find_run(config)
     source = run_folder or starter(config.domain_name)
     model = Model.from_pretrained(source, best_device(config.trainer.accelerator))
+    if export is not None and type(model.domain).export is Domain.export:
+        raise model.domain.lacks("export", "has no form that other evaluators read")
     dataset = model.domain.dataset(settings.split)
-    num, condition = model.asked(dataset, settings.samples)
+    num, condition = _balanced(model, settings.samples) if settings.balanced else model.asked(dataset, settings.samples)
     samples = model.sample_many(num, condition, config.seed, config.sampler, batch_size=settings.batch_size)
+    if export is not None:  # before the figures, which may take long
+        model.domain.export(samples, export)
+        console.print(f"Exported: {export}", highlight=False, soft_wrap=True)
     figures = {"checkpoint": str(source), "split": settings.split, "seed": config.seed, "refine": __version__}
     out = run_folder or Path("samples")
     figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
@@ -50,6 +59,29 @@ def run(config: Config) -> dict[str, Any]:
     show(figures)
     console.print(f"Written: {path}", highlight=False, soft_wrap=True)
     return figures
+
+
+def _balanced(model: Model, num: int) -> tuple[int, Condition]:
+    """Every class in turn, for as many samples as were asked for."""
+    given = model.domain.condition
+    classes = given.num_classes > 0 and not (given.vector or given.field)
+    require(classes, "evaluate.balanced=true is not accepted: this model is not conditioned on classes alone")
+    return num, Condition(label=choose_labels(None, num, model.domain))
+
+
+def _new_npz(given: str) -> Path:
+    """The path of an export, which is not there yet.
+
+    Raises:
+        RefineError: another extension, a file that is there, or a place that cannot be a folder.
+    """
+    path = Path(given).expanduser()
+    key = f"evaluate.export={given!r} is not accepted"
+    require(path.suffix == ".npz", f"{key}; accepted: a path that ends in .npz")
+    require(not path.exists(), f"{key}: it is there already; give a new name")
+    nearest = next(p for p in path.absolute().parents if p.exists())
+    require(nearest.is_dir() and os.access(nearest, os.W_OK), f"{key}: {nearest} cannot be written to")
+    return path
 
 
 def show(figures: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ def run(config: Config) -> Path:
     require(
         free, f"domain {model.domain.name!r} draws only from what is known: refine ensemble domain={model.domain.name}"
     )
-    out = _out(config.sample.out, folder, config.domain_name)
+    out = new_folder("sample.out", config.sample.out, folder, config.domain_name)
     paths = draw_samples(model, config, out)
     shown = [p.name for p in paths if p.parent == out]
     text = f"{config.sample.num} samples of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
@@ -60,7 +60,7 @@ def draw_samples(model: Model, config: Config, folder: Path) -> list[Path]:
     return model.domain.save(samples, folder, gif=wanted.gif, strip=wanted.strip)
 
 
-def choose_labels(label: Any, num: int, domain: Domain) -> torch.Tensor | None:
+def choose_labels(label: Any, num: int, domain: Domain, key: str = "sample.label") -> torch.Tensor | None:
     """(num,) labels: the given class, the given classes in turn, or all in turn; None where the domain has no classes.
 
     A class is its number or its name.
@@ -70,15 +70,15 @@ def choose_labels(label: Any, num: int, domain: Domain) -> torch.Tensor | None:
     """
     classes, names = domain.condition.num_classes, domain.class_names()
     if not classes:
-        require(label is None, f"sample.label={label!r} is not accepted: this model is not conditioned on classes")
+        require(label is None, f"{key}={label!r} is not accepted: this model is not conditioned on classes")
         return None
     accepted = [*range(classes), *(name for name in names if not name.isdecimal())]
     numbers = []
     for item in range(classes) if label is None else label if isinstance(label, list) else [label]:
         if isinstance(item, bool) or item not in accepted:
-            raise not_accepted("sample.label", item, accepted)
+            raise not_accepted(key, item, accepted)
         numbers.append(names.index(item) if isinstance(item, str) else int(item))
-    require(bool(numbers), "sample.label=[] is not accepted; accepted: a class, a list of classes, or null for all")
+    require(bool(numbers), f"{key}=[] is not accepted; accepted: a class, a list of classes, or null")
     return torch.tensor(list(islice(cycle(numbers), num)))
 
 
@@ -108,10 +108,15 @@ def best_device(accelerator: str) -> str:
     raise RefineError(f"trainer.accelerator={accelerator!r} is not available here; accepted: auto, cpu")
 
 
-def _out(given: str | None, run: Path | None, domain: str) -> Path:
+def new_folder(key: str, given: str | None, run: Path | None, domain: str) -> Path:
+    """The folder to write to: the one that is ``given``, else a new one under ``samples/`` of the run, or of here.
+
+    Raises:
+        RefineError: it is there already and not empty.
+    """
     if given is None:
         return unused(Path("samples", f"{domain}-{timestamp()}") if run is None else run / "samples" / timestamp())
     out = Path(given).expanduser()
     free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
-    require(free, f"sample.out={given!r} is not accepted: it is there already; give a new or an empty folder")
+    require(free, f"{key}={given!r} is not accepted: it is there already; give a new or an empty folder")
     return out
