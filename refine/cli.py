@@ -32,6 +32,7 @@ HELP = """Next-scale generation: train, sample and score coarse-to-fine models o
   refine evaluate run=runs/mnist                  figures on held-out data
   refine ensemble domain=weather --members 50      forecasts
   refine regrid IN OUT --grid healpix:16           gridded data on another grid
+  refine import var --vae FILE --var FILE --to RUN published weights
   refine inspect runs/mnist                       what a checkpoint is
 
 key=value and --key value say the same, in any order. A key may be written by its last part where no other key has it:
@@ -229,6 +230,34 @@ def regrid(source: str, out: str, grid: str) -> None:
     from refine.commands.regrid import run
 
     run(source, out, grid)
+
+
+@cli.group("import", cls=Group)
+def import_() -> None:
+    """Make a run of weights that others published."""
+
+
+@import_.command("var", cls=FlagsCommand)
+@click.option("--vae", required=True, metavar="FILE", help="the tokenizer: vae_ch160v4096z32.pth")
+@click.option("--var", required=True, metavar="FILE", help="the transformer: var_d16.pth ... var_d36.pth")
+@click.option("--to", required=True, metavar="RUN", help="the run's folder, new or empty")
+@click.option(
+    "--scales", metavar="1,2,3,4", help="sides of the scales, where the file of the transformer does not tell"
+)
+@click.option("--folder", metavar="IMAGES", help="images to evaluate or train with, in a subfolder for each class")
+def import_var(to: str, **given: str | None) -> None:
+    """Weights of VAR (Tian et al. 2024), of any depth and patch schedule.
+
+    \b
+      refine import var --vae vae_ch160v4096z32.pth --var var_d16.pth --to runs/var-d16
+      refine sample run=runs/var-d16 --label 207
+
+    Files of torch.save or safetensors, also training checkpoints of VAR; only tensors and plain data are read from
+    them. Both are checked tensor by tensor before anything is written.
+    """
+    from refine.commands.import_weights import run
+
+    run("var", to, given)
 
 
 @cli.command()

@@ -58,6 +58,7 @@ class Domain(abc.ABC):
     ModelConfig: ClassVar[type] = ModelConfig
     group: ClassVar[str] = "none"
     unconditional: ClassVar[bool] = True
+    imports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -207,6 +208,20 @@ class Domain(abc.ABC):
         classes = [other for _, other in all_domains() if isinstance(other, type)]
         able = [other.name for other in classes if other.regrid.__func__ is not Domain.regrid.__func__]  # type: ignore[attr-defined]
         raise RefineError(f"domain {cls.name!r} has no grids; accepted: {', '.join(able) or 'no installed domain'}")
+
+    @classmethod
+    def import_weights(cls, kind: str, to: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a run of weights that others published, and tell what they were found to be.
+
+        Args:
+            kind: whose weights; one of ``imports``.
+            to: the run's folder, new or empty.
+            given: files and what else the command was given, by name.
+
+        Raises:
+            RefineError: the domain does not know the kind.
+        """
+        raise RefineError(f"domain {cls.name!r} imports no weights of {kind}")
 
     def starter(self) -> Path | None:
         """Folder of the checkpoint that ships with the domain, if one does."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -201,8 +202,8 @@ class Phi(nn.Module):
 def phi_index(k: int, num_levels: int, num_phi: int) -> int:
     """Which of ``num_phi`` convolutions scale k uses: the nearest of evenly spaced ticks, VAR's rule."""
     inset = 1 / (3 * num_phi) if num_phi == 4 else 1 / (2 * num_phi)
-    ticks = torch.linspace(inset, 1 - inset, num_phi, dtype=torch.float64)
-    return int((ticks - k / max(1, num_levels - 1)).abs().argmin())
+    ticks = np.linspace(inset, 1 - inset, num_phi)  # where two are as near, as at k=2 of 10, rounding decides: VAR's
+    return int(np.abs(ticks - k / max(1, num_levels - 1)).argmin())
 
 
 class ResidualPyramid(Pyramid):

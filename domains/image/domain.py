@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,7 @@ class ImageDomain(Domain):
     name = "image"
     group = "trivial: a site knows its coordinates in the picture"
     Config = ImageConfig
+    imports = ("var",)
     config: ImageConfig
 
     def __init__(self, config: ImageConfig) -> None:
@@ -211,6 +212,13 @@ class ImageDomain(Domain):
     def pictures(self, items: Tensor) -> list[Any]:
         """Drawn images (B, C, H, W) as images of Pillow."""
         return [to_picture(pixels) for pixels in to_uint8(items)]
+
+    @classmethod
+    def import_weights(cls, kind: str, to: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+        """``var``: see :func:`refine.domains.image.var_import.import_var`."""
+        from refine.domains.image.var_import import import_var
+
+        return import_var(to=to, **given)
 
     def starter(self) -> Path | None:
         path = Path(__file__).parent / "starter"

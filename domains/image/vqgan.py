@@ -62,7 +62,7 @@ def encoder_layers(inputs: int, channels: int, widths: Sequence[int], blocks: in
             layers += [Residual(before, width), *([SelfAttention(width)] if level == last else [])]
             before = width
         layers += [Halve(width)] if level < last else []
-    return [*layers, *middle(before), Normalise(before), conv(before, channels), conv(channels, channels)]
+    return [*layers, *middle(before), NormSiLU(before), conv(before, channels), conv(channels, channels)]
 
 
 def decoder_layers(outputs: int, channels: int, widths: Sequence[int], blocks: int) -> list[nn.Module]:
@@ -74,7 +74,7 @@ def decoder_layers(outputs: int, channels: int, widths: Sequence[int], blocks: i
             layers += [Residual(before, width), *([SelfAttention(width)] if level == last else [])]
             before = width
         layers += [Double(width)] if level else []
-    return [*layers, Normalise(before), conv(before, outputs)]
+    return [*layers, NormSiLU(before), conv(before, outputs)]
 
 
 def middle(width: int) -> list[nn.Module]:
@@ -92,11 +92,14 @@ def group_norm(width: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(32, width), width, eps=1e-6)
 
 
-class Normalise(nn.Sequential):
-    """SiLU(GroupNorm(x)), before the last convolutions."""
+class NormSiLU(nn.GroupNorm):
+    """SiLU(GroupNorm(x)), with 32 groups, or fewer where 32 does not divide the width."""
 
     def __init__(self, width: int) -> None:
-        super().__init__(group_norm(width), nn.SiLU())
+        super().__init__(math.gcd(32, width), width, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(super().forward(x))
 
 
 class Residual(nn.Module):
@@ -104,13 +107,12 @@ class Residual(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = group_norm(inputs), conv(inputs, outputs)
-        self.norm2, self.conv2 = group_norm(outputs), conv(outputs, outputs)
+        self.norm1, self.conv1 = NormSiLU(inputs), conv(inputs, outputs)
+        self.norm2, self.conv2 = NormSiLU(outputs), conv(outputs, outputs)
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        out: Tensor = self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+        out: Tensor = self.shortcut(x) + self.conv2(self.norm2(self.conv1(self.norm1(x))))
         return out
 
 

@@ -1,0 +1,61 @@
+"""Tensors in the files that VAR's authors and its users keep: safetensors, or what ``torch.save`` wrote."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from refine.errors import RefineError, require
+
+
+def read_tensors(path: str, part: str) -> dict[str, Tensor]:
+    """The tensors of a state dict by name, on the CPU and, where the format allows it, not read before they are used.
+
+    Args:
+        path: a ``.safetensors`` file, or one of ``torch.save`` with tensors, which may stand in a training checkpoint.
+        part: name of the state dict in a training checkpoint: ``vae_local`` or ``var_wo_ddp``.
+
+    Raises:
+        RefineError: no such file, a damaged one, or one that holds anything but tensors and plain data.
+    """
+    file = Path(path).expanduser()
+    require(file.is_file(), f"{path} is not a file")
+    try:
+        content = load_file(file) if file.suffix == ".safetensors" else _load(file)
+    except SafetensorError as error:
+        raise RefineError(f"{path} is damaged or not a safetensors file: {error}") from None
+    for name in ("trainer", part):  # as VAR's trainer saves them
+        content = content[name] if isinstance(content, Mapping) and name in content else content
+    require(isinstance(content, Mapping) and len(content) > 0, f"{path} holds {_kind(content)}, not tensors with names")
+    for name, value in content.items():
+        good = isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
+        require(good, f"{path} holds under {name!r} {_kind(value)}; accepted: names of tensors")
+    return dict(content)
+
+
+def _load(file: Path) -> Any:
+    """What ``torch.save`` wrote, with PyTorch's own unpickler for tensors and plain data: no code in it can run."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except Exception as error:  # of many kinds, and none that tells a refused file from a damaged one
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise RefineError(
+                f"{file} is refused: it would have Python build {found[1]!r}; accepted: tensors and plain data"
+            ) from None
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise RefineError(f"{file} is damaged, or no file of torch.save: {first}") from None
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping) and not value:
+        return "nothing"
+    article = "an" if type(value).__name__[:1] in "aeiou" else "a"
+    return f"{article} {type(value).__name__}" if value is not None else "nothing"
