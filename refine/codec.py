@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 
 from torch import Tensor, nn
+
+from refine.errors import RefineError
 
 
 class Codec(nn.Module, abc.ABC):
@@ -30,6 +33,34 @@ class Codec(nn.Module, abc.ABC):
     def reconstruction_loss(self, output: Tensor, x: Tensor) -> Tensor:
         """What training the codec minimises; the mean squared error unless a domain knows better."""
         return nn.functional.mse_loss(output, x)
+
+    def perceptual_loss(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function of output and items (B, ...) that says how different they look: ``train.loss.perceptual``.
+
+        Raises:
+            RefineError: there is none, or what it needs is missing.
+        """
+        raise self._lacks("train.loss.perceptual", "perceptual_loss")
+
+    def discriminator(self, width: int) -> nn.Module:
+        """A fresh network from items (B, ...) to logits, of any shape, high where they look real:
+        ``train.loss.adversarial``.
+
+        Raises:
+            RefineError: there is none.
+        """
+        raise self._lacks("train.loss.adversarial", "discriminator")
+
+    def last_layer(self) -> nn.Parameter:
+        """The weight of the decoder's last layer, where the gradients of loss and discriminator are compared.
+
+        Raises:
+            RefineError: the decoder learns nothing.
+        """
+        raise self._lacks("train.loss.adversarial", "last_layer")
+
+    def _lacks(self, key: str, method: str) -> RefineError:
+        return RefineError(f"{key} is not accepted: {type(self).__name__} has no {method}(); accepted here: 0")
 
 
 class IdentityCodec(Codec):

@@ -19,12 +19,26 @@ from refine.walk import walk
 
 @dataclass(frozen=True)
 class TokenizerLoss:
-    """Terms of the training loss, and the codes it was computed with (empty before the quantizer was fitted)."""
+    """Terms of the training loss, and what they were computed with.
 
-    total: Tensor
+    Attributes:
+        reconstruction: the codec's own loss.
+        rest: all other terms, as they enter the total.
+        commitment: one of them before it was weighted, for the record.
+        output: (B, ...) what the codec decoded.
+        codes: empty before the quantizer was fitted.
+    """
+
     reconstruction: Tensor
+    rest: Tensor
     commitment: Tensor
+    output: Tensor
     codes: Codes
+
+    @property
+    def total(self) -> Tensor:
+        """What training minimises."""
+        return self.reconstruction + self.rest
 
 
 class Tokenizer(nn.Module):
@@ -98,9 +112,9 @@ class Tokenizer(nn.Module):
         """
         latent = self.codec.encode(x).to(x.dtype)  # autocast ends here
         if not self.quantizer.fitted:
-            reconstruction = self.codec.reconstruction_loss(self.codec.decode(latent), x)
-            none = torch.zeros_like(reconstruction)
-            return TokenizerLoss(reconstruction + self._idle(), reconstruction.detach(), none, [])
+            output = self.codec.decode(latent)
+            reconstruction = self.codec.reconstruction_loss(output, x)
+            return TokenizerLoss(reconstruction, self._idle(), torch.zeros_like(reconstruction), output, [])
         steps = list(self.forward_process(latent.detach(), base, learn=self.training))
         quantised = self.pyramid.latent(steps[-1].state, steps[-1].k)
         output = self.codec.decode(latent + (quantised - latent).detach())
@@ -108,8 +122,8 @@ class Tokenizer(nn.Module):
         codebook = F.mse_loss(quantised, latent.detach())
         commitment = F.mse_loss(latent, quantised.detach())
         penalty = self._penalty(latent, steps, base)
-        total = reconstruction + codebook + self.commitment * commitment + penalty + self._idle()
-        return TokenizerLoss(total, reconstruction.detach(), commitment.detach(), [s.codes for s in steps])
+        rest = codebook + self.commitment * commitment + penalty + self._idle()
+        return TokenizerLoss(reconstruction, rest, commitment.detach(), output, [s.codes for s in steps])
 
     def _idle(self) -> Tensor:
         """Zero, made of all that learns here: distributed training wants every parameter in the graph of every step."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refine.codec import Codec
+from refine.domains.image.discriminator import PatchDiscriminator
+from refine.domains.image.losses import perceptual_loss
 from refine.errors import not_accepted, require
 
 CONV_FACTORS = (1, 2, 4, 8, 16)
@@ -39,6 +42,17 @@ class GridCodec(Codec):
     def decode(self, latent: Tensor) -> Tensor:
         image: Tensor = self.decoder(latent.transpose(1, 2).unflatten(2, self.grid))
         return image
+
+    def perceptual_loss(self) -> Callable[[Tensor, Tensor], Tensor]:
+        return perceptual_loss(self.image)
+
+    def discriminator(self, width: int) -> nn.Module:
+        return PatchDiscriminator(self.image, width)
+
+    def last_layer(self) -> nn.Parameter:
+        weights = [p for p in self.decoder.parameters() if p.dim() > 1]
+        require(bool(weights), "train.loss.adversarial needs a codec that learns; accepted with this one: 0")
+        return weights[-1]
 
 
 def latent_grid(size: tuple[int, int], factor: int) -> tuple[int, int]:

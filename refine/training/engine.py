@@ -92,7 +92,7 @@ def fit(model: Model, config: Config, run: Path, name: str) -> None:
     data = StageData(train, val, config, stage)
     if name == "tokenizer":
         tokenizer, fit_items = cast(Tokenizer, model.tokenizer), spread(train, config.train.fit_items)
-        module = TokenizerModule(tokenizer, stage, config.seed, config.train.fit_after, fit_items)
+        module = TokenizerModule(tokenizer, config.train, config.seed, fit_items)
     else:
         module = LearnerModule(learner, name, stage, config.seed, config.train)
         if hasattr(train, "fingerprint"):
@@ -109,6 +109,7 @@ def fit(model: Model, config: Config, run: Path, name: str) -> None:
 
     resume = run / "resume" / f"{name}.safetensors"
     if resume.exists() and (done := SafetensorsIO().load_checkpoint(resume))["global_step"] >= stage.steps:
+        module.on_load_checkpoint(done)
         module.load_state_dict(done["state_dict"])  # killed between the last step and its publication
         publish(done["global_step"])
         return
@@ -138,7 +139,7 @@ def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publ
     save.FILE_EXTENSION = ".safetensors"
     show: Callback = RichProgressBar() if console.is_terminal else Lines(name)
     after = config.train.fit_after if name == "tokenizer" else 0  # codebooks mean nothing before they were fitted
-    average = [WeightAveraging(use_buffers=False, avg_fn=partial(ema, stage.ema, after))] if stage.ema > 0 else []
+    average = [WeightAveraging(avg_fn=partial(ema, stage.ema, after))] if stage.ema > 0 else []
     return pl.Trainer(
         **dataclasses.asdict(config.trainer),
         max_steps=stage.steps,
@@ -160,9 +161,13 @@ def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publ
 
 def ema(decay: float, after: int, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
     """Exponential moving average from update ``after`` on; its memory grows with the updates made since, so that short
-    runs are not held back."""
+    runs are not held back. Statistics that are buffers are averaged with the weights they belong to; counts are not."""
     n = float(updates) - after
-    return current if n < 1 else torch.lerp(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+    return (
+        current
+        if n < 1 or not current.is_floating_point()
+        else torch.lerp(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+    )
 
 
 @contextmanager

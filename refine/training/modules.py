@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,7 +14,8 @@ from refine.config import StageConfig, TrainConfig
 from refine.errors import RefineError, require
 from refine.items import Items, in_batches
 from refine.model import Learner
-from refine.tokenizer import Tokenizer
+from refine.tokenizer import Tokenizer, TokenizerLoss
+from refine.training.adversarial import build_objective, settle
 from refine.training.data import derive_seed
 from refine.training.optimizers import build_optimizer
 
@@ -35,8 +37,11 @@ class StageModule(pl.LightningModule):
 
     def rate(self, step: int) -> float:
         """Learning rate at ``step`` as a share of the highest."""
-        warm = min(1.0, (step + 1) / max(1, self.stage.warmup))
-        return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.stage.steps)))) / 2)
+        return min(1.0, (step + 1) / max(1, self.stage.warmup)) * self.cosine(step)
+
+    def cosine(self, step: int) -> float:
+        """What :meth:`rate` would be without warm-up."""
+        return 0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.stage.steps)))) / 2
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # all randomness of a step is a function of (seed, stage, step, process): nothing else has to be restored
@@ -69,14 +74,19 @@ class TokenizerModule(StageModule):
     """Stage 1: codec and quantizer; eq. 1 on the quantised pyramid.
 
     The codec trains as a plain autoencoder for ``fit_after`` steps, then the quantizer is fitted to its latents
-    (k-means where it has codebooks): random starts collapse.
+    (k-means where it has codebooks): random starts collapse. With terms of ``train.loss`` beside the codec's own the
+    reconstruction is trained for those (:class:`refine.training.adversarial.Objective`).
     """
 
     name = "tokenizer"
 
-    def __init__(self, tokenizer: Tokenizer, stage: StageConfig, seed: int, fit_after: int, fit_items: Items) -> None:
-        super().__init__(stage, seed)
-        self.tokenizer, self.fit_after, self.fit_items = tokenizer, fit_after, fit_items
+    def __init__(self, tokenizer: Tokenizer, settings: TrainConfig, seed: int, fit_items: Items) -> None:
+        super().__init__(settings.tokenizer, seed)
+        self.tokenizer, self.fit_after = tokenizer, settings.fit_after
+        self.fit_items: Callable[[], Items] = lambda: (
+            fit_items
+        )  # averaging copies the module, and has no use for a copy of the data
+        self.objective = build_objective(tokenizer.codec, settings, seed)
         self._codes: list[list[Tensor]] = []
         # Lightning wants something to optimise, also where codebooks alone learn (from what they observe)
         learns = any(q.requires_grad for q in tokenizer.parameters())
@@ -90,24 +100,66 @@ class TokenizerModule(StageModule):
     @torch.no_grad()
     def fit_quantizer(self) -> None:
         """Fit the quantizer to the latents of training items."""
-        batches = list(in_batches(self.fit_items, self.stage.batch_size))
+        items = self.fit_items()
+        batches = list(in_batches(items, self.stage.batch_size))
         self.tokenizer.codec.fit(torch.cat([b["x"] for b in batches]).to(self.device))
         latent = torch.cat([self.tokenizer.codec.encode(b["x"].to(self.device)) for b in batches])
         bad = (~latent.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
-        items = [getattr(self.fit_items, "indices", range(len(latent)))[i] for i in bad]
+        named = [getattr(items, "indices", range(len(latent)))[i] for i in bad]
         require(
-            not items,
+            not named,
             f"latents of the {self.name} are not finite at step {self.global_step}, where the quantizer is fitted, on "
-            f"training items {items}; training stops and the last good checkpoint is kept",
+            f"training items {named}; training stops and the last good checkpoint is kept",
         )
         base = torch.cat([b["base"] for b in batches]).to(self.device) if "base" in batches[0] else None
         self.tokenizer.fit(latent, base)
 
+    def configure_optimizers(self) -> Any:
+        """The stage's; where there is a discriminator, joined by its own, on the same cosine after a later warm-up."""
+        adversary = None if self.objective is None else self.objective.optimizer()
+        if adversary is None:
+            return super().configure_optimizers()
+        optimizer = build_optimizer(self.tokenizer, self.stage, adversary)
+        rates: list[Callable[[int], float]] = [
+            *[self.rate] * (len(optimizer.param_groups) - 1),
+            self.rate_of_discriminator,
+        ]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = {n: t for n, t in self.state_dict().items() if n.startswith("objective.")}
+        settle(checkpoint, own, self.configure_optimizers)
+
+    def rate_of_discriminator(self, step: int) -> float:
+        """As :meth:`rate`, for the discriminator."""
+        assert self.objective is not None
+        return self.objective.grown(step) * self.cosine(step)
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         out = self.tokenizer(batch["x"], batch.get("base"))
-        self.log("reconstruction", out.reconstruction, prog_bar=True)
+        loss, terms = self.loss(out, batch["x"])
+        self.log("reconstruction", out.reconstruction.detach(), prog_bar=True)
         self.log("commitment", out.commitment)
-        return self.checked(out.total if self.nothing is None else out.total + 0 * self.nothing, batch)
+        self.log_dict({name: term.detach() for name, term in terms.items()})
+        return self.checked(loss if self.nothing is None else loss + 0 * self.nothing, batch)
+
+    def loss(self, out: TokenizerLoss, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is minimised, and its terms beside those that every tokenizer has."""
+        if self.objective is None:
+            return out.total, {}
+        fidelity, terms = self.objective(self.tokenizer.codec, out.output, x, self.global_step)
+        return fidelity + out.rest, terms
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        """The discriminator's gradients are cut by their own norm: those of one are no reason to cut the other's."""
+        if self.objective is None:
+            return super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        self.objective.wait(self.global_step)
+        for part in (self.tokenizer, self.objective) if gradient_clip_val else ():
+            nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -116,6 +168,8 @@ class TokenizerModule(StageModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         out = self.tokenizer(batch["x"], batch.get("base"))
         self.log("val_reconstruction", out.reconstruction, prog_bar=True, batch_size=len(batch["x"]))
+        terms = {f"val_{name}": term for name, term in self.loss(out, batch["x"])[1].items()}
+        self.log_dict(terms, batch_size=len(batch["x"]))
         self._codes.append(out.codes)
 
     def on_validation_epoch_end(self) -> None:
