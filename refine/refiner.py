@@ -280,7 +280,7 @@ class Refiner(Model):
             trail: also decode after every scale.
         """
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
-        return self._generate(Noise(seed, range(first, first + num)), condition, sampler, trail)
+        return self.generate(Noise(seed, range(first, first + num)), condition, sampler, trail)
 
     @inference
     def inpaint(
@@ -316,17 +316,26 @@ class Refiner(Model):
         found = [m.shape[-1] for m in masks]
         require(found == expected, f"keep has {found} sites by scale; expected {expected}")
         noise = Noise(seed, range(first, first + len(codes[0])))
-        return self._generate(noise, condition, sampler, trail, codes, masks)
+        return self.generate(noise, condition, sampler, trail, codes, masks)
 
-    def _generate(
+    @inference
+    def generate(
         self,
         noise: Noise,
-        condition: Condition | None,
-        sampler: SamplerConfig | None,
-        trail: bool,
+        condition: Condition | None = None,
+        sampler: SamplerConfig | None = None,
+        trail: bool = False,
         given: Codes | None = None,
         keep: Sequence[Tensor] | None = None,
     ) -> Samples:
+        """What :meth:`sample` and :meth:`inpaint` do, of samples that may have any numbers.
+
+        Args:
+            noise: the stream of each sample.
+            condition: as in :meth:`sample`, and so are ``sampler`` and ``trail``.
+            given: codes that stay where ``keep`` says, K tensors (B, N_k).
+            keep: K masks (B|1, N_k).
+        """
         num, condition = len(noise.index), (condition or Condition()).to(self.device)
         self.spec.check(condition, num)
         settings = build_sampler(sampler or SamplerConfig(), self.num_levels)
