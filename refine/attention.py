@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refine.linear import Linear, linear
 from refine.types import Level
 
 GATHERED = 2**21  # numbers gathered along edges at a time, so that they stay in a CPU's cache whatever the batch
@@ -61,7 +62,7 @@ class RelationBias(nn.Module):
 
     def __init__(self, pair_features: int, heads: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(pair_features, heads, bias=False) if pair_features else None
+        self.linear = Linear(pair_features, heads, bias=False) if pair_features else None
 
     def forward(self, level: Level) -> Relations:
         if level.edges is not None:
@@ -100,11 +101,18 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, prefix: bool) -> None:
         super().__init__()
         self.heads, self.prefix = heads, prefix
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.qkv = Linear(width, 3 * width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(width))
         self.v_bias = nn.Parameter(torch.zeros(width))  # a bias on keys would cancel in the softmax
         self.log_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(4.0)))
-        self.proj = nn.Linear(width, width)
+        self.proj = Linear(width, width)
+
+    def constants(self) -> tuple[Tensor, Tensor]:
+        """What depends on the weights alone: the bias of queries, keys and values (3D,); the norm that queries and
+        keys are given, by head (2, H, 1)."""
+        norm = self.log_scale.clamp_max(math.log(100.0)).exp().squeeze(-1)
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        return bias, torch.stack([norm, torch.ones_like(norm)])
 
     def forward(
         self,
@@ -113,15 +121,18 @@ class Attention(nn.Module):
         relations: list[Relations],
         cache: KVCache | None = None,
         block: int = 0,
+        constants: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """(B, L, D) to (B, L, D), L = sum of ``lengths``, the sites of each scale in the sequence."""
-        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = F.linear(x_BLD, self.qkv.weight, bias).unflatten(2, (3, self.heads, -1))
-        q, k, v = (part.transpose(1, 2).contiguous() for part in qkv.unbind(2))  # a third faster than strided, on CPUs
-        q = F.normalize(q, dim=-1) * self.log_scale.clamp_max(math.log(100.0)).exp()
-        k = F.normalize(k, dim=-1)
-        if cache is not None:
-            k, v = cache.extend(block, k, v)
+        """(B, L, D) to (B, L, D), L = sum of ``lengths``, the sites of each scale in the sequence.
+
+        ``constants`` are :meth:`constants`, where they were computed before.
+        """
+        bias, norms = constants or self.constants()
+        qk, v = linear(x_BLD, self.qkv.weight, bias).unflatten(2, (3, self.heads, -1)).split([2, 1], dim=2)
+        qk = qk * (norms / torch.linalg.vector_norm(qk, dim=-1, keepdim=True).clamp_min(1e-12))
+        q, k, v = (part.transpose(1, 2) for part in (qk[:, :, 0], qk[:, :, 1], v[:, :, 0]))
+        k, v = (k.contiguous(), v.contiguous()) if cache is None else cache.extend(block, k, v)
+        q = q.contiguous()  # attention is a third faster than on strided numbers, on CPUs
         seen = k.shape[2] - q.shape[2]  # keys of earlier calls
         outputs, start = [], 0
         for length, relation in zip(lengths, relations, strict=True):

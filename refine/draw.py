@@ -51,6 +51,11 @@ class Draw:
             self.guided = [any(self.guided[k:]) for k in range(levels)]
             tokens = sum(pyramid.num_sites(k) for k in range(levels))
             self.cache = refiner.predictor.new_cache(self.batch * (1 + self.guided[0]), tokens)
+        rows, drop = self.batch, None
+        if any(self.guided):  # the second half of the batch is unconditional
+            rows, condition = 2 * rows, condition.map(twice)
+            drop = torch.arange(rows, device=refiner.device) >= self.batch
+        self.conditioned = refiner.predictor.conditioned(condition, rows, drop)
 
     def __call__(self, k: int, level: Level, context: Tensor, state: Any) -> Tensor:
         head, sites, device = self.refiner.head, level.num_sites, context.device
@@ -87,19 +92,25 @@ class Draw:
 
     def _hidden(self, k: int, level: Level, context: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
         """(B, N, D) given the codes that are known."""
-        predictor, condition, drop, known = self.refiner.predictor, self.condition, None, None
+        predictor, known = self.refiner.predictor, None
         if predictor.rounds[k] > 1:
             known = Known(self.refiner.tokenizer.quantizer.embed(codes, k), mask)
+        field, conditioned = self.refiner.field(self.condition, k), self.conditioned
         if self.guided[k]:
-            drop = torch.arange(2 * self.batch, device=context.device) >= self.batch
-            context, condition = torch.cat([context, context]), condition.map(lambda t: torch.cat([t, t]))
-            known = known and Known(torch.cat([known.values] * 2), torch.cat([known.mask] * 2))
-        elif self.cache is not None:
-            self.cache.keep(self.batch)
-        fields = [self.refiner.field(condition, k)]
-        hidden: Tensor = predictor([context], [level], [k], condition, fields, drop, self.cache, [known])[0]
+            context, field = twice(context), None if field is None else twice(field)
+            known = known and Known(twice(known.values), twice(known.mask))
+        else:
+            conditioned = conditioned.first(self.batch)
+            if self.cache is not None:
+                self.cache.keep(self.batch)
+        hidden: Tensor = predictor([context], [level], [k], conditioned, [field], None, self.cache, [known])[0]
         if not self.guided[k]:
             return hidden
         # the head is linear: mixing before it equals mixing logits, at half its cost
         conditional, unconditional = hidden.chunk(2)
         return torch.lerp(unconditional, conditional, self.settings[k].guidance)
+
+
+def twice(x: Tensor) -> Tensor:
+    """A batch, and itself again."""
+    return torch.cat([x, x])

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from refine.composite_vq import CompositeVQ, pack_digits, unpack_digits
 from refine.errors import RefineError
+from refine.linear import Linear
 from refine.quantizer import Quantizer, pack_bits, unpack_bits
 from refine.sampler import Law, ScaleSampler
 
@@ -27,7 +28,7 @@ class Head(nn.Module, abc.ABC):
 
     def __init__(self, width: int, outputs: list[int], shared: bool) -> None:
         super().__init__()
-        self.linears = nn.ModuleList(nn.Linear(width, n) for n in (outputs[:1] if shared else outputs))
+        self.linears = nn.ModuleList(Linear(width, n) for n in (outputs[:1] if shared else outputs))
         for linear in self.linears:
             nn.init.trunc_normal_(linear.weight, std=0.02 / width**0.5)  # type: ignore[arg-type]
             nn.init.zeros_(linear.bias)  # type: ignore[arg-type]

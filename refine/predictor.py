@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from refine.attention import Attention, KVCache, RelationBias, Relations
 from refine.config import PredictorConfig
 from refine.errors import not_accepted, require
+from refine.linear import Linear
 from refine.sampler import by_scale
 from refine.types import Condition, ConditionSpec, Known, Level
 
@@ -27,9 +29,9 @@ class ConditionEmbedding(nn.Module):
         if spec.num_classes:
             self.label = nn.Embedding(spec.num_classes + 1, width)  # the last row is "no label"
         if spec.vector:
-            self.vector = nn.Linear(spec.vector, width)
+            self.vector = Linear(spec.vector, width)
         if spec.field:
-            self.field = nn.Linear(spec.field, width)
+            self.field = Linear(spec.field, width)
             self.field_null = nn.Parameter(torch.zeros(width))
 
     def forward(self, condition: Condition, batch: int, drop: Tensor | None) -> Tensor:
@@ -69,21 +71,21 @@ class Block(nn.Module):
         width, hidden = config.width, int(config.width * config.mlp_ratio)
         self.attention = Attention(width, config.heads, config.attention == "prefix")
         activation = ACTIVATIONS[config.activation]()
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), activation, nn.Linear(hidden, width))
+        self.mlp = nn.Sequential(Linear(width, hidden), activation, Linear(hidden, width))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
         x: Tensor,
-        modulation: Tensor,
+        terms: BlockTerms,
         lengths: list[int],
         relations: list[Relations],
         cache: KVCache | None,
         block: int,
     ) -> Tensor:
-        """(B, L, D) to (B, L, D) under ``modulation`` (B, 6, D): two gates, two scales, two shifts."""
-        gate1, gate2, scale1, scale2, shift1, shift2 = modulation.unsqueeze(2).unbind(1)
-        h = self.attention(modulate(x, scale1, shift1), lengths, relations, cache, block)
+        """(B, L, D) to (B, L, D)."""
+        gate1, gate2, scale1, scale2, shift1, shift2 = terms.modulation.unsqueeze(2).unbind(1)
+        h = self.attention(modulate(x, scale1, shift1), lengths, relations, cache, block, terms.attention)
         x = torch.addcmul(x, self.dropout(h), gate1)
         return torch.addcmul(x, self.dropout(self.mlp(modulate(x, scale2, shift2))), gate2)
 
@@ -91,6 +93,41 @@ class Block(nn.Module):
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """LayerNorm without weights of its own, then scale and shift from the condition."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+
+
+class BlockTerms(NamedTuple):
+    """What a block knows before it sees a token.
+
+    Attributes:
+        modulation: (B, 6, D) from the condition: two gates, two scales, two shifts.
+        attention: from the weights: :meth:`refine.attention.Attention.constants`.
+    """
+
+    modulation: Tensor
+    attention: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """A condition as the network uses it at every scale (:meth:`Predictor.conditioned`).
+
+    Attributes:
+        vector: (B, D).
+        drop: (B,) true where condition fields are withheld, or None for nowhere.
+        blocks: of each block.
+        final: (B, 2, D) scale and shift of the last LayerNorm.
+    """
+
+    vector: Tensor
+    drop: Tensor | None
+    blocks: list[BlockTerms]
+    final: Tensor
+
+    def first(self, batch: int) -> Conditioned:
+        """Of the first ``batch`` samples."""
+        drop = None if self.drop is None else self.drop[:batch]
+        blocks = [b._replace(modulation=b.modulation[:batch]) for b in self.blocks]
+        return Conditioned(self.vector[:batch], drop, blocks, self.final[:batch])
 
 
 class Predictor(nn.Module):
@@ -125,23 +162,23 @@ class Predictor(nn.Module):
         fits = max(self.rounds) == 1 or not self.prefix
         require(fits, f"{name}={config.rounds} needs model.predictor.attention=markov; accepted here: 1")
         self.condition = ConditionEmbedding(spec, width)
-        self.context = nn.Linear(channels, width)
+        self.context = Linear(channels, width)
         if config.positions == "learned":
             self.sites = nn.ParameterList(nn.Parameter(torch.empty(n, width)) for n in sites)
         else:
-            self.position = nn.Linear(level.pos.shape[-1], width, bias=False)
+            self.position = Linear(level.pos.shape[-1], width, bias=False)
         self.scale = nn.Embedding(num_levels, width)
         if max(self.rounds) > 1:
-            self.known = nn.Linear(channels, width)
+            self.known = Linear(channels, width)
             self.unknown = nn.Parameter(torch.zeros(width))
         pair = level.edge_features if level.pair is None else level.pair
         self.relations = RelationBias(0 if pair is None else pair.shape[-1], config.heads)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.modulation = nn.ModuleList(
-            nn.Linear(width, 6 * width) for _ in range(1 if config.shared_adaln else config.depth)
+            Linear(width, 6 * width) for _ in range(1 if config.shared_adaln else config.depth)
         )
         self.offset = nn.Parameter(torch.randn(config.depth, 6, width) / width**0.5) if config.shared_adaln else None
-        self.final = nn.Linear(width, 2 * width)
+        self.final = Linear(width, 2 * width)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -171,12 +208,31 @@ class Predictor(nn.Module):
         shape = (batch, self.config.heads, tokens, self.config.width // self.config.heads)
         return KVCache(self.config.depth, shape, self.context.weight)
 
+    def conditioned(self, condition: Condition, batch: int, drop: Tensor | None = None) -> Conditioned:
+        """All that does not depend on the tokens, so that sampling computes it once and not at every scale.
+
+        Args:
+            condition: labels and vectors of the batch.
+            batch: B.
+            drop: (B,) true where the condition is withheld; None in training draws it (condition dropout), and
+                withholds nothing otherwise.
+        """
+        if drop is None and self.training:  # at no dropout too: then every weight is in the graph of every step
+            drop = torch.rand(batch, device=self.context.weight.device) < self.config.condition_dropout
+        vector = self.condition(condition, batch, drop)
+        c = F.silu(vector)
+        each = [linear(c).unflatten(1, (6, -1)) for linear in self.modulation]
+        modulations = each if self.offset is None else [each[0] + offset for offset in self.offset]
+        constants = [cast(Block, block).attention.constants() for block in self.blocks]
+        blocks = [BlockTerms(m, a) for m, a in zip(modulations, constants, strict=True)]
+        return Conditioned(vector, drop, blocks, self.final(c).unflatten(1, (2, -1)))
+
     def forward(
         self,
         contexts: Sequence[Tensor],
         levels: Sequence[Level],
         scales: Sequence[int],
-        condition: Condition,
+        condition: Condition | Conditioned,
         fields: Sequence[Tensor | None] | None = None,
         drop: Tensor | None = None,
         cache: KVCache | None = None,
@@ -188,10 +244,9 @@ class Predictor(nn.Module):
             contexts: (B, N_k, C) for each scale.
             levels: their geometry.
             scales: which scales these are.
-            condition: labels and vectors of the batch.
+            condition: labels and vectors of the batch; or what :meth:`conditioned` made of them, for many calls.
             fields: (B, N_k, F) condition fields seen at each scale.
-            drop: (B,) true where the condition is withheld; None in training draws it (condition dropout), and
-                withholds nothing otherwise.
+            drop: as in :meth:`conditioned`.
             cache: in prefix mode, keys and values of the scales before these.
             known: codes of each scale that are known already, where a scale has several rounds; None for none.
 
@@ -201,25 +256,23 @@ class Predictor(nn.Module):
         batch, lengths = contexts[0].shape[0], [level.num_sites for level in levels]
         if self.prefix and any(x is not None for v in levels for x in (v.mask, v.pair, v.edges)):
             require(False, "model.predictor.attention=prefix takes levels of positions only; accepted here: markov")
-        if drop is None and self.training:  # at no dropout too: then every weight is in the graph of every step
-            drop = torch.rand(batch, device=contexts[0].device) < self.config.condition_dropout
-        c = self.condition(condition, batch, drop)
+        given = condition if isinstance(condition, Conditioned) else self.conditioned(condition, batch, drop)
         tokens = []
         for i, (context, level, k) in enumerate(zip(contexts, levels, scales, strict=True)):
             position = self.sites[k] if self.config.positions == "learned" else self.position(level.pos)
             x = self.context(context) + position + self.scale.weight[k]
-            site = self.condition.site_tokens(None if fields is None else fields[i], drop)
+            site = self.condition.site_tokens(None if fields is None else fields[i], given.drop)
             x = x if site is None else x + site
             if self.rounds[k] > 1:
                 x = x + self._revealed(None if known is None else known[i])
-            tokens.append(x + c[:, None] if k == 0 else x)  # VAR starts from the condition itself
+            tokens.append(x + given.vector[:, None] if k == 0 else x)  # VAR starts from the condition itself
         x = tokens[0] if len(tokens) == 1 else torch.cat(tokens, dim=1)
         relations = [self.relations(level) for level in levels]
-        for i, (block, modulation) in enumerate(zip(self.blocks, self._modulations(c), strict=True)):
-            x = block(x, modulation, lengths, relations, cache, i)
+        for i, (block, terms) in enumerate(zip(self.blocks, given.blocks, strict=True)):
+            x = block(x, terms, lengths, relations, cache, i)
         if cache is not None:
             cache.length += x.shape[1]
-        scale, shift = self.final(F.silu(c))[:, None].chunk(2, dim=-1)
+        scale, shift = given.final.unsqueeze(2).unbind(1)
         return list(modulate(x, scale, shift).split(lengths, dim=1))
 
     def _revealed(self, known: Known | None) -> Tensor:
@@ -227,8 +280,3 @@ class Predictor(nn.Module):
         if known is None:
             return self.unknown
         return torch.where(known.mask[..., None], self.known(known.values), self.unknown)
-
-    def _modulations(self, c: Tensor) -> list[Tensor]:
-        c = F.silu(c)
-        each = [linear(c).unflatten(1, (6, -1)) for linear in self.modulation]
-        return each if self.offset is None else [each[0] + offset for offset in self.offset]
