@@ -10,7 +10,6 @@ from torch import Tensor
 
 from refine.config import Config, SamplerConfig
 from refine.domains.weather.codec import smooth_latitudes
-from refine.domains.weather.new_days import smooth
 from refine.items import in_batches, spread
 from refine.noise import Noise
 from refine.progress import track
@@ -103,7 +102,7 @@ def spread_to_error(model: Forecaster, config: Config) -> tuple[Tensor, Tensor]:
         truths.append(model.error(batch, change))
         days += len(change)
     drawn, truth = torch.cat(draws), torch.cat(truths)
-    by_harmonic = _to_error(drawn, new.white(codec, truth), lambda x: smooth(codec, x.sum(0)))
+    by_harmonic = _to_error(drawn, new.white(codec, truth), lambda x: codec.transform.smooth(x.sum(0)))
     fields = new.colour(codec, drawn * by_harmonic)
     return by_harmonic, _to_error(fields, truth, lambda x: smooth_latitudes(x.mean(3).sum(0)))[..., None]
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from refine.codec import Codec
 from refine.domains.weather.grids import Grid
-from refine.domains.weather.harmonics import HarmonicTransform, degrees
+from refine.domains.weather.harmonics import FieldTransform
 from refine.domains.weather.sphere import basis
 
 SMOOTH = 2  # latitudes on either side over which the profile is averaged
@@ -48,33 +48,13 @@ class SphereCodec(Codec):
     ) -> None:
         super().__init__()
         self.channels, self.winds = channels, winds
-        vectors = {i for pair in winds for i in pair}
-        self.scalars = [i for i in range(channels) if i not in vectors]
-        self.transform = HarmonicTransform(grid, truncation)
+        self.transform = FieldTransform(channels, winds, grid, truncation)
         synthesis, analysis = (torch.tensor(b, dtype=torch.get_default_dtype()) for b in basis(sites, truncation))
         self.register_buffer("synthesis", synthesis, persistent=False)
         self.register_buffer("analysis", analysis, persistent=False)
         self.register_buffer("size", torch.ones(truncation + 1, channels))
         self.register_buffer("profile", torch.ones(channels, grid.shape[0], 1))
-        self.register_buffer("degree", torch.from_numpy(degrees(truncation)), persistent=False)
-
-    def coefficients(self, x: Tensor) -> Tensor:
-        """(B, D, C) harmonics of fields; of a wind, the divergent part in its first channel, the rotational in the
-        second."""
-        out = x.new_zeros(len(x), self.transform.num_coefficients, self.channels)
-        out[..., self.scalars] = self.transform.analyse(x[:, self.scalars]).transpose(1, 2)
-        for u, v in self.winds:
-            out[..., u], out[..., v] = self.transform.analyse_wind(x[:, u], x[:, v])
-        return out
-
-    def fields(self, coefficients: Tensor) -> Tensor:
-        """The inverse of :meth:`coefficients`, (B, C, H, W)."""
-        shape = self.transform.table.shape[-1], self.transform.waves.shape[-1]
-        out = coefficients.new_zeros(len(coefficients), self.channels, *shape)
-        out[:, self.scalars] = self.transform.synthesise(coefficients[..., self.scalars].transpose(1, 2))
-        for u, v in self.winds:
-            out[:, u], out[:, v] = self.transform.synthesise_wind(coefficients[..., u], coefficients[..., v])
-        return out
+        self.register_buffer("degree", self.transform.degree, persistent=False)
 
     def profile_of(self, power: Tensor) -> Tensor:
         """(C, H, 1) smooth root mean squares by latitude, one for both components of a wind, from mean squares (C, H);
@@ -89,7 +69,7 @@ class SphereCodec(Codec):
     def fit(self, x: Tensor) -> None:
         """Learn the size at each latitude and at each degree from items."""
         self.profile.copy_(self.profile_of(x.double().square().mean((0, 3))))
-        square = self.coefficients(x / self.profile).double().square().mean(0)  # (D, C)
+        square = self.transform.analyse(x / self.profile).double().square().mean(0)  # (D, C)
         total = square.new_zeros(self.size.shape).index_add_(0, self.degree, square)
         mean = total / torch.bincount(self.degree)[:, None]
         floor = mean.amax(0).clamp_min(1e-30) * 1e-8  # a wind has no degree 0
@@ -98,12 +78,12 @@ class SphereCodec(Codec):
     def white(self, x: Tensor) -> Tensor:
         """(B, D, C) harmonics of fields, of unit size at every degree of every channel."""
         with torch.autocast(x.device.type, enabled=False):
-            return self.coefficients(x.to(self.size.dtype) / self.profile) / self.size[self.degree]
+            return self.transform.analyse(x.to(self.size.dtype) / self.profile) / self.size[self.degree]
 
     def colour(self, white: Tensor) -> Tensor:
         """The inverse of :meth:`white`, (B, C, H, W)."""
         with torch.autocast(white.device.type, enabled=False):
-            return self.fields(white * self.size[self.degree]) * self.profile
+            return self.transform.synthesise(white * self.size[self.degree]) * self.profile
 
     def encode(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):

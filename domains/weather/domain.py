@@ -174,10 +174,14 @@ class WeatherDomain(Domain):
             return nested_names(self.scales)
         return harmonic_names(self.scales, self.config.points, self.config.oversample)
 
-    def codec(self) -> SphereCodec:
+    @property
+    def winds(self) -> list[tuple[int, int]]:
+        """Pairs of channel numbers (eastward, northward)."""
         pairs = [(c, c.replace("u_component", "v_component")) for c in self.channels if "u_component" in c]
-        winds = [(self.channels.index(u), self.channels.index(v)) for u, v in pairs if v in self.channels]
-        return SphereCodec(len(self.channels), winds, self.grid, self.truncation, self.resampler_names()[-1])
+        return [(self.channels.index(u), self.channels.index(v)) for u, v in pairs if v in self.channels]
+
+    def codec(self) -> SphereCodec:
+        return SphereCodec(len(self.channels), self.winds, self.grid, self.truncation, self.resampler_names()[-1])
 
     def scale_names(self) -> list[str]:
         """What the scales are called."""

@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from refine.domains.weather.grids import Grid
 from refine.errors import require
 
 Array = NDArray[np.float64]
+SMOOTH = 2  # degrees and orders on either side over which is averaged
 POLE = 1e-6  # radians; derivatives are taken this far from a pole, not on it
 
 
@@ -157,6 +159,69 @@ class HarmonicTransform(nn.Module):
         index = self.indices.flatten()
         out = out.index_copy(-1, index.clamp_max(self.num_coefficients), by_order.flatten(-3))
         return out[..., :-1]
+
+
+class FieldTransform(nn.Module):
+    """The same for all channels of a state together: scalars as scalars, winds as tangent vectors.
+
+    Args:
+        channels: C.
+        winds: pairs of channel numbers (eastward, northward).
+        grid: of the fields.
+        truncation: T.
+
+    Attributes:
+        degree, order: (D,) l and |m| of each coefficient.
+    """
+
+    degree: Tensor
+    order: Tensor
+
+    def __init__(self, channels: int, winds: list[tuple[int, int]], grid: Grid, truncation: int) -> None:
+        super().__init__()
+        self.shape, self.channels, self.winds = grid.shape, channels, winds
+        self.scalars = [i for i in range(channels) if all(i not in pair for pair in winds)]
+        self.scalar = HarmonicTransform(grid, truncation)
+        degree = torch.from_numpy(degrees(truncation))
+        self.register_buffer("degree", degree, persistent=False)
+        order = (torch.arange(len(degree)) - degree * (degree + 1)).abs()
+        self.register_buffer("order", order, persistent=False)
+
+    @property
+    def num_coefficients(self) -> int:
+        """D."""
+        return self.scalar.num_coefficients
+
+    def analyse(self, x: Tensor) -> Tensor:
+        """(B, D, C) harmonics of fields (B, C, H, W); of a wind, the divergent part in its first channel, the
+        rotational in the second."""
+        out = x.new_zeros(len(x), self.num_coefficients, self.channels)
+        out[..., self.scalars] = self.scalar.analyse(x[:, self.scalars]).transpose(1, 2)
+        for u, v in self.winds:
+            out[..., u], out[..., v] = self.scalar.analyse_wind(x[:, u], x[:, v])
+        return out
+
+    def synthesise(self, coefficients: Tensor) -> Tensor:
+        """The inverse of :meth:`analyse`."""
+        out = coefficients.new_zeros(len(coefficients), self.channels, *self.shape)
+        out[:, self.scalars] = self.scalar.synthesise(coefficients[..., self.scalars].transpose(1, 2))
+        for u, v in self.winds:
+            out[:, u], out[:, v] = self.scalar.synthesise_wind(coefficients[..., u], coefficients[..., v])
+        return out
+
+    def smooth(self, x: Tensor) -> Tensor:
+        """(D, C) means of what harmonics (D, C) have, over those whose degree l and whose |m| are about the same.
+
+        Functions of l and |m| are what turning the globe about its axis leaves alone. Fields are not isotropic: errors
+        of the zonal wind are larger than those of the meridional one, which a function of l alone cannot say.
+        """
+        size = int(self.degree.max()) + 1
+        place = self.degree * size + self.order
+        table = x.new_zeros(size * size, 1 + x.shape[1])
+        table.index_add_(0, place, torch.cat([torch.ones_like(x[:, :1]), x], 1))
+        width = 2 * SMOOTH + 1
+        near = F.avg_pool2d(table.T.unflatten(1, (size, size)), width, 1, SMOOTH).flatten(1).T
+        return near[place, 1:] / near[place, :1]
 
 
 def _least_squares(table: Array, weight: Array) -> Array:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from refine.config import TrainConfig
+from refine.domains.weather.spectral_filter import SpectralFilter
 from refine.domains.weather.statistics import streamed
 from refine.domains.weather.unet import NHWC, UNet
 from refine.errors import require
-from refine.items import Items
+from refine.items import Items, in_batches
+from refine.progress import track
 
 if TYPE_CHECKING:
     from refine.domains.weather.config import MeanConfig
     from refine.domains.weather.domain import WeatherDomain
+
+ROWS = 32  # days computed together
 
 
 class MeanForecast(nn.Module):
@@ -29,6 +33,7 @@ class MeanForecast(nn.Module):
             change over one step; physical units.
         static: (S, H, W) orography and land-sea mask, standardised.
         fitted: whether these are there.
+        filter: of what the network predicts, from days that it did not learn from.
     """
 
     centre: Tensor
@@ -55,6 +60,7 @@ class MeanForecast(nn.Module):
         self.register_buffer("area", torch.from_numpy(domain.grid.area).float(), persistent=False)
         inputs = 2 * channels + len(domain.statics) + 2 + len(domain.forcings)
         self.unet = UNet(inputs, channels, (height, width), config.widths, config.blocks)
+        self.filter = SpectralFilter(channels, domain.winds, domain.grid)
         signs = [-1.0 if c in domain.northward else 1.0 for c in domain.channels]
         self.register_buffer("mirrored_sign", torch.tensor(signs)[:, None, None], persistent=False)
         seasons = [-1.0 if "of_year" in name else 1.0 for name in domain.forcings]
@@ -94,7 +100,24 @@ class MeanForecast(nn.Module):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The change of one step in units of ``change`` (B, C, H, W), and features (B, num_features, H / 2, W / 2)."""
         change, features = self.unet(inputs)
-        return change.to(self.change.dtype), features.to(self.change.dtype)
+        return self.filter(change.to(self.change.dtype), self._state(inputs)), features.to(self.change.dtype)
+
+    def _state(self, inputs: Tensor) -> Tensor:
+        """X(t) of inputs, (B, C, H, W) in units of ``change``."""
+        return inputs[:, : len(self.scale)] * (self.scale / self.change)
+
+    @torch.no_grad()
+    def fit_filter(self, items: Items) -> None:
+        """Learn the filter from pairs of another split."""
+        self.eval()
+        self.filter.fitted.fill_(False)
+        self.filter.fit(self._days(items))
+
+    def _days(self, items: Items) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for batch in track(in_batches(items, ROWS), "Filtering"):
+            before, now, after, forcing = (batch[n].to(self.area.device) for n in ("before", "now", "after", "forcing"))
+            inputs = self.inputs(before, now, forcing)
+            yield self(inputs)[0], self._state(inputs), (after - now) / self.change
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from refine.domains.weather.errors import Errors
 from refine.domains.weather.mean import MeanForecast
 from refine.domains.weather.new_days import NewDays, successive_errors
 from refine.errors import not_accepted, require
-from refine.items import Items, in_batches
+from refine.items import Items, in_batches, spread
 from refine.noise import Noise
 from refine.refiner import Refiner
 from refine.sampler import by_scale
@@ -115,10 +115,12 @@ class Forecaster(Refiner):
         return (self.tokenizer, self.mean)
 
     def finish(self, stage: str, config: Config) -> None:
-        """After the mean: its error on both splits. After the predictor: :mod:`refine.domains.weather.calibration`."""
+        """After the mean: its filter, and its error on both splits. After the predictor:
+        :mod:`refine.domains.weather.calibration`."""
         from refine.domains.weather import calibration
 
         if stage == "mean":
+            self.mean.fit_filter(spread(self.domain.dataset("val"), config.train.fit_items))
             self.info["error"] = calibration.relative_errors(self, config.train.val_items)
         if stage == "predictor":
             self.new_days.fit(self.codec, *successive_errors(self, "val", config.train.fit_items))
@@ -209,7 +211,7 @@ class Forecaster(Refiner):
 
     def white_draw(self, condition: Condition, noise: Noise, sampler: SamplerConfig) -> Tensor:
         """(B, D, C) what is drawn for one step as white harmonics, with a sampler that is calibrated already."""
-        return self.codec.white(self._generate(noise, condition, sampler, False).items)
+        return self.codec.white(self.generate(noise, condition, sampler, False).items)
 
     @torch.no_grad()
     def refinement(self, batch: dict[str, Tensor], noise: Noise, sampler: SamplerConfig) -> tuple[list[Tensor], Tensor]:
@@ -217,7 +219,7 @@ class Forecaster(Refiner):
         self.eval()
         change, condition = self.known(batch["before"], batch["now"], batch["forcing"])
         base = torch.zeros_like(change) if self.config.base == "persistence" else change
-        trail = self._generate(noise, condition, self.calibrated(sampler), True).trail
+        trail = self.generate(noise, condition, self.calibrated(sampler), True).trail
         errors = [self.new_days.colour(self.codec, self.codec.white(t)) for t in trail]
         return [batch["now"] + (base + e) * self.mean.change for e in errors], batch["now"] + base * self.mean.change
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from refine.domains.weather.pairs import Pairs
 
 LONGEST = 0.95  # most that the memory may be
-SMOOTH = 2  # degrees and orders on either side over which is averaged
 ROWS = 32  # steps whose errors are computed together
 
 
@@ -80,7 +79,7 @@ class NewDays(nn.Module):
         self.memory.fill_(0)
         if len(pairs):
             a, b = (white[pairs[:, i]] / self.amplitude for i in range(2))
-            both, size = (smooth(codec, x) for x in ((a * b).mean(0), (a.square() + b.square()).mean(0) / 2))
+            both, size = (codec.transform.smooth(x) for x in ((a * b).mean(0), (a.square() + b.square()).mean(0) / 2))
             self.memory.copy_((both / size).clamp(-LONGEST, LONGEST))
 
 
@@ -88,19 +87,6 @@ def by_degree(codec: SphereCodec, x: Tensor) -> Tensor:
     """(T + 1, C) means of harmonics (D, C) of the same degree."""
     total = x.new_zeros(codec.size.shape).index_add_(0, codec.degree, x)
     return total / torch.bincount(codec.degree)[:, None]
-
-
-def smooth(codec: SphereCodec, x: Tensor) -> Tensor:
-    """(D, C) means of harmonics (D, C) with those whose degree l and whose |m| are about the same.
-
-    Functions of l and |m| are what turning the globe about its axis leaves alone. Errors are not isotropic: those of
-    the zonal wind are larger than those of the meridional one, which a function of l alone cannot say.
-    """
-    degree = codec.degree
-    order = (torch.arange(len(degree), device=degree.device) - degree * (degree + 1)).abs()
-    near = ((degree[:, None] - degree).abs() <= SMOOTH) & ((order[:, None] - order).abs() <= SMOOTH)
-    weights = near.to(x.dtype)
-    return weights @ x / weights.sum(1, keepdim=True)
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ def coefficients(batch: int = 6, seed: int = 0) -> Tensor:
 
 
 def fields(codec: SphereCodec, batch: int = 6, seed: int = 0) -> Tensor:
-    return codec.fields(coefficients(batch, seed))
+    return codec.transform.synthesise(coefficients(batch, seed))
 
 
 def close(a: Tensor, b: Tensor, rtol: float = 1e-10, atol: float = 1e-10) -> None:
@@ -85,7 +85,7 @@ def test_weak_latitudes_weigh_as_much_as_strong_ones() -> None:
     strength = torch.from_numpy(0.1 + 0.9 * np.sin(np.deg2rad(grid.latitude)) ** 2)[:, None]
     codec = build("gaussian:12x24")  # sites where the fields are, to look at latitudes
     x = torch.randn(3000, 4, 12, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    x = codec.fields(codec.coefficients(x)) * strength
+    x = codec.transform.synthesise(codec.transform.analyse(x)) * strength
     codec.fit(x)
     spread = codec.encode(x).view(-1, 12, 24, 4).square().mean((0, 2)).sqrt()
     assert (spread.amax(0) / spread.amin(0) < 1.7).all()
@@ -111,13 +111,13 @@ def test_without_a_profile_it_commutes_with_every_rotation() -> None:
     """All channels of a latent are scalars; the double, winds as two scalars, is not."""
     codec = build()
     c = coefficients(3)
-    x = codec.fields(c)
+    x = codec.transform.synthesise(c)
     for rotation in some_rotations(3):
         matrix = wigner(rotation, T)
-        turned = codec.fields(matrix @ c)  # the rotated fields: see test_harmonics
+        turned = codec.transform.synthesise(matrix @ c)  # the rotated fields: see test_harmonics
         white = codec.analysis @ codec.encode(turned)
         close(white, matrix @ (codec.analysis @ codec.encode(x)), 1e-8, 1e-8)
-        scalars = [codec.transform.analyse(f[:, 1:3]).transpose(1, 2) for f in (x, turned)]
+        scalars = [codec.transform.scalar.analyse(f[:, 1:3]).transpose(1, 2) for f in (x, turned)]
         assert (scalars[1] - matrix @ scalars[0]).norm() > 0.3 * scalars[0].norm()
 
 
@@ -155,6 +155,6 @@ def test_precision_is_kept_under_autocast() -> None:
 def test_channels_without_winds_are_all_scalars() -> None:
     with precision(torch.float64):
         codec = SphereCodec(2, [], Grid.parse(NAME), T, "rings:2")
-    x = codec.fields(torch.randn(3, 36, 2, dtype=torch.float64))
+    x = codec.transform.synthesise(torch.randn(3, 36, 2, dtype=torch.float64))
     close(codec.decode(codec.encode(x)), x, 1e-9, 1e-9)
-    close(codec.coefficients(x), codec.transform.analyse(x).transpose(1, 2))
+    close(codec.transform.analyse(x), codec.transform.scalar.analyse(x).transpose(1, 2))

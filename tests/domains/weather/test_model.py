@@ -141,7 +141,7 @@ def test_initial_times_do_not_depend_on_one_another(model: Forecaster) -> None:
 
 def test_every_lead_has_its_own_noise_and_forcing(model: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
     before, now, times = first_states(model.domain, 2)
-    noises, generate, sun = [], model._generate, []
+    noises, generate, sun = [], model.generate, []
 
     def spied(noise: Any, condition: Condition, *rest: Any) -> Any:
         noises.append(noise)
@@ -149,7 +149,7 @@ def test_every_lead_has_its_own_noise_and_forcing(model: Forecaster, monkeypatch
         sun.append(condition.field[0, :, 2 * len(CHANNELS) + 2])  # after states and latitudes: the first forcing
         return generate(noise, condition, *rest)
 
-    monkeypatch.setattr(model, "_generate", spied)
+    monkeypatch.setattr(model, "generate", spied)
     whole = list(model.forecast(before, now, times, [0, 5], 3))
     assert len({n.seed for n in noises}) == 3 and len({tuple(n.index) for n in noises}) == 1
     assert len(set(noises[0].index)) == 4  # of two initial times and two members

@@ -12,7 +12,7 @@ from refine.config import SamplerConfig
 from refine.domains.weather.codec import SphereCodec
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.model import Forecaster
-from refine.domains.weather.new_days import NewDays, by_degree, smooth, successive_errors
+from refine.domains.weather.new_days import NewDays, by_degree, successive_errors
 
 from .tiny_forecaster import GRID, T, first_states, make_world, tiny_domain, tiny_forecaster
 
@@ -66,7 +66,7 @@ def test_size_and_memory_are_found(codec: SphereCodec) -> None:
     again = by_degree(codec, new.white(codec, errors).square().mean(0))
     torch.testing.assert_close(again[1:], torch.ones(len(again) - 1, 3), rtol=1e-3, atol=1e-3)
     assert float((new.amplitude[-1] / new.amplitude[15]).mean()) == pytest.approx(1.5, rel=0.02)
-    expected = smooth(codec, torch.where(codec.degree < 3, MEMORY, 0.0)[:, None].expand_as(new.memory))
+    expected = codec.transform.smooth(torch.where(codec.degree < 3, MEMORY, 0.0)[:, None].expand_as(new.memory))
     assert expected[0, 0] > 0.9 * MEMORY and expected[-1].abs().max() < 0.2 * MEMORY
     assert float((new.memory - expected)[:, 0].abs().max()) < 0.05
     new.fit(codec, errors, torch.empty(0, 2, dtype=torch.int64))
@@ -94,12 +94,12 @@ def test_smoothing_knows_degree_and_order_and_no_longitude(codec: SphereCodec) -
     """Harmonics m and -m, which turning the globe mixes, get the same; distant ones do not touch one another."""
     one = torch.zeros(len(codec.degree), 1)
     one[T * (T + 1) + T] = 1.0  # m = T of degree T
-    found = smooth(codec, one)[:, 0]
+    found = codec.transform.smooth(one)[:, 0]
     for degree in range(T + 1):
         band = found[codec.degree == degree]
         torch.testing.assert_close(band, band.flip(0))
     assert found[T * (T + 1)] == 0 and found[T * (T + 1) - T] > 0  # m = 0 and m = -T
-    torch.testing.assert_close(smooth(codec, torch.ones_like(one)), torch.ones_like(one))
+    torch.testing.assert_close(codec.transform.smooth(torch.ones_like(one)), torch.ones_like(one))
 
 
 def test_successive_errors_are_successive(domain: WeatherDomain) -> None:
