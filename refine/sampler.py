@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,14 +80,26 @@ class ScaleSampler:
             p = logits.softmax(-1)
             logits = logits.masked_fill((p < self.min_p) & (p < p.amax(-1, keepdim=True)), -torch.inf)
         if 0 < self.top_k < size:
-            logits, order = logits.topk(self.top_k, dim=-1)
+            logits, order = largest(logits, self.top_k)
         elif self.top_p < 1:
-            logits, order = logits.sort(dim=-1, descending=True)
+            logits, order = largest(logits, size)
         p = logits.softmax(-1)
         if self.top_p < 1:
             p = torch.where(p.cumsum(-1) - p < self.top_p, p, 0.0)
             p = p / p.sum(-1, keepdim=True)
         return Law(p, order, size)
+
+
+def largest(x: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """The ``num`` largest of (..., V), in falling order, and their places."""
+    if x.device.type != "cpu":
+        return x.topk(num, dim=-1)
+    rising, some = -x, None  # NumPy selects and sorts with vector instructions, several times as fast as torch
+    if num < x.shape[-1]:
+        some = torch.from_numpy(np.argpartition(rising.numpy(), num - 1, axis=-1)[..., :num])
+        rising = rising.gather(-1, some)
+    order = torch.from_numpy(rising.numpy().argsort(axis=-1))
+    return -rising.gather(-1, order), order if some is None else some.gather(-1, order)
 
 
 def by_scale(name: str, value: Any, num_levels: int, valid: Callable[[float], bool], accepted: str) -> list[float]:
