@@ -175,8 +175,13 @@ class Domain(abc.ABC):
         """
         raise self.lacks("export", "has no form that other evaluators read")
 
-    def pictures(self, items: Tensor) -> list[Any]:
-        """Drawn items as a list of pictures (of Pillow).
+    def pictures(self, items: Tensor, output_type: str) -> Any:
+        """Drawn items (B, ...) as pictures.
+
+        Args:
+            items: in the domain's units.
+            output_type: ``pil``, a list of B images of Pillow; ``np``, an array (B, H, W, C) in [0, 1]; ``pt``, a
+                tensor (B, C, H, W) in [0, 1].
 
         Raises:
             RefineError: items of the domain are no pictures.

@@ -209,9 +209,11 @@ class ImageDomain(Domain):
 
         export(samples.items, path)
 
-    def pictures(self, items: Tensor) -> list[Any]:
-        """Drawn images (B, C, H, W) as images of Pillow."""
-        return [to_picture(pixels) for pixels in to_uint8(items)]
+    def pictures(self, items: Tensor, output_type: str) -> Any:
+        if output_type == "pil":
+            return [to_picture(pixels) for pixels in to_uint8(items)]
+        images = (items.float() / 2 + 0.5).clamp(0, 1)
+        return images.permute(0, 2, 3, 1).cpu().numpy() if output_type == "np" else images
 
     @classmethod
     def import_weights(cls, kind: str, to: Path, given: Mapping[str, Any]) -> dict[str, Any]:

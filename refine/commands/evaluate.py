@@ -52,7 +52,8 @@ def run(config: Config) -> dict[str, Any]:
     figures = {"checkpoint": str(source), "split": settings.split, "seed": config.seed, "refine": __version__}
     out = run_folder or Path("samples")
     figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
-    figures |= {"samples": len(samples.items)} | model.domain.metrics(model, samples, settings, out)
+    figures |= {"samples": len(samples.items), "balanced": settings.balanced}
+    figures |= model.domain.metrics(model, samples, settings, out)
     figures |= model.domain.verify(model, source, config, out)
     path = out / f"evaluate-{settings.split}.json"
     write_text(path, json.dumps(figures, indent=2) + "\n")

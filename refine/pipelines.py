@@ -1,0 +1,209 @@
+"""Class-conditional pictures behind the interface that users of diffusers know.
+
+Names and meanings are those of its ``DiTPipeline``, as far as they say something here; diffusers is not needed.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from refine import hub
+from refine.compose import to_yaml
+from refine.config import Config, SamplerConfig
+from refine.domain import Domain
+from refine.errors import RefineError, not_accepted, require
+from refine.files import write_text
+from refine.model import Model
+from refine.noise import Noise
+from refine.refiner import Refiner
+from refine.runs import CONFIG, load_run_config
+from refine.types import Condition
+
+OUTPUT_TYPES = ("pil", "np", "pt")
+
+Label = int | str | None
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+@dataclass
+class ImagePipelineOutput:
+    """What a pipeline gives.
+
+    Attributes:
+        images: a list of B images of Pillow, an array (B, H, W, C) or a tensor (B, C, H, W), both in [0, 1].
+    """
+
+    images: Any
+
+
+class NextScalePipeline:
+    """Draws pictures from a model of images.
+
+    Args:
+        model: a :class:`refine.Refiner` of a domain with pictures.
+        sampler: what holds where a call says nothing.
+
+    Attributes:
+        model, sampler: as given; the sampler may be replaced.
+
+    Raises:
+        RefineError: the model draws no pictures.
+
+    Example:
+        >>> import refine, torch
+        >>> from refine.pipelines import NextScalePipeline
+        >>> pipe = NextScalePipeline.from_pretrained(refine.starter("image"))
+        >>> images = pipe(class_labels=[3, 7], generator=torch.manual_seed(0)).images
+        >>> [image.size for image in images]
+        [(28, 28), (28, 28)]
+    """
+
+    def __init__(self, model: Refiner, sampler: SamplerConfig | None = None) -> None:
+        if not isinstance(model, Refiner) or type(model.domain).pictures is Domain.pictures:
+            raise model.domain.lacks("pictures", "draws no pictures")
+        self.model, self.sampler = model, sampler or SamplerConfig()
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device = "cpu", torch_dtype: torch.dtype | None = None
+    ) -> Self:
+        """Load a run or another checkpoint folder, or a repository ``owner/name`` of the hub; with the sampler of the
+        run's ``config.yaml``, where there is one.
+
+        Args:
+            folder: what to load.
+            device: where to put it.
+            torch_dtype: of the weights; None leaves them as they are.
+
+        Raises:
+            RefineError: not a checkpoint, a damaged one, or one of another domain.
+        """
+        path = hub.locate(folder)
+        model: Any = Model.from_pretrained(path)
+        return cls(model, load_run_config(path).sampler).to(device, torch_dtype)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the checkpoint and the sampler; ``refine sample run=FOLDER`` draws with the same one."""
+        self.model.save_pretrained(folder)
+        domain = self.model.domain
+        config = Config(domain.config, domain.name, self.model.config, sampler=self.sampler)
+        write_text(Path(folder) / CONFIG, to_yaml(config))
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move or convert the weights, as ``torch.nn.Module.to`` does."""
+        self.model.to(*args, **kwargs)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.model.parameters()).dtype
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The number of each class by its name."""
+        return {name: number for number, name in enumerate(self.model.domain.class_names())}
+
+    def get_label_ids(self, label: str | Sequence[str]) -> list[int]:
+        """The numbers of classes.
+
+        Raises:
+            RefineError: no such class.
+        """
+        names, known = [label] if isinstance(label, str) else list(label), self.labels
+        for name in names:
+            if name not in known:
+                raise not_accepted("class_labels", name, known)
+        return [known[name] for name in names]
+
+    def __call__(
+        self,
+        class_labels: Label | Sequence[Label] | Tensor = None,
+        guidance_scale: float | None = None,
+        generator: Generators = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        **sampler: Any,
+    ) -> ImagePipelineOutput | tuple[Any]:
+        """Draw one picture for each label.
+
+        Args:
+            class_labels: numbers or names of classes. None, or a negative number, is a picture of no class in
+                particular: ``[None] * 4`` draws four.
+            guidance_scale: classifier-free guidance, where 1 is none; it says what :attr:`SamplerConfig.guidance` says.
+                VAR's ``cfg`` is ``guidance_scale - 1`` with ``schedule="linear"``. None is the sampler's.
+            generator: one for all pictures, or a list with one for each. Each picture takes a single number from its
+                generator, and depends on that number, its label and the sampler alone: not on the others of the call.
+                None takes the numbers from torch's own.
+            output_type: ``pil``, ``np`` (B, H, W, C) or ``pt`` (B, C, H, W); the last two are in [0, 1].
+            return_dict: False for a tuple with the images alone.
+            sampler: other fields of :class:`refine.SamplerConfig` (``top_k``, ``top_p``, ``temperature``, ...).
+
+        Raises:
+            RefineError: no such class, another number of generators, or a setting that is not accepted.
+        """
+        if output_type not in OUTPUT_TYPES:
+            raise not_accepted("output_type", output_type, OUTPUT_TYPES)
+        labels = self._labels(class_labels)
+        numbers = _numbers(generator, len(labels))
+        settings = self._settings(guidance_scale, sampler)
+        classes = [i for i, label in enumerate(labels) if label is not None]
+        others = [i for i, label in enumerate(labels) if label is None]
+        parts = []
+        for rows in filter(None, (classes, others)):
+            given = None if rows is others else Condition(label=torch.tensor([labels[i] for i in rows]))
+            parts.append(self.model.generate(Noise(0, [numbers[i] for i in rows]), given, settings).items)
+        items = torch.cat(parts)[torch.tensor(classes + others).argsort()]
+        images = self.model.domain.pictures(items, output_type)
+        return ImagePipelineOutput(images) if return_dict else (images,)
+
+    def _labels(self, given: Label | Sequence[Label] | Tensor) -> list[int | None]:
+        if isinstance(given, Tensor):
+            given = given.flatten().tolist()
+        listed = [given] if given is None or isinstance(given, int | str) else list(given)
+        require(bool(listed), "class_labels=[] is not accepted; accepted: a class for each image")
+        num = self.model.domain.condition.num_classes
+        return [self._label(label, num) for label in listed]
+
+    def _label(self, label: Any, num_classes: int) -> int | None:
+        if label is None:
+            return None
+        try:
+            number = self.get_label_ids(label)[0] if isinstance(label, str) else operator.index(label)
+        except TypeError:
+            raise RefineError(f"class_labels={label!r} is not accepted; accepted: numbers, names or None") from None
+        if number < 0:
+            return None
+        require(num_classes > 0, f"class_labels={label!r} is not accepted: this model is not conditioned on classes")
+        accepted = f"accepted: 0 to {num_classes - 1}, their names, or None (or -1) for none"
+        require(number < num_classes, f"class_labels={label!r} is not accepted; {accepted}")
+        return number
+
+    def _settings(self, guidance_scale: float | None, given: dict[str, Any]) -> SamplerConfig:
+        accepted = [f.name for f in fields(SamplerConfig) if f.name != "guidance"]
+        for name in given:
+            if name not in accepted:
+                raise RefineError(f"{name!r} is not an argument; accepted: guidance_scale, {', '.join(accepted)}")
+        return replace(self.sampler, **given if guidance_scale is None else {**given, "guidance": guidance_scale})
+
+
+def _numbers(generator: Generators, num: int) -> list[int]:
+    """A number for the noise of each of ``num`` pictures."""
+    if isinstance(generator, Sequence):
+        found = len(generator)
+        require(found == num, f"generator has {found} entries; expected one for each of {num} class_labels, or one")
+        return [n for g in generator for n in _numbers(g, 1)]
+    device = torch.device("cpu") if generator is None else generator.device
+    return torch.randint(2**63 - 1, (num,), generator=generator, device=device).tolist()
