@@ -64,6 +64,12 @@ class LinearCodec(Codec):
     def decode(self, latent: Tensor) -> Tensor:
         return self.decoder(latent)  # type: ignore[no-any-return]
 
+    def discriminator(self, width: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(self.channels, width), nn.LeakyReLU(0.2), nn.Linear(width, 1))
+
+    def last_layer(self) -> nn.Parameter:
+        return self.decoder.weight
+
 
 class TinyDomain(Domain):
     """Smooth random fields on a small grid, with every kind of condition that is asked for."""

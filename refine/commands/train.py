@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -17,6 +18,8 @@ from refine.progress import console
 from refine.registry import load_domain_class
 from refine.runs import new_run
 from refine.sampler import build_sampler
+from refine.tokenizer import Tokenizer
+from refine.training.adversarial import build_objective
 from refine.training.engine import fit
 
 
@@ -36,6 +39,8 @@ def run(config: Config) -> Path:
     if config.stage not in (*fresh.stages, "all"):
         raise not_accepted("stage", config.stage, (*fresh.stages, "all"))
     build_sampler(config.sampler, fresh.num_levels)  # said now, not when the pictures are drawn
+    if config.stage in ("tokenizer", "all") and "tokenizer" in fresh.stages:
+        build_objective(cast(Tokenizer, fresh.tokenizer).codec, config.train, config.seed)  # likewise
     if config.run is None:
         fresh.domain.dataset("train")  # what cannot start leaves no folder
     folder = run_folder(config)

@@ -83,9 +83,7 @@ class TokenizerModule(StageModule):
     def __init__(self, tokenizer: Tokenizer, settings: TrainConfig, seed: int, fit_items: Items) -> None:
         super().__init__(settings.tokenizer, seed)
         self.tokenizer, self.fit_after = tokenizer, settings.fit_after
-        self.fit_items: Callable[[], Items] = lambda: (
-            fit_items
-        )  # averaging copies the module, and has no use for a copy of the data
+        self.fit_items: Callable[[], Items] = lambda: fit_items  # a copy of the module, for averages, copies no data
         self.objective = build_objective(tokenizer.codec, settings, seed)
         self._codes: list[list[Tensor]] = []
         # Lightning wants something to optimise, also where codebooks alone learn (from what they observe)
@@ -120,10 +118,8 @@ class TokenizerModule(StageModule):
         if adversary is None:
             return super().configure_optimizers()
         optimizer = build_optimizer(self.tokenizer, self.stage, adversary)
-        rates: list[Callable[[int], float]] = [
-            *[self.rate] * (len(optimizer.param_groups) - 1),
-            self.rate_of_discriminator,
-        ]
+        rates: list[Callable[[int], float]] = [self.rate for _ in optimizer.param_groups]
+        rates[-1] = self.rate_of_discriminator
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -155,11 +151,12 @@ class TokenizerModule(StageModule):
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
         """The discriminator's gradients are cut by their own norm: those of one are no reason to cut the other's."""
-        if self.objective is None:
+        if self.objective is None or self.objective.discriminator is None:
             return super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
         self.objective.wait(self.global_step)
-        for part in (self.tokenizer, self.objective) if gradient_clip_val else ():
-            nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val)
+        groups = optimizer.param_groups
+        for part in (groups[:-1], groups[-1:]) if gradient_clip_val else ():
+            nn.utils.clip_grad_norm_([p for group in part for p in group["params"]], gradient_clip_val)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
