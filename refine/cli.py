@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from refine import __version__
+from refine.config import TRAINING
 from refine.errors import RefineError
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ Environment: REFINE_DEBUG=1 (or --debug anywhere) shows tracebacks.
 """
 
 SECTIONS = {
-    "train": (
-        *("experiment", "domain", "model", "train", "trainer", "sampler"),
-        *("sample", "evaluate", "ensemble", "stage", "seed", "run"),
-    ),
+    "train": TRAINING,
     "sample": ("sample", "sampler", "trainer", "seed", "run"),
     "inpaint": ("inpaint", "sampler", "trainer", "seed", "run"),
     "evaluate": ("evaluate", "ensemble", "sampler", "trainer", "seed", "run"),

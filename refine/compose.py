@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from refine.config import Config
+from refine.config import TRAINING, Config
 from refine.errors import RefineError, not_accepted, require
 from refine.keys import Key, keys_of
 from refine.overrides import assignments, take
@@ -24,14 +24,14 @@ from refine.typed import typed
 GROUPS = ("domain", "experiment", "model", "train", "sampler")
 
 
-def compose(arguments: Sequence[str], base: Config | None = None, sections: Collection[str] | None = None) -> Config:
+def compose(arguments: Sequence[str], base: Config | None = None, sections: Collection[str] = TRAINING) -> Config:
     """The configuration that ``arguments`` describe.
 
     Args:
         arguments: ``group=file``, ``key=value`` and flags (:mod:`refine.overrides`). Keys win over groups, groups over
             defaults; a later group of :data:`GROUPS` over an earlier one.
         base: what stands where the arguments say nothing, e.g. the configuration of the run that is continued.
-        sections: first parts of the keys (and groups) that are accepted; None for all.
+        sections: first parts of the keys (and groups) that are accepted.
 
     Raises:
         RefineError: unknown group file, domain, key or type of value; no domain.
@@ -57,9 +57,9 @@ def config_keys(domain_name: str | None, sections: Collection[str] | None = None
     return {n: k for n, k in (own | core).items() if sections is None or n.partition(".")[0] in sections}
 
 
-def accepted_groups(sections: Collection[str] | None) -> list[str]:
+def accepted_groups(sections: Collection[str]) -> list[str]:
     """The groups that may be chosen where only ``sections`` are accepted."""
-    return [g for g in GROUPS if sections is None or g == "domain" or g in sections]
+    return [g for g in GROUPS if g == "domain" or g in sections]
 
 
 def group_files(group: str) -> list[str]:

@@ -215,3 +215,10 @@ class Config:
     stage: str = "all"  # tokenizer | predictor | all the model has
     seed: int = 0  # of everything random
     run: str | None = None  # the run's folder; null for runs/<domain>-<time> (train) or the newest (others)
+
+
+TRAINING = (
+    *("experiment", "domain", "model", "train", "trainer", "sampler"),
+    *("sample", "evaluate", "ensemble", "stage", "seed", "run"),
+)
+"""Sections and keys of a training: what it uses, and what commands that follow find in its run."""
