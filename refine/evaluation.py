@@ -23,6 +23,7 @@ class BandVariance:
     count: int = 0
     sums: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
+    @torch.no_grad()
     def add(self, refiner: Refiner, codes: Codes, base: Tensor | None) -> None:
         """Account for one batch of codes."""
         pyramid, before = refiner.tokenizer.pyramid, None if base is None else base.double()

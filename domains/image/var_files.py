@@ -57,5 +57,8 @@ def _load(file: Path) -> Any:
 def _kind(value: Any) -> str:
     if isinstance(value, Mapping) and not value:
         return "nothing"
+    if value is None:
+        return "nothing"
     article = "an" if type(value).__name__[:1] in "aeiou" else "a"
-    return f"{article} {type(value).__name__}" if value is not None else "nothing"
+    sparse = " that is sparse" if isinstance(value, Tensor) and value.layout != torch.strided else ""
+    return f"{article} {type(value).__name__}{sparse}"

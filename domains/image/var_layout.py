@@ -147,7 +147,7 @@ class VARLayout:
             classes=_shape(file, tensors, "class_emb.weight", 2)[0] - 1,
             codes=codes,
             channels=channels,
-            scales=_scales(file, scales or _told(tensors) or SCHEDULES.get(sites), sites, levels, first),
+            scales=_scales(file, scales or _told(tensors, sites) or SCHEDULES.get(sites), sites, levels, first),
             shared="shared_ada_lin.1.weight" in tensors,
         )
 
@@ -214,13 +214,14 @@ def _scales(file: str, scales: Sequence[int] | None, sites: int, levels: int, fi
     return sides
 
 
-def _told(tensors: Mapping[str, Tensor]) -> tuple[int, ...] | None:
-    """Sides of the scales by the buffer that has the scale of each site, if it is there and they are square."""
-    if "lvl_1L" not in tensors or tensors["lvl_1L"].is_floating_point():
+def _told(tensors: Mapping[str, Tensor], sites: int) -> tuple[int, ...] | None:
+    """Sides of the scales by the buffer that has the scale of each site, if it is there and makes sense."""
+    level = tensors.get("lvl_1L")
+    if level is None or level.numel() != sites or level.is_floating_point():
         return None
-    _, counts = tensors["lvl_1L"].flatten().unique_consecutive(return_counts=True)
-    sides = [round(n**0.5) for n in counts.tolist()]
-    return tuple(sides) if [n * n for n in sides] == counts.tolist() else None
+    counts = level.flatten().unique_consecutive(return_counts=True)[1].tolist()
+    sides = tuple(round(n**0.5) for n in counts)
+    return sides if [n * n for n in sides] == counts else None
 
 
 def _phis(tensors: Iterable[str]) -> tuple[str, ...]:
