@@ -221,7 +221,8 @@ def test_published_statistics_are_averages_too(tmp_path: Path, monkeypatch: pyte
             average = rate * average + (1 - rate) * state[name]
         torch.testing.assert_close(published[f"tokenizer.{name}"], average, rtol=1e-4, atol=1e-6)
         assert not torch.allclose(average, seen[-1][name], rtol=1e-4, atol=1e-6)
-    assert published["tokenizer.codec.encoder.3.num_batches_tracked"] == 12
+    batches = "codec.encoder.3.num_batches_tracked"
+    assert published[f"tokenizer.{batches}"] == seen[-1][batches] > seen[0][batches]
     assert published["tokenizer.quantizer.fitted"]
 
 
