@@ -66,15 +66,22 @@ class RelationBias(nn.Module):
 
     def forward(self, level: Level) -> Relations:
         if level.edges is not None:
-            bias = None if level.edge_features is None or self.linear is None else self.linear(level.edge_features).T
-            return along_edges(level.edges, level.num_sites, bias)
-        dense = None if level.pair is None or self.linear is None else self.linear(level.pair).permute(0, 3, 1, 2)
+            bias = self._by_head(level.edge_features)
+            return along_edges(level.edges, level.num_sites, None if bias is None else bias.T)
+        pairs = self._by_head(level.pair)
+        dense = None if pairs is None else pairs.permute(0, 3, 1, 2)
         if level.mask is not None:
             # masked keys get a large finite bias: a row with no keys at all must not become NaN
             masked = torch.zeros(level.mask.shape, device=level.mask.device).masked_fill(~level.mask, -1e9)
             dense = masked[:, None, None, :] + (0 if dense is None else dense)
             dense = dense.expand(-1, -1, level.num_sites, -1)
         return Relations(bias=dense)
+
+    def _by_head(self, features: Tensor | None) -> Tensor | None:
+        if features is None or self.linear is None:
+            return None
+        out: Tensor = self.linear(features.to(self.linear.weight.dtype))
+        return out
 
 
 def along_edges(edges: Tensor, sites: int, bias: Tensor | None) -> Relations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +36,9 @@ class Head(nn.Module, abc.ABC):
 
     def forward(self, hidden: Tensor, k: int) -> Tensor:
         """(B, N, D) hidden states of scale k to (B, N, n) logits in float32."""
-        linear = self.linears[k if len(self.linears) > 1 else 0]
-        return linear(hidden).float()  # type: ignore[no-any-return]
+        linear = cast(Linear, self.linears[k if len(self.linears) > 1 else 0])
+        logits: Tensor = linear(hidden.to(linear.weight.dtype))
+        return logits.float()
 
     @abc.abstractmethod
     def log_prob(self, logits: Tensor, codes: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     plain = torch.is_grad_enabled() or x.dtype != torch.float32 or x.device.type != "cpu"
     if not ONEDNN or plain or type(weight) is not nn.Parameter or weight.numel() < LARGE:
         return F.linear(x, weight, bias)
-    if torch.is_autocast_enabled("cpu") or weight.dtype != torch.float32:
+    if torch.is_autocast_enabled("cpu") or weight.dtype != torch.float32 or torch.compiler.is_compiling():
         return F.linear(x, weight, bias)
     out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return out

@@ -174,6 +174,15 @@ class Model(nn.Module, abc.ABC):
             Lists whose names end in ``_by_scale`` have K entries, coarsest first.
         """
 
+    def hold(self, dtype: torch.dtype) -> None:
+        """Keep the weights of what predicts codes in ``dtype``, and compute in it; what makes items of codes stays in
+        float32, and so do probabilities.
+
+        Raises:
+            RefineError: a model that computes in float32 only.
+        """
+        require(dtype == torch.float32, f"domain {self.domain.name!r} computes in float32 only, not in {dtype}")
+
     # -- files -------------------------------------------------------------------------------------------------------
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
@@ -192,10 +201,17 @@ class Model(nn.Module, abc.ABC):
         save_checkpoint(Path(folder), header, tensors)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    ) -> Self:
         """Load a checkpoint folder, or a repository ``owner/name`` of the Hugging Face hub. No pickle is read.
 
         Whichever class it is called on, the result is the model of the domain that the checkpoint names.
+
+        Args:
+            folder: where the checkpoint is.
+            device: where the model is to be.
+            dtype: of what predicts, as :meth:`hold` has it; None for float32.
 
         Raises:
             RefineError: not a checkpoint, damaged, from a newer version, or not matching its own configuration.
@@ -214,6 +230,8 @@ class Model(nn.Module, abc.ABC):
             require(wanted == found, f"{path}: {name} has shape {found}; expected {wanted}")
         model.load_state_dict(tensors)
         model.info = header.get("info", {})
+        if dtype is not None:
+            model.hold(dtype)
         return model.to(device).eval()  # type: ignore[no-any-return]
 
     def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None) -> str:

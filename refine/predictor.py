@@ -43,7 +43,7 @@ class ConditionEmbedding(nn.Module):
             label = torch.full((batch,), none, device=out.device) if label is None else label
             out = out + self.label(label if drop is None else torch.where(drop, none, label))
         if self.spec.vector and condition.vector is not None:
-            vector = self.vector(condition.vector)
+            vector = self.vector(condition.vector.to(out.dtype))
             out = out + (vector if drop is None else torch.where(drop[:, None], 0.0, vector))
         return out
 
@@ -53,7 +53,7 @@ class ConditionEmbedding(nn.Module):
             return None
         if field is None:
             return self.field_null
-        tokens = self.field(field)
+        tokens = self.field(field.to(self.null.dtype))
         return tokens if drop is None else torch.where(drop[:, None, None], self.field_null, tokens)
 
 
@@ -203,6 +203,11 @@ class Predictor(nn.Module):
         if self.offset is not None:
             self.offset[:, :2] *= 1e-3
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of all that is computed from a scale's context on."""
+        return self.context.weight.dtype
+
     def new_cache(self, batch: int, tokens: int) -> KVCache:
         """A cache for sampling in prefix mode."""
         shape = (batch, self.config.heads, tokens, self.config.width // self.config.heads)
@@ -259,8 +264,9 @@ class Predictor(nn.Module):
         given = condition if isinstance(condition, Conditioned) else self.conditioned(condition, batch, drop)
         tokens = []
         for i, (context, level, k) in enumerate(zip(contexts, levels, scales, strict=True)):
-            position = self.sites[k] if self.config.positions == "learned" else self.position(level.pos)
-            x = self.context(context) + position + self.scale.weight[k]
+            learned = self.config.positions == "learned"
+            position = self.sites[k] if learned else self.position(level.pos.to(self.dtype))
+            x = self.context(context.to(self.dtype)) + position + self.scale.weight[k]
             site = self.condition.site_tokens(None if fields is None else fields[i], given.drop)
             x = x if site is None else x + site
             if self.rounds[k] > 1:
@@ -279,4 +285,4 @@ class Predictor(nn.Module):
         """What is added to tokens (B, N, D): the value of a code that is known, or that it is not."""
         if known is None:
             return self.unknown
-        return torch.where(known.mask[..., None], self.known(known.values), self.unknown)
+        return torch.where(known.mask[..., None], self.known(known.values.to(self.dtype)), self.unknown)

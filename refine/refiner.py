@@ -66,6 +66,20 @@ class Refiner(Model):
         """Real numbers in one item."""
         return self.domain.dimensions or self.domain.dataset("train")[0]["x"].numel()
 
+    def hold(self, dtype: torch.dtype) -> None:
+        self.predictor.to(dtype)
+        self.head.to(dtype)
+
+    def compile(self, **options: Any) -> None:
+        """Have :func:`torch.compile` make a graph of the predictor for each scale: their shapes never change.
+
+        Args:
+            options: of :func:`torch.compile`.
+        """
+        limits: Any = torch._dynamo.config  # 8 graphs by default, where VAR has ten scales
+        limits.recompile_limit = max(limits.recompile_limit, 4 * self.num_levels)
+        self.predictor.compile(**{"fullgraph": True, "dynamic": False, **options})
+
     # -- teacher forcing ---------------------------------------------------------------------------------------------
 
     def order(self, k: int, level: Level, noise: Noise, kept: Tensor | None = None) -> Rounds:

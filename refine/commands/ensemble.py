@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refine.commands.sample import best_device
+from refine.commands.sample import load_model
 from refine.config import Config
-from refine.model import Model
 from refine.registry import starter
 from refine.runs import find_run
 
@@ -22,5 +21,5 @@ def run(config: Config) -> list[Path]:
     """
     folder = find_run(config)
     source = folder or starter(config.domain_name)
-    model = Model.from_pretrained(source, best_device(config.trainer.accelerator))
+    model = load_model(source, config.trainer)
     return model.domain.ensemble(model, source, config, Path("forecasts") if folder is None else folder / "forecasts")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from refine import __version__
-from refine.commands.sample import best_device, choose_labels
+from refine.commands.sample import choose_labels, load_model
 from refine.config import Config
 from refine.domain import Domain
 from refine.errors import not_accepted, require
@@ -40,7 +40,7 @@ def run(config: Config) -> dict[str, Any]:
     export = None if settings.export is None else _new_npz(settings.export)
     run_folder = find_run(config)
     source = run_folder or starter(config.domain_name)
-    model = Model.from_pretrained(source, best_device(config.trainer.accelerator))
+    model = load_model(source, config.trainer)
     if export is not None and type(model.domain).export is Domain.export:
         raise model.domain.lacks("export", "has no form that other evaluators read")
     dataset = model.domain.dataset(settings.split)

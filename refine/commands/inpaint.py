@@ -6,10 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from refine.commands.sample import best_device, new_folder
+from refine.commands.sample import load_model, new_folder
 from refine.config import Config
 from refine.errors import require
-from refine.model import Model
 from refine.registry import starter
 from refine.runs import find_run
 
@@ -29,7 +28,7 @@ def run(config: Config) -> Path:
         require(value > 0, f"inpaint.{name}={value} is not accepted; accepted: 1 or more")
     folder = find_run(config)
     source = folder or starter(config.domain_name)
-    model = Model.from_pretrained(source, best_device(config.trainer.accelerator))
+    model = load_model(source, config.trainer)
     out = new_folder("inpaint.out", wanted.out, folder, config.domain_name)
     paths = model.domain.inpaint(model, config, out)
     shown = [p.name for p in paths if p.parent == out]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from refine.config import Config
+from refine.config import Config, TrainerConfig
 from refine.domain import Domain
 from refine.errors import RefineError, not_accepted, require
 from refine.model import Model
@@ -29,7 +29,7 @@ def run(config: Config) -> Path:
     """
     folder = find_run(config)
     source = folder or starter(config.domain_name)
-    model = Model.from_pretrained(source, best_device(config.trainer.accelerator))
+    model = load_model(source, config.trainer)
     free = model.domain.unconditional
     require(
         free, f"domain {model.domain.name!r} draws only from what is known: refine ensemble domain={model.domain.name}"
@@ -95,6 +95,15 @@ def choose_sizes(size: Any, num: int, domain: Domain) -> torch.Tensor | None:
     good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
     require(good, f"sample.size={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
     return torch.tensor(list(islice(cycle(sizes), num)))
+
+
+HELD = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
+
+
+def load_model(source: str | Path, trainer: TrainerConfig) -> Model:
+    """The model of a run on the device, and with the weights held in the precision, that the trainer's words ask for;
+    what is mixed in training is float32."""
+    return Model.from_pretrained(source, best_device(trainer.accelerator), HELD.get(trainer.precision))
 
 
 def best_device(accelerator: str) -> str:
