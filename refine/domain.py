@@ -188,13 +188,14 @@ class Domain(abc.ABC):
         """
         raise self.lacks("pictures", "draws no pictures")
 
-    def lacks(self, method: str, words: str) -> RefineError:
+    @classmethod
+    def lacks(cls, method: str, words: str) -> RefineError:
         """The error of a ``method`` that a domain does without; it names the domains that have it."""
         from refine.registry import all_domains
 
-        classes = [cls for _, cls in all_domains() if isinstance(cls, type)]
-        able = [cls.name for cls in classes if getattr(cls, method) is not getattr(Domain, method)]
-        return RefineError(f"domain {self.name!r} {words}; accepted: {', '.join(able) or 'none that is here'}")
+        classes = [other for _, other in all_domains() if isinstance(other, type)]
+        able = [other.name for other in classes if getattr(other, method) is not getattr(Domain, method)]
+        return RefineError(f"domain {cls.name!r} {words}; accepted: {', '.join(able) or 'none that is here'}")
 
     @classmethod
     def regrid(cls, source: str, out: Path, grid: str) -> dict[str, dict[str, Any]]:

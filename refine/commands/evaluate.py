@@ -19,7 +19,7 @@ from refine.files import write_text
 from refine.items import spread
 from refine.model import Model
 from refine.progress import console
-from refine.registry import starter
+from refine.registry import load_domain_class, starter
 from refine.runs import find_run
 from refine.types import Condition
 
@@ -38,11 +38,12 @@ def run(config: Config) -> dict[str, Any]:
         raise not_accepted("evaluate.split", settings.split, ("train", "val", "test"))
     require(settings.items > 0 and settings.samples > 0, "evaluate.items and evaluate.samples must be 1 or more")
     export = None if settings.export is None else _new_npz(settings.export)
+    domain = load_domain_class(config.domain_name)
+    if export is not None and domain.export is Domain.export:
+        raise domain.lacks("export", "has no form that other evaluators read")
     run_folder = find_run(config)
     source = run_folder or starter(config.domain_name)
     model = load_model(source, config.trainer)
-    if export is not None and type(model.domain).export is Domain.export:
-        raise model.domain.lacks("export", "has no form that other evaluators read")
     dataset = model.domain.dataset(settings.split)
     num, condition = _balanced(model, settings.samples) if settings.balanced else model.asked(dataset, settings.samples)
     samples = model.sample_many(num, condition, config.seed, config.sampler, batch_size=settings.batch_size)

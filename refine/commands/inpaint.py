@@ -22,7 +22,9 @@ def run(config: Config) -> Path:
     Raises:
         RefineError: no model, a domain that does not in-paint, or an image, a mask or settings that it does not accept.
     """
-    wanted = config.inpaint
+    wanted, domain = config.inpaint, load_domain_class(config.domain_name)
+    if domain.inpaint is Domain.inpaint:
+        raise domain.lacks("inpaint", "does not in-paint")
     for name in ("num", "batch_size"):
         value = getattr(wanted, name)
         require(value > 0, f"inpaint.{name}={value} is not accepted; accepted: 1 or more")
