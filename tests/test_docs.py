@@ -83,6 +83,9 @@ def test_commands_of_refine_are_accepted(page: Path, words: list[str], capsys: p
     elif command == "regrid":
         found = cli.commands["regrid"].make_context("regrid", list(arguments)).params
         assert Grid.parse(found["grid"]).name == found["grid"]
+    elif command == "import":
+        kind, *given = arguments
+        assert cli.commands["import"].commands[kind].make_context(kind, given).params["to"]  # type: ignore[attr-defined]
     else:
         named = take(arguments, ("run", "domain", "experiment"))[0]
         if command == "train" and ("domain" in named or "experiment" in named):

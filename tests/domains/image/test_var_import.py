@@ -259,10 +259,10 @@ class TestARunLikeAnyOther:
 
     def test_with_images_it_is_evaluated_and_trained_further(self, tmp_path: Path) -> None:
         files = saved(tmp_path, *tiny())
-        for i in range(90):
+        for i in range(60):
             write_image(tmp_path / "images" / f"class {i % 3}" / f"{i}.png", seed=i)
         import_var(**files, to=tmp_path / "run", folder="images")
-        scored = ["items=9", "samples=9", "evaluate.batch_size=5", "features=classifier"]
+        scored = ["items=6", "samples=6", "evaluate.batch_size=5", "features=classifier"]
         assert self.command("evaluate", "run=run", *scored) == 0
         figures = json.loads(Path("run/evaluate-test.json").read_text())
         assert len(figures["usage_by_scale"]) == 3 and figures["psnr"] > 0
