@@ -93,8 +93,9 @@ def along_edges(edges: Tensor, sites: int, bias: Tensor | None) -> Relations:
     keys = torch.zeros(sites, max(1, int(counts.max())), dtype=torch.int64, device=query.device)
     keys[query, place] = key
     values = query.new_zeros(1, len(query), dtype=torch.float32) if bias is None else bias[:, order]
-    table = values.new_full((len(values), *keys.shape), -1e9)  # finite: a site without keys must not become NaN
-    table[:, query, place] = values
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    table = values.new_full((len(values), *keys.shape), -1e9, dtype=dtype)  # finite: a site without keys is no NaN
+    table[:, query, place] = values.to(dtype)
     return Relations(table, keys, counts == 0)
 
 

@@ -138,6 +138,7 @@ class SamplerConfig:
     greedy: bool = False  # the likeliest code, always
     guidance: Any = 1.0  # classifier-free guidance, or a list by scale; 1 for none, at the cost of one pass
     schedule: str = "constant"  # constant | linear (VAR's ramp from 1 to guidance)
+    smooth: bool = False  # items are of mixtures of codes (VAR's more_smooth): for the eye, not for measurements
 
 
 @dataclass

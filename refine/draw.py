@@ -16,6 +16,8 @@ from refine.types import Codes, Condition, Known, Level
 if TYPE_CHECKING:
     from refine.refiner import Refiner
 
+MIXTURE = 2  # the noise stream that mixtures of codes come from
+
 
 class Draw:
     """Codes and values of :func:`refine.walk.walk` in sampling: one network pass a round, of two batches where guided.
@@ -41,6 +43,7 @@ class Draw:
         self.refiner, self.condition, self.noise, self.settings = refiner, condition, noise, settings
         self.given, self.keep = given, keep
         self.expected: Tensor | None = None
+        self.mixed: Tensor | None = None
         pyramid = refiner.tokenizer.pyramid
         self.gains = [pyramid.gain(k) if s.gain is None else s.gain for k, s in enumerate(settings)]
         self.batch, levels = len(noise.index), refiner.num_levels
@@ -68,6 +71,7 @@ class Draw:
             law = head.law(head(hidden, k), self.settings[k])
             codes = torch.where(now, head.draw(law, uniform), codes)
             self._expect(k, law, now)
+            self._mix(k, law, now)
         return codes if kept is None else torch.where(kept, given, codes)
 
     def _expect(self, k: int, law: Law, now: Tensor) -> None:
@@ -77,17 +81,30 @@ class Draw:
         new = self.refiner.tokenizer.quantizer.expected(law.probabilities(), k).float()
         self.expected = new if self.expected is None else torch.where(now[..., None], new, self.expected)
 
+    def _mix(self, k: int, law: Law, now: Tensor) -> None:
+        """Remember mixed values of the sites that are revealed now, where the sampler is smooth."""
+        smooth = self.settings[k].smooth
+        if smooth is None:
+            return
+        uniform = self.noise.uniform(k, tuple(law.p.shape[1:]), law.p.device, stream=MIXTURE)
+        mixture = law.mixture(uniform, *smooth).probabilities()
+        new = self.refiner.tokenizer.quantizer.expected(mixture, k).float()
+        self.mixed = new if self.mixed is None else torch.where(now[..., None], new, self.mixed)
+
     def embed(self, codes: Tensor, k: int) -> Tensor:
-        """Values of the codes that were drawn last, their deviation from what was expected times the gain.
+        """Values of the codes that were drawn last, or of mixtures; their deviation from what was expected times the
+        gain.
 
         Independent draws on N sites of a field with d degrees of freedom keep d / N of its variance; a gain of
         sqrt(N / d) restores it. Codes that were given were not drawn, and stay what they are.
         """
         values, gain = self.refiner.tokenizer.quantizer.embed(codes, k), self.gains[k]
-        if gain == 1 or self.expected is None:
+        expected, mixed = self.expected, self.mixed
+        self.expected = self.mixed = None
+        if expected is None and mixed is None:
             return values
-        expected, self.expected = self.expected, None
-        drawn = torch.lerp(expected, values.float(), gain)
+        drawn = values.float() if mixed is None else mixed
+        drawn = drawn if expected is None else torch.lerp(expected, drawn, gain)
         return drawn if self.keep is None else torch.where(self.keep[k][..., None], values, drawn)
 
     def _hidden(self, k: int, level: Level, context: Tensor, codes: Tensor, mask: Tensor) -> Tensor:

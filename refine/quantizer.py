@@ -58,7 +58,9 @@ class Quantizer(nn.Module, abc.ABC):
         Raises:
             RefineError: a kind without codebooks.
         """
-        raise RefineError("sampler.gain needs codebooks: model.quantizer.kind=vq; accepted here: 1")
+        raise RefineError(
+            "sampler.gain needs codebooks: model.quantizer.kind=vq; accepted here: 1 (and sampler.smooth=false)"
+        )
 
     def usage(self, codes: Tensor, k: int) -> tuple[float, float]:
         """Share of the codes of scale k that occur in ``codes``, and perplexity; see :func:`usage`."""

@@ -191,6 +191,34 @@ def test_a_dropped_condition_is_none_at_all(attention: str) -> None:
 
 
 @both
+@pytest.mark.parametrize("shared", [True, False])
+@torch.no_grad()
+def test_a_condition_may_be_prepared_once_for_all_scales(attention: str, shared: bool) -> None:
+    """Bit for bit what the plain call gives; of the first samples too."""
+    predictor, drop = build(LEVELS[0], attention, shared_adaln=shared), torch.tensor([True, False, True, False])
+    for given in (drop, None):
+        prepared = predictor.conditioned(condition(), BATCH, given)
+        plain = run(predictor, drop=given)
+        at = {"contexts": contexts(), "levels": LEVELS, "scales": range(3), "fields": fields(condition())}
+        assert all(torch.equal(a, b) for a, b in zip(predictor(condition=prepared, **at), plain, strict=True))
+        at |= {"contexts": [x[:2] for x in contexts()], "fields": fields(condition()[:2])}
+        for a, b in zip(predictor(condition=prepared.first(2), **at), plain, strict=True):
+            torch.testing.assert_close(a, b[:2], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("geometry", ["positions", "pairs and mask", "edges"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_half_precision_of_the_weights_is_that_of_all_that_follows(geometry: str, dtype: torch.dtype) -> None:
+    level, given = GEOMETRIES[geometry], replace(condition(), field=None)
+    predictor, x = build(level), torch.randn(BATCH, GEOMETRIES[geometry].num_sites, C)
+    (exact,) = predictor([x], [level], [1], given)
+    (half,) = predictor.to(dtype)([x], [level], [1], given)
+    assert half.dtype == dtype
+    assert 0 < (half - exact).square().mean() < 0.03**2 * exact.square().mean()
+
+
+@both
 def test_conditions_are_dropped_in_training_only(attention: str) -> None:
     predictor = build(LEVELS[0], attention, condition_dropout=0.5)
     assert all(torch.equal(a, b) for a, b in zip(run(predictor), run(predictor), strict=True))

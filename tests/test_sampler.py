@@ -12,7 +12,7 @@ from torch import Tensor
 
 from refine.config import SamplerConfig
 from refine.errors import RefineError
-from refine.sampler import ScaleSampler, build_sampler
+from refine.sampler import ScaleSampler, build_sampler, largest
 
 V = 12
 
@@ -136,6 +136,54 @@ def test_one_law_serves_the_draw_and_its_probabilities(sampler: ScaleSampler) ->
     assert p.shape == rows.shape
     torch.testing.assert_close(p.sum(-1), torch.ones(4, 5))
     assert (p.gather(-1, law.draw(uniform)[..., None]) > 0).all()
+
+
+@pytest.mark.parametrize("num", [1, 7, 300, 1000])
+def test_the_largest_are_those_of_a_sort(num: int) -> None:
+    x = torch.randn(3, 4, 1000).masked_fill(torch.rand(3, 4, 1000) < 0.6, -torch.inf)
+    values, places = largest(x, num)
+    assert torch.equal(values, x.sort(dim=-1, descending=True).values[..., :num])
+    assert torch.equal(x.gather(-1, places), values)
+    assert all(len(row.unique()) == num for row in places.flatten(0, -2))
+
+
+@pytest.mark.parametrize("top_k", [0, 5])
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_mixtures_end_in_draws_of_one_code(top_k: int, power: float) -> None:
+    """As the temperature goes to zero: one code has all the weight, and has it as often as p ** power says."""
+    draws = 20_000
+    law = ScaleSampler(top_k=top_k).law(logits().expand(draws, -1))
+    uniform = torch.rand(law.p.shape, generator=torch.Generator().manual_seed(2))
+    weights = law.mixture(uniform, power, 1e-4).probabilities()
+    assert (weights.amax(-1) > 0.999).double().mean() > 0.999
+    wanted = law.probabilities()[0].double() ** power
+    found, often = torch.bincount(weights.argmax(-1), minlength=V), wanted / wanted.sum() * draws >= 5
+    assert found[law.probabilities()[0] == 0].sum() == 0
+    expected = (wanted / wanted[often].sum() * found[often].sum())[often]
+    assert chisquare(found[often].numpy(), expected.numpy()).pvalue > 1e-3
+    wrong = wanted**1.3
+    assert chisquare(found[often].numpy(), (wrong / wrong[often].sum() * found[often].sum())[often]).pvalue < 1e-6
+
+
+def test_mixtures_are_weights_and_flatten_with_temperature() -> None:
+    law = ScaleSampler(top_k=5, top_p=0.9).law(logits().expand(300, -1))
+    uniform = torch.rand(law.p.shape, generator=torch.Generator().manual_seed(2))
+    uniform[0] = 0.0
+    spread = []
+    for temperature in (0.01, 0.3, 10.0, 1e4):
+        weights = law.mixture(uniform, 1.0, temperature).probabilities()
+        torch.testing.assert_close(weights.sum(-1), torch.ones(300))
+        assert (weights[law.probabilities() == 0] == 0).all()
+        spread.append(float((weights > 0.1).double().sum(-1).mean()))
+    assert spread == sorted(spread) and spread[-1] == (law.p[0] > 0).sum()
+
+
+def test_smoothness_is_that_of_vars_more_smooth() -> None:
+    found = [s.smooth for s in build_sampler(SamplerConfig(smooth=True), 10)]
+    expected = [(1 + k / 9, max(0.27 * (1 - k / 9 * 0.95), 0.005)) for k in range(10)]
+    assert found == [pytest.approx(pair) for pair in expected]
+    assert [s.smooth for s in build_sampler(SamplerConfig(), 2)] == [None, None]
+    assert build_sampler(SamplerConfig(smooth=True), 1)[0].smooth == (1.0, 0.27)
 
 
 def test_gain_is_a_number_a_list_or_left_to_the_pyramid() -> None:
