@@ -80,14 +80,14 @@ class NextScalePipeline:
         Args:
             folder: what to load.
             device: where to put it.
-            torch_dtype: of the weights; None leaves them as they are.
+            torch_dtype: of what predicts, as in :meth:`to`; None for float32.
 
         Raises:
             RefineError: not a checkpoint, a damaged one, or one of another domain.
         """
         path = hub.locate(folder)
-        model: Any = Model.from_pretrained(path)
-        return cls(model, load_run_config(path).sampler).to(device, torch_dtype)
+        model: Any = Model.from_pretrained(path, device, torch_dtype)
+        return cls(model, load_run_config(path).sampler)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the checkpoint and the sampler; ``refine sample run=FOLDER`` draws with the same one."""
@@ -96,9 +96,13 @@ class NextScalePipeline:
         config = Config(domain.config, domain.name, self.model.config, sampler=self.sampler)
         write_text(Path(folder) / CONFIG, to_yaml(config))
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move or convert the weights, as ``torch.nn.Module.to`` does."""
-        self.model.to(*args, **kwargs)
+    def to(self, *where: str | torch.device | torch.dtype) -> Self:
+        """Move to a device, or hold the weights of what predicts in another type (what decodes stays in float32)."""
+        for target in where:
+            if isinstance(target, torch.dtype):
+                self.model.hold(target)
+            else:
+                self.model.to(target)
         return self
 
     @property
@@ -108,8 +112,8 @@ class NextScalePipeline:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return next(self.model.parameters()).dtype
+        """Of the weights of what predicts."""
+        return next(self.model.predictor.parameters()).dtype
 
     @property
     def labels(self) -> dict[str, int]:
