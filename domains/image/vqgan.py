@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,6 +52,7 @@ class VQGANCodec(GridCodec):
         encoder = encoder_layers(image[0], channels, widths, blocks)
         decoder = decoder_layers(image[0], channels, widths, blocks)
         super().__init__(image, channels, factor, nn.Sequential(*encoder), nn.Sequential(*decoder))
+        self.to(memory_format=torch.channels_last)  # the layout that convolutions are fastest in, of activations too
 
 
 def encoder_layers(inputs: int, channels: int, widths: Sequence[int], blocks: int) -> list[nn.Module]:
@@ -99,7 +101,7 @@ class NormSiLU(nn.GroupNorm):
         super().__init__(math.gcd(32, width), width, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(super().forward(x))
+        return F.silu(super().forward(x), inplace=not torch.is_grad_enabled())
 
 
 class Residual(nn.Module):
