@@ -42,7 +42,7 @@ def import_var(vae: str, var: str, to: Path, scales: str | None = None, folder: 
     Raises:
         RefineError: a file that is no such file, files that do not belong together, or a folder that is in use.
     """
-    to = to.expanduser()
+    to = to.expanduser().resolve()
     free = not to.exists() or (to.is_dir() and not any(to.iterdir()))
     require(free, f"--to {to} is not accepted: it is there already; give a new or an empty folder")
     theirs_vae, theirs_var = read_tensors(vae, "vae_local"), read_tensors(var, "var_wo_ddp")
@@ -204,7 +204,7 @@ def write_run(model: Refiner, to: Path) -> None:
     config = compose(["domain=image", "sampler=var"])
     config.domain, config.model = model.domain.config, model.config
     config.sample = replace(config.sample, num=8, batch_size=8, strip=0)  # at this size a picture of each scale is dear
-    config.evaluate.batch_size = 8
+    config.inpaint.batch_size = config.evaluate.batch_size = 8
     temporary = to.with_name(f".{to.name}-{uuid.uuid4().hex[:8]}")
     try:
         model.save_pretrained(temporary)

@@ -139,12 +139,14 @@ class VARLayout:
         heads = _shape(file, tensors, "blocks.0.attn.scale_mul_1H11", 4)[1]
         good = heads > 0 and width % heads == 0
         require(good, f"{file}: blocks.0.attn.scale_mul_1H11 has {heads} heads; expected a divisor of {width}")
+        rows = _shape(file, tensors, "class_emb.weight", 2)[0]
+        require(rows > 1, f"{file}: class_emb.weight has {rows} row; expected one for each class and one for none")
         return cls(
             depth=_count(tensors, r"blocks\.(\d+)\."),
             width=width,
             heads=heads,
             hidden=_shape(file, tensors, "blocks.0.ffn.fc1.weight", 2)[0],
-            classes=_shape(file, tensors, "class_emb.weight", 2)[0] - 1,
+            classes=rows - 1,
             codes=codes,
             channels=channels,
             scales=_scales(file, scales or _told(tensors, sites) or SCHEDULES.get(sites), sites, levels, first),
@@ -240,7 +242,8 @@ def _linear(name: str, inputs: int, outputs: int) -> Shapes:
 def _shape(file: str, tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
     require(name in tensors, f"{file} has no {name}, of {dimensions} dimensions")
     shape = tuple(tensors[name].shape)
-    require(len(shape) == dimensions, f"{file}: {name} has shape {shape}; expected {dimensions} dimensions")
+    good = len(shape) == dimensions and min(shape) > 0
+    require(good, f"{file}: {name} has shape {shape}; expected {dimensions} dimensions")
     return shape
 
 

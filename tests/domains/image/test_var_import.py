@@ -146,6 +146,8 @@ WRONG = [
         put("word_embed.weight", 16, 8),
         r"codebook of 24 codes with 4 channels; .* expects 24 codes with 8 channels",
     ),
+    ("var", put("class_emb.weight", 1, 16), "class_emb.weight has 1 row; expected one for each class and one for none"),
+    ("vae", put("encoder.conv_in.weight", 0, 3, 3, 3), r"encoder.conv_in.weight has shape \(0, 3, 3, 3\); expected 4"),
     ("var", spoil, "predictor.blocks.1.mlp.2.weight has values that are not finite"),
     (
         "vae",
