@@ -199,7 +199,8 @@ def _painted(
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     mask = to_picture(from_picture(image, None, 1))
     found = (mask.height, mask.width)
-    sizes = " or ".join(dict.fromkeys([f"{own[0]}x{own[1]} (the image's)", f"{canvas[0]}x{canvas[1]} (the model's)"]))
+    model = f"{canvas[0]}x{canvas[1]}"
+    sizes = model if own == canvas else f"{own[0]}x{own[1]} (the image's) or {model} (the model's)"
     require(found in (own, canvas), f"inpaint.mask={path!r} is {found[0]}x{found[1]}; expected {sizes}")
     if found == canvas:
         return _white(mask)
