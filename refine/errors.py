@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MANY = 40  # values that a message still lists
+
 
 class RefineError(Exception):
     """Something the user gave cannot be used; the message names the key, the value and what is accepted."""
@@ -15,6 +17,8 @@ def not_accepted(key: str, value: object, accepted: Iterable[object]) -> RefineE
     names = [str(a) for a in accepted]
     close = difflib.get_close_matches(str(value), names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
+    if len(names) > MANY:
+        names = [*names[:10], f"... ({len(names):,} in all)"]
     return RefineError(f"{key}={value!r} is not accepted; accepted: {', '.join(names) or 'nothing'}.{hint}")
 
 
