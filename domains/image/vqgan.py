@@ -52,7 +52,8 @@ class VQGANCodec(GridCodec):
         encoder = encoder_layers(image[0], channels, widths, blocks)
         decoder = decoder_layers(image[0], channels, widths, blocks)
         super().__init__(image, channels, factor, nn.Sequential(*encoder), nn.Sequential(*decoder))
-        self.to(memory_format=torch.channels_last)  # the layout that convolutions are fastest in, of activations too
+        # the layout that convolutions are fastest in, of activations too
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def encoder_layers(inputs: int, channels: int, widths: Sequence[int], blocks: int) -> list[nn.Module]:
@@ -89,16 +90,15 @@ def conv(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
-def group_norm(width: int) -> nn.GroupNorm:
-    """32 groups, fewer where 32 does not divide ``width``."""
-    return nn.GroupNorm(math.gcd(32, width), width, eps=1e-6)
-
-
-class NormSiLU(nn.GroupNorm):
-    """SiLU(GroupNorm(x)), with 32 groups, or fewer where 32 does not divide the width."""
+class Norm(nn.GroupNorm):
+    """GroupNorm of 32 groups, fewer where 32 does not divide the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__(math.gcd(32, width), width, eps=1e-6)
+
+
+class NormSiLU(Norm):
+    """SiLU of that."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.silu(super().forward(x), inplace=not torch.is_grad_enabled())
@@ -123,7 +123,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm, self.qkv, self.proj = group_norm(width), nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
+        self.norm, self.qkv, self.proj = Norm(width), nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm(x)).flatten(2).mT.contiguous().chunk(3, dim=-1)  # (B, N, width) each
