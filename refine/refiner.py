@@ -20,6 +20,7 @@ from refine.head import build_head
 from refine.inference import inference
 from refine.items import Items, in_batches, spread
 from refine.likelihood import LogProb
+from refine.masks import keep_by_scale
 from refine.model import Model
 from refine.noise import Noise
 from refine.predictor import Predictor
@@ -318,17 +319,7 @@ class Refiner(Model):
         Raises:
             RefineError: a mask that does not fit the scales.
         """
-        pyramid = self.tokenizer.pyramid
-        if isinstance(keep, Tensor):
-            finest = keep.to(self.device, torch.float32)[..., None]
-            sites = pyramid.num_sites(self.num_levels - 1)
-            require(keep.dim() == 2 and keep.shape[1] == sites, f"keep has shape {tuple(keep.shape)}, not (B, {sites})")
-            masks = [pyramid.field(finest, k)[..., 0] > 0.5 for k in range(self.num_levels)]
-        else:
-            masks = [m.to(self.device, torch.bool) for m in keep]
-        expected = [pyramid.num_sites(k) for k in range(self.num_levels)]
-        found = [m.shape[-1] for m in masks]
-        require(found == expected, f"keep has {found} sites by scale; expected {expected}")
+        masks = keep_by_scale(self.tokenizer.pyramid, keep, self.device)
         noise = Noise(seed, range(first, first + len(codes[0])))
         return self.generate(noise, condition, sampler, trail, codes, masks)
 
@@ -344,11 +335,7 @@ class Refiner(Model):
     ) -> Samples:
         """What :meth:`sample` and :meth:`inpaint` do, of samples that may have any numbers.
 
-        Args:
-            noise: the stream of each sample.
-            condition: as in :meth:`sample`, and so are ``sampler`` and ``trail``.
-            given: codes that stay where ``keep`` says, K tensors (B, N_k).
-            keep: K masks (B|1, N_k).
+        The noise is the stream of each; codes ``given`` (B, N_k) stay where the K masks ``keep`` (B|1, N_k) say.
         """
         num, condition = len(noise.index), (condition or Condition()).to(self.device)
         self.spec.check(condition, num)
