@@ -121,7 +121,9 @@ class GridResampler(Resampler):
                 continue
             before, after = math.prod(wanted[:axis]), math.prod(sizes[axis + 1 :])
             with torch.autocast(x.device.type, enabled=False):  # residuals are small differences
-                x = self._matrix(kind, n, m, x) @ x.reshape(batch * before, n, after * channels)
+                matrix, rows = self._matrix(kind, n, m, x), x.reshape(batch * before, n, after * channels)
+                # many products with single columns are slow
+                x = matrix @ rows if after * channels > 1 else F.linear(rows[..., 0], matrix)
         return x.reshape(batch, math.prod(wanted), channels)
 
     def _matrix(self, kind: str, n: int, m: int, like: Tensor) -> Tensor:

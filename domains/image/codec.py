@@ -76,6 +76,24 @@ class PixelCodec(GridCodec):
         super().__init__(image, image[0], 1, nn.Identity(), nn.Identity())
 
 
+class PatchExpansion(nn.ConvTranspose2d):
+    """A transposed convolution whose kernel is its stride, as the linear layer of patches that it is.
+
+    Libraries need ten times as long for it, and PyTorch starts its weights too small: a pixel has ``in_channels``
+    inputs.
+    """
+
+    def reset_parameters(self) -> None:
+        bound = self.in_channels**-0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        patches = input.permute(0, 2, 3, 1) @ self.weight.flatten(1)
+        image = F.pixel_shuffle(patches.permute(0, 3, 1, 2), self.stride[0])
+        return image if self.bias is None else image + self.bias[:, None, None]
+
+
 class LinearCodec(GridCodec):
     """A linear autoencoder with bias, the same for every patch of factor x factor pixels.
 
@@ -84,7 +102,7 @@ class LinearCodec(GridCodec):
 
     def __init__(self, image: tuple[int, int, int], channels: int, factor: int) -> None:
         encoder = nn.Conv2d(image[0], channels, factor, factor)
-        decoder = nn.ConvTranspose2d(channels, image[0], factor, factor)
+        decoder = PatchExpansion(channels, image[0], factor, factor)
         super().__init__(image, channels, factor, encoder, decoder)
 
 

@@ -106,3 +106,12 @@ def test_shapes_that_do_not_fit_are_named() -> None:
     for codec in (PixelCodec((1, 8, 8)), ConvCodec((1, 8, 8), 4, 2, 8, 1), LinearCodec((1, 8, 8), 4, 2)):
         with pytest.raises(RefineError, match=r"images of shape \(3, 8, 8\) do not fit a codec .* \(1, 8, 8\)"):
             codec.encode(images(2, 3, 8, 8))
+
+
+def test_the_linear_decoder_is_a_transposed_convolution() -> None:
+    codec = LinearCodec((3, 8, 12), 5, 4)
+    latent = images(2, 6, 5)
+    plain = torch.nn.functional.conv_transpose2d(
+        latent.transpose(1, 2).unflatten(2, (2, 3)), codec.decoder.weight, codec.decoder.bias, stride=4
+    )
+    torch.testing.assert_close(codec.decode(latent), plain)

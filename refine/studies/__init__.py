@@ -1,0 +1,1 @@
+"""Studies: the paper's experiments as it describes them, and what became of them."""

@@ -1,0 +1,176 @@
+"""The results of a study as Markdown and as curves."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refine.files import atomic_write
+from refine.studies.tables import Cell, Claim, Table
+from refine.studies.training import BATCH, TARGET, Figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Seeds = Sequence[Mapping[str, Figures]]
+"""Of each seed, figures by experiment."""
+
+Value = float | None
+
+WITHOUT_TRAINING = {
+    "mean_image": "the mean image",
+    "noisy_input": "the noisy input as it is",
+    "clamped_input": "the noisy input clamped to [0, 1]",
+    "clamped_input_shifted": "the same at sigma .30",
+    "projection": "the noisy input projected on 64 principal components",
+    "projection_shifted": "the same at sigma .30",
+    "wiener": "linear Wiener filter of the 784 pixels",
+    "wiener_shifted": "the same at sigma .30, filter of .20",
+    "wiener_latent": "linear Wiener filter in the latent of 64 principal components",
+    "wiener_latent_shifted": "the same at sigma .30, filter of .30",
+    "pca_16": "floor of a linear latent of 16 dimensions",
+    "pca_32": "... of 32",
+    "pca_64": "... of 64",
+    "pca_128": "... of 128",
+    "pca_256": "... of 256",
+    "kmeans_64": "floor of one of 64 centroids of that latent of 64",
+    "kmeans_256": "... of 256 centroids (8 bits)",
+    "product_16x64": "... of 16 sub-vectors with 64 centroids each",
+    "product_32x64": "... of 32 sub-vectors with 64 centroids each",
+}
+
+
+def markdown(tables: Mapping[str, Table], seeds: Seeds, train_size: int) -> str:
+    """All that was measured, table by table."""
+    parts = [f"# Tables {', '.join(tables)} of arXiv 2510.02826, {train_size:,} training images, {len(seeds)} seeds"]
+    for number, table in tables.items():
+        parts.append(f"## Table {number}. {table.title}")
+        parts.append(
+            _rows(["", "", "paper", "measured", "floor", "reproduced?"], [_cell(c, seeds) for c in table.cells])
+        )
+        parts.append(_rows(["claim", "paper", "measured", "reproduced?"], [_claim(c, seeds) for c in table.claims]))
+        beside = [[name, text([q(figures) for figures in seeds])] for name, q in table.beside.items()]
+        parts += [_rows(["beside", "measured"], beside)] if beside else []
+    if any("closed_forms" in table.experiments for table in tables.values()):
+        rows = [
+            [words, text([float(figures["closed_forms"][name]) for figures in seeds])]
+            for name, words in WITHOUT_TRAINING.items()
+        ]
+        parts += ["## Without any training", _rows(["of the test images", "MSE"], rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def verdicts(tables: Mapping[str, Table], seeds: Seeds) -> list[list[str]]:
+    """Table, cell or claim, paper, measured, verdict: what a terminal shows."""
+    rows = []
+    for number, table in tables.items():
+        for what, column, paper, measured, _, verdict in (_cell(c, seeds) for c in table.cells):
+            rows.append([number, f"{what}: {column}", paper, measured, verdict])
+        rows += [[number, *_claim(c, seeds)] for c in table.claims]
+    return rows
+
+
+def _rows(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(cell: Cell, seeds: Seeds) -> list[str]:
+    values = [cell.quantity(figures) for figures in seeds]
+    floor = "" if cell.floor is None else f"{text([cell.floor[1](f) for f in seeds], spread=False)} ({cell.floor[0]})"
+    paper = number(cell.paper) + ("" if cell.spread is None else f" ± {number(cell.spread)}")
+    return [cell.row, cell.column, paper, text(values), floor, cell.verdict(values)]
+
+
+def _claim(claim: Claim, seeds: Seeds) -> list[str]:
+    below, above = ([q(figures) for figures in seeds] for q in (claim.below, claim.above))
+    sign = {"yes": "<", "reversed": ">", "no difference": "="}.get(verdict := claim.verdict(below, above), "?")
+    sides = [text(side, spread=False) for side in (below, above)]
+    if all(side.startswith("-") for side in sides):  # of what should be large, the negative is compared
+        sides, sign = [side.removeprefix("-") for side in sides], {"<": ">", ">": "<"}.get(sign, sign)
+    return [claim.text, claim.paper, f"{sides[0]} {sign} {sides[1]}", verdict]
+
+
+def text(values: Sequence[Value], spread: bool = True) -> str:
+    """Mean and standard deviation of a quantity over seeds; whole numbers one by one."""
+    if any(v is None or isinstance(v, int) for v in values):
+        return ", ".join("never" if v is None else str(v) for v in values)
+    known = [v for v in values if v is not None]
+    deviation = f" ± {number(statistics.stdev(known))}" if spread and len(known) > 1 else ""
+    return number(statistics.fmean(known)) + deviation
+
+
+def number(value: float) -> str:
+    """Two decimals of what is large, five of errors, powers of ten below."""
+    if value == 0 or abs(value) >= 0.5:
+        return f"{value:.2f}" if value % 1 else f"{value:.0f}"
+    return f"{value:.5f}".rstrip("0") if abs(value) >= 1e-4 else f"{value:.1e}"
+
+
+NAMES = {
+    "pixel": "Pixel-MLP, S = 1",
+    "latent": "Latent-MLP, regression",
+    "softmax": "Softmax-64",
+    "bitwise": "Bitwise-8",
+    "cascade_2": "S = 2",
+    "cascade_3": "S = 3",
+}
+Floor = Callable[[Mapping[str, Figures]], float]
+
+
+def plot(seeds: Seeds, path: Path, train_size: int) -> Path:
+    """Draw test errors against updates, and what they are above the autoencoder's floor, for the models measured.
+
+    Lines are means over seeds, bands reach from the least to the largest. Up to update 480 the error is that of the
+    first 2,000 test images.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels: dict[str, tuple[list[str], Floor | None]] = {
+        "setup A": (["pixel", "latent"], None),
+        "setup A, MSE minus autoencoder's floor": (["latent"], lambda f: float(f["autoencoder"]["mse"])),
+        "setup B": (["latent", "softmax", "bitwise"], None),
+        "setup C and depth": (["pixel", "cascade_2", "cascade_3"], None),
+    }
+    drawn = {title: ([n for n in names if n in seeds[0]], floor) for title, (names, floor) in panels.items()}
+    drawn = {title: panel for title, panel in drawn.items() if panel[0]}
+    figure, axes = plt.subplots(1, len(drawn), figsize=(5 * len(drawn), 3.8), squeeze=False, layout="constrained")
+    for axis, (title, (names, floor)) in zip(axes[0], drawn.items(), strict=True):
+        for name in names:
+            _curve(axis, [_points(f[name], train_size, 0.0 if floor is None else floor(f)) for f in seeds], NAMES[name])
+        if floor is None:
+            axis.axhline(TARGET, color="grey", linestyle=":", linewidth=1, label="the paper's target, .018")
+            if "autoencoder" in seeds[0] and "latent" in names:
+                floors = [("autoencoder's floor", "mse", "--")]
+                floors += [("floor of 64 centroids", "kmeans_64", "-.")] if "softmax" in names else []
+                for label, key, style in floors:
+                    level = statistics.fmean(f["autoencoder"][key] for f in seeds)
+                    axis.axhline(level, color="black", linestyle=style, linewidth=1, label=label)
+        axis.set(title=title, xlabel="updates", ylabel="test MSE", xscale="log", yscale="log")
+        axis.legend(fontsize="small")
+        axis.grid(alpha=0.3, which="both")
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=80)
+    plt.close(figure)
+    return path
+
+
+def _points(figures: Figures, train_size: int, floor: float) -> list[tuple[int, float]]:
+    """(updates, error above the floor): the early ones, then the ends of epochs."""
+    epoch = -(-train_size // BATCH)
+    ends = [(epoch * i, error) for i, error in enumerate(figures["mse_by_epoch"], 1)]
+    early = [(update, error) for update, error in figures["early"]]
+    points = early + [end for end in ends if not early or end[0] > early[-1][0]]
+    return [(update, error - floor) for update, error in points]
+
+
+def _curve(axis: Axes, curves: list[list[tuple[int, float]]], label: str) -> None:
+    updates = [update for update, _ in curves[0]]
+    errors = list(zip(*([error for _, error in curve] for curve in curves), strict=True))
+    (line,) = axis.plot(updates, [statistics.fmean(e) for e in errors], label=label)
+    axis.fill_between(updates, [min(e) for e in errors], [max(e) for e in errors], color=line.get_color(), alpha=0.2)
