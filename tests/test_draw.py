@@ -9,7 +9,15 @@ import pytest
 import torch
 from toy import install_tiny, items_of, tiny_refiner
 
-from refine.config import ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig, SamplerConfig
+from refine.commands.sample import load_model
+from refine.config import (
+    ModelConfig,
+    PredictorConfig,
+    PyramidConfig,
+    QuantizerConfig,
+    SamplerConfig,
+    TrainerConfig,
+)
 from refine.errors import RefineError
 from refine.model import Model
 from refine.refiner import Refiner
@@ -69,6 +77,38 @@ def test_half_precision_is_held_by_what_predicts(
     samples = half.sample(8, given, sampler=SamplerConfig(guidance=2.0))
     assert samples.items.dtype == torch.float32 and samples.items.isfinite().all()
     assert torch.equal(samples.items, refiner.tokenizer.decode(samples.codes))
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [
+        ("bf16-true", torch.bfloat16),
+        ("16-true", torch.float16),
+        ("bf16-mixed", torch.float32),
+        ("32-true", torch.float32),
+    ],
+)
+def test_commands_hold_weights_as_the_trainers_precision_says(
+    precision: str, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(install_tiny(tmp_path / "installed")))
+    build().save_pretrained(tmp_path / "model")
+    model: Any = load_model(tmp_path / "model", TrainerConfig(accelerator="cpu", precision=precision))
+    assert model.predictor.context.weight.dtype == dtype
+
+
+class Stubborn(Refiner):
+    """A model that says nothing of other precisions."""
+
+    hold = Model.hold
+
+
+def test_models_that_know_one_precision_refuse_others() -> None:
+    refiner = build()
+    refiner.__class__ = Stubborn
+    refiner.hold(torch.float32)
+    with pytest.raises(RefineError, match=r"'tiny' computes in float32 only, not in torch\.bfloat16"):
+        refiner.hold(torch.bfloat16)
 
 
 @both
