@@ -1,7 +1,7 @@
 """Sampling with VAR's arithmetic against the original, FoundationVision's VAR: the same weights, in turn, in one run.
 
     git clone https://github.com/FoundationVision/VAR
-    python benchmarks/var_speed.py --var VAR [--models small d16] [--repeats 5] [--threads 2] [--device cuda]
+    python benchmarks/var_speed.py --var VAR [--models small d16] [--repeats N] [--threads 2] [--device cuda]
 
 Without --var it measures refine alone. Weights are random, of the published layout; both sample with VAR's published
 settings (cfg 1.5, top-k 900, top-p 0.96). That greedy codes with guidance are the same is checked before, and the run
@@ -43,17 +43,18 @@ THEIRS = {"cfg": 1.5, "top_k": 900, "top_p": 0.96}
 
 @dataclass(frozen=True)
 class Size:
-    """What is built: blocks, sides of the scales, width of the finest level of the codec, batches to draw."""
+    """What is built: blocks, sides of the scales, width of the finest level of the codec; batches to draw, how often."""
 
     depth: int
     scales: tuple[int, ...]
     width: int
     batches: tuple[int, ...]
+    repeats: int
 
 
 SIZES = {
-    "small": Size(4, (1, 2, 3, 4), 32, (1, 4)),
-    "d16": Size(16, (1, 2, 3, 4, 5, 6, 8, 10, 13, 16), 160, (1,)),
+    "small": Size(4, (1, 2, 3, 4), 32, (1, 4), 15),
+    "d16": Size(16, (1, 2, 3, 4, 5, 6, 8, 10, 13, 16), 160, (1,), 3),
 }
 
 
@@ -195,7 +196,7 @@ def main() -> None:
     parser.add_argument("--var", help="a checkout of FoundationVision's VAR")
     parser.add_argument("--models", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--batches", nargs="+", type=int, help="instead of each model's own; 1 and 64 on a GPU")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, help="instead of each model's own")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     args = parser.parse_args()
@@ -206,7 +207,7 @@ def main() -> None:
         size = SIZES[model]
         original = Original(args.var, size, args.device) if args.var else None
         for batch in args.batches or ((1, 64) if args.device == "cuda" else size.batches):
-            found = measure(cases_of(batch, size, args.device, original), args.repeats, args.device)
+            found = measure(cases_of(batch, size, args.device, original), args.repeats or size.repeats, args.device)
             for name, figures in found.items():
                 reference = found.get(f"original, {name.split(', ')[1]}")
                 ratios = {f"times_{c}": reference[c] / figures[c] for c in ("wall", "processor")} if reference else {}
@@ -216,7 +217,12 @@ def main() -> None:
                 table.add_row(model, str(batch), name, *numbers, shown)
     Console(width=140).print(table, "Ratios: of wall clock, and of processor time in brackets; medians.")
     device = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
-    figures = {"repeats": args.repeats, "device": device, "rows": rows, "machine": machine()}
+    figures = {
+        "repeats": {m: args.repeats or SIZES[m].repeats for m in args.models},
+        "device": device,
+        "rows": rows,
+        "machine": machine(),
+    }
     name = "var_speed" if args.device == "cpu" else f"var_speed_{args.device}"
     (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
 
