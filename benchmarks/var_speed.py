@@ -43,7 +43,7 @@ THEIRS = {"cfg": 1.5, "top_k": 900, "top_p": 0.96}
 
 @dataclass(frozen=True)
 class Size:
-    """What is built: blocks, sides of the scales, width of the finest level of the codec; batches to draw, how often."""
+    """What is built: blocks, sides of the scales, width of the codec's finest level; batches to draw, how often."""
 
     depth: int
     scales: tuple[int, ...]
