@@ -273,8 +273,8 @@ def reproduce(table: str, seeds: str, train_size: str, out: str) -> None:
       refine reproduce table=1 --seeds 1            pixel against latent denoising; a few minutes
       refine reproduce table=all train_size=1000    few updates: where the latent model is ahead; a few minutes
 
-    Writes reproduction.json (figures and learning curves), tables-N.md and curves-N.png, N being train_size, which only
-    the predictors feel. What was stopped goes on with the next training, and nothing is measured twice.
+    Writes reproduction.json (figures and learning curves), tables-N.md and curves-N.png, N being train_size, which the
+    autoencoder does not feel. What was stopped goes on with the next training, and nothing is measured twice.
     """
     from refine.commands.reproduce import run
 

@@ -60,9 +60,8 @@ def mse(output: Tensor, target: Tensor) -> float:
     return float((output - target).double().square().mean())
 
 
-def linear_filters(data: Digits, seed: int) -> dict[str, float]:
-    """Test errors of the mean image, of nothing at all, and of filters fitted to the training images."""
-    pcs, x = Components.of(data.train), data.test
+def linear_filters(pcs: Components, x: Tensor, seed: int) -> dict[str, float]:
+    """Errors of the mean image, of nothing at all, and of filters on test images, with the noise of the seed."""
     draw = FixedNoise.of(x, seed)
     noisy, shifted = x + SIGMA * draw.unit, x + SHIFTED_SIGMA * draw.shifted
     wiener, kept = pcs.wiener(SIGMA), pcs.kept(LATENT)
@@ -77,14 +76,15 @@ def linear_filters(data: Digits, seed: int) -> dict[str, float]:
         "wiener": mse(pcs.filter(noisy, wiener), x),
         "wiener_shifted": mse(pcs.filter(shifted, wiener), x),
         "wiener_latent": mse(pcs.filter(noisy, wiener * kept), x),
-        "wiener_latent_shifted": mse(pcs.filter(shifted, pcs.wiener(SHIFTED_SIGMA) * kept), x),
+        "wiener_latent_shifted": mse(pcs.filter(shifted, wiener * kept), x),
     }
 
 
-def latent_floors(data: Digits, dimensions: Sequence[int] = (16, 32, LATENT, 128, 256)) -> dict[str, float]:
-    """Test error of clean images in the best linear latent of each number of dimensions (principal components)."""
-    pcs = Components.of(data.train)
-    return {f"pca_{d}": mse(pcs.filter(data.test, pcs.kept(d)), data.test) for d in dimensions}
+def latent_floors(
+    pcs: Components, x: Tensor, dimensions: Sequence[int] = (16, 32, LATENT, 128, 256)
+) -> dict[str, float]:
+    """Error of clean test images in the best linear latent of each number of dimensions."""
+    return {f"pca_{d}": mse(pcs.filter(x, pcs.kept(d)), x) for d in dimensions}
 
 
 def codebook(latents: Tensor, size: int, seed: int) -> VQ:
@@ -107,10 +107,9 @@ def product_quantised(train: Tensor, latents: Tensor, groups: int, size: int, se
     return torch.cat([quantised(codebook(a.contiguous(), size, seed), b.contiguous()) for a, b in pairs], 1)
 
 
-def codebook_floors(data: Digits, seed: int) -> dict[str, float]:
-    """Test error of clean images whose PCA latent is replaced by its nearest code: the least that any prediction of
+def codebook_floors(pcs: Components, data: Digits, seed: int) -> dict[str, float]:
+    """Error of clean test images whose PCA latent is replaced by its nearest code: the least that any prediction of
     codes can reach."""
-    pcs = Components.of(data.train)
     train, test = pcs.latents(data.train, LATENT), pcs.latents(data.test, LATENT)
     # orthonormal components: what the latent loses and what it never had add up
     lost = mse(pcs.filter(data.test, pcs.kept(LATENT)), data.test)

@@ -16,7 +16,15 @@ from torch import Tensor
 
 from refine.codec import Codec
 from refine.files import atomic_write
-from refine.studies.closed_forms import codebook, codebook_floors, latent_floors, linear_filters, mse, quantised
+from refine.studies.closed_forms import (
+    Components,
+    codebook,
+    codebook_floors,
+    latent_floors,
+    linear_filters,
+    mse,
+    quantised,
+)
 from refine.studies.mnist import SIGMA, Digits, autoencoder
 from refine.studies.networks import (
     Autoencoder,
@@ -45,7 +53,7 @@ class Setting:
     Attributes:
         data: images.
         seed: of everything random.
-        train_size: how many training images the predictors get; what they build on gets all.
+        train_size: how many training images predictors and codebooks get; the autoencoder gets all.
         epochs: of every training.
         folder: where trained autoencoders are kept.
     """
@@ -80,8 +88,8 @@ class Setting:
 
     @torch.no_grad()
     def codebook(self, codec: Codec) -> VQ:
-        """64 centroids of the latents of all clean training images, by k-means."""
-        latents = torch.cat([codec.encode(part)[:, 0] for part in self.data.train.split(1000)])
+        """64 centroids of the latents of the clean training images, by k-means."""
+        latents = torch.cat([codec.encode(part)[:, 0] for part in self.images().split(1000)])
         return codebook(latents, CODES, self.seed)
 
 
@@ -89,9 +97,9 @@ def closed_forms(setting: Setting) -> Work:
     """Everything that is computed rather than trained."""
     yield
     data, seed = setting.data, setting.seed
-    floors = codebook_floors(data, seed)
-    still = {"no_detail_hf_psnr": no_detail(data)}
-    return linear_filters(data, seed) | latent_floors(data) | floors | still
+    pcs = Components.of(data.train)
+    floors = latent_floors(pcs, data.test) | codebook_floors(pcs, data, seed)
+    return linear_filters(pcs, data.test, seed) | floors | {"no_detail_hf_psnr": no_detail(data)}
 
 
 def no_detail(data: Digits) -> float:
@@ -101,17 +109,23 @@ def no_detail(data: Digits) -> float:
 
 
 def train_autoencoder(setting: Setting) -> Work:
-    """The linear autoencoder, and what 64 centroids of its latents leave of the test images."""
+    """The linear autoencoder; the error is that of clean test images."""
     data, model = setting.data, setting.fresh(lambda: Autoencoder(autoencoder()))
     figures = yield from train(model, data.train, data.test, setting.seed, sigma=0.0, epochs=setting.epochs)
     codec = model.codec
     with atomic_write(setting.codec_file) as temporary:
         save_file({name: value.contiguous() for name, value in codec.state_dict().items()}, temporary)
-    vq = setting.codebook(setting.trained_codec())
-    with torch.no_grad():
-        parts = [quantised(vq, codec.encode(part)[:, 0])[:, None] for part in data.test.split(1000)]
-        snapped = torch.cat([codec.decode(part) for part in parts])
-    return figures | {"mse": figures["mse_by_epoch"][-1], "kmeans_64": mse(snapped, data.test)}
+    return figures | {"mse": figures["mse_by_epoch"][-1]}
+
+
+@torch.no_grad()
+def codebook_floor(setting: Setting) -> Work:
+    """What the nearest of the 64 centroids leaves of clean test images."""
+    yield
+    codec = setting.trained_codec()
+    vq = setting.codebook(codec)
+    output = [codec.decode(quantised(vq, codec.encode(part)[:, 0])[:, None]) for part in setting.data.test.split(1000)]
+    return {"mse": mse(torch.cat(output), setting.data.test)}
 
 
 def fit(make: Callable[[Setting], Denoiser]) -> Callable[[Setting], Work]:
@@ -188,6 +202,7 @@ DEPTHS = {str(s): (lambda setting, s=s: PixelMLP() if s == 1 else Cascade(s)) fo
 EXPERIMENTS: dict[str, Experiment] = {
     "closed_forms": Experiment(closed_forms, all_images=True, pieces=1),
     "autoencoder": Experiment(train_autoencoder, all_images=True),
+    "codebook": Experiment(codebook_floor, needs_codec=True, pieces=1),
     "pixel": Experiment(fit(DEPTHS["1"])),
     "latent": Experiment(fit(latent), needs_codec=True),
     "softmax": Experiment(fit(softmax), needs_codec=True),

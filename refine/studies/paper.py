@@ -17,7 +17,7 @@ from refine.studies.tables import (
 )
 
 AUTOENCODER = ("autoencoder", of("autoencoder", "mse"))
-CENTROIDS = ("64 centroids", of("autoencoder", "kmeans_64"))
+CENTROIDS = ("64 centroids", of("codebook", "mse"))
 MSE, PSNR, EPOCHS, SHIFT = "MSE, sigma .20", "PSNR, dB", "epochs to .018", "MSE, sigma .30"
 HEAD_MSE, VARIANCE, TIME = "dequantised MSE", "gradient variance", "time of a step"
 HF_PSNR = "HF-PSNR, dB"
@@ -128,7 +128,7 @@ TABLE_2 = Table(
         "gradient variance over squared mean, softmax": gradient_noise("softmax"),
         "gradient variance over squared mean, bitwise": gradient_noise("bitwise"),
     },
-    ["closed_forms", "autoencoder", "latent", "softmax", "bitwise", "time_of_heads"],
+    ["closed_forms", "autoencoder", "codebook", "latent", "softmax", "bitwise", "time_of_heads"],
 )
 
 STILL = ("with R0 = 0", of("closed_forms", "no_detail_hf_psnr"))

@@ -29,7 +29,7 @@ WITHOUT_TRAINING = {
     "wiener": "linear Wiener filter of the 784 pixels",
     "wiener_shifted": "the same at sigma .30, filter of .20",
     "wiener_latent": "linear Wiener filter in the latent of 64 principal components",
-    "wiener_latent_shifted": "the same at sigma .30, filter of .30",
+    "wiener_latent_shifted": "the same at sigma .30, filter of .20",
     "pca_16": "floor of a linear latent of 16 dimensions",
     "pca_32": "... of 32",
     "pca_64": "... of 64",
@@ -146,10 +146,10 @@ def plot(seeds: Seeds, path: Path, train_size: int) -> Path:
         if floor is None:
             axis.axhline(TARGET, color="grey", linestyle=":", linewidth=1, label="the paper's target, .018")
             if "autoencoder" in seeds[0] and "latent" in names:
-                floors = [("autoencoder's floor", "mse", "--")]
-                floors += [("floor of 64 centroids", "kmeans_64", "-.")] if "softmax" in names else []
-                for label, key, style in floors:
-                    level = statistics.fmean(f["autoencoder"][key] for f in seeds)
+                floors = [("autoencoder's floor", "autoencoder", "--")]
+                floors += [("floor of 64 centroids", "codebook", "-.")] if "softmax" in names else []
+                for label, experiment, style in floors:
+                    level = statistics.fmean(f[experiment]["mse"] for f in seeds)
                     axis.axhline(level, color="black", linestyle=style, linewidth=1, label=label)
         axis.set(title=title, xlabel="updates", ylabel="test MSE", xscale="log", yscale="log")
         axis.legend(fontsize="small")

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,8 @@ Work = Generator[None, None, Figures]
 def flushed_denormals() -> Iterator[None]:
     """Numbers below 1e-38 count as zero meanwhile: the decoder's weights of pixels that are always black decay into
     them, and multiplying them takes a CPU thirty times as long."""
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # NumPy measures the limits once, and warns of what it finds if that is now
     torch.set_flush_denormal(True)
     try:
         yield

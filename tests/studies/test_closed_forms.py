@@ -46,14 +46,14 @@ def test_the_floor_of_a_linear_latent_is_what_the_svd_leaves() -> None:
     left, values, right = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
     for d in (1, 5, 12):
         best = rows.mean(0) + left[:, :d] * values[:d] @ right[:d]
-        floor = latent_floors(Digits(x, x), [d])[f"pca_{d}"]
+        floor = latent_floors(Components.of(x), x, [d])[f"pca_{d}"]
         left_over = float((values[d:] ** 2).sum()) / rows.numel()
         assert floor == pytest.approx(mse(best, rows), rel=1e-5, abs=1e-12) == pytest.approx(left_over, abs=1e-12)
 
 
 def test_filters_of_the_study_are_in_the_order_that_theory_demands() -> None:
     x = correlated(4000, 100, 1).clamp(0, 1)
-    found = linear_filters(Digits(x[:3000], x[3000:]), seed=0)
+    found = linear_filters(Components.of(x[:3000]), x[3000:], seed=0)
     assert found["noisy_input"] == pytest.approx(0.04, rel=0.02)
     assert found["noisy_input_shifted"] == pytest.approx(0.09, rel=0.02)
     assert found["wiener"] < found["wiener_latent"] < found["projection"] < found["noisy_input"]
@@ -85,7 +85,7 @@ def test_floors_of_codebooks_are_errors_of_decoded_images() -> None:
     train, test = pcs.latents(data.train, 64), pcs.latents(data.test, 64)
     values = quantised(codebook(train, 64, 0), test)
     decoded = pcs.mean + values.double() @ pcs.basis[:, :64].T
-    floors = codebook_floors(data, seed=0)
+    floors = codebook_floors(pcs, data, seed=0)
     assert floors["kmeans_64"] == pytest.approx(mse(decoded, data.test.flatten(1)), rel=1e-5)
     assert floors["kmeans_64"] > floors["kmeans_256"] > floors["product_16x64"] > floors["product_32x64"]
-    assert floors["product_32x64"] > latent_floors(data)["pca_64"]
+    assert floors["product_32x64"] > latent_floors(pcs, data.test)["pca_64"]
