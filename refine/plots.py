@@ -21,7 +21,11 @@ def plot_curves(run: Path, folder: Path) -> list[Path]:
             if name not in ("stage", "step") and isinstance(value, int | float):
                 curves[str(record["stage"])][name][int(record["step"])] = float(value)
     panels = {
-        ("tokenizer", "loss"): ["reconstruction", "val_reconstruction", "commitment"],
+        ("tokenizer", "loss"): [
+            *("reconstruction", "val_reconstruction", "commitment"),
+            *("l1", "val_l1", "perceptual", "val_perceptual"),
+        ],
+        ("tokenizer", "discriminator"): ["generator", "discriminator", "adaptive_weight"],
         ("tokenizer", "share of codes used"): [n for n in curves["tokenizer"] if n.startswith("usage_")],
         ("predictor", "nats per code"): ["nll", "val_nll"],
         ("predictor", "nats per code, by scale (validation)"): [
