@@ -93,7 +93,7 @@ class DiscriminatorConfig:
 
     start: int = 2000  # step at which it begins; it and its weight grow over train.tokenizer.warmup steps
     lr: float = 3e-4  # its highest learning rate
-    width: int = 64  # channels of its first layer, twice as many after each halving
+    filters: int = 64  # channels of its first layer, twice as many after each halving
 
 
 @dataclass

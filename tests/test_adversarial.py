@@ -22,13 +22,13 @@ from refine.training.adversarial import LARGEST, Objective, adaptive_weight, bui
 from refine.training.checkpoint_io import SafetensorsIO
 from refine.training.modules import TokenizerModule
 
-GAN = ["train.loss.l1=0.2", "train.loss.adversarial=0.5", "train.discriminator.start=11", "train.discriminator.width=8"]
+GAN = ["train.loss.l1=0.2", "train.loss.adversarial=0.5", "train.discriminator.start=11", "train.discriminator.filters=8"]
 GAN += ["stage=tokenizer", "train.log_every=1"]
 
 
 def settings(start: int = 0, warmup: int = 0, **weights: float) -> TrainConfig:
     stage = StageConfig(steps=20, warmup=warmup)
-    return TrainConfig(tokenizer=stage, loss=LossConfig(**weights), discriminator=DiscriminatorConfig(start, width=8))
+    return TrainConfig(tokenizer=stage, loss=LossConfig(**weights), discriminator=DiscriminatorConfig(start, filters=8))
 
 
 def some(*shape: int, seed: int = 0) -> Tensor:
@@ -180,9 +180,9 @@ def test_a_run_goes_on_with_a_discriminator_with_another_and_without(
     options += [f"train.tokenizer.optimizer={optimizer}", "train.log_every=1"]
     train(*options)
     gan = ["train.loss.adversarial=0.5", "train.discriminator.start=20"]
-    train(*options, *gan, "train.discriminator.width=8", "train.tokenizer.steps=24")
+    train(*options, *gan, "train.discriminator.filters=8", "train.tokenizer.steps=24")
     before = SafetensorsIO().load_checkpoint(tmp_path / "run" / "resume" / "tokenizer.safetensors")
-    train(*options, *gan, "train.discriminator.width=12", "train.tokenizer.steps=28")
+    train(*options, *gan, "train.discriminator.filters=12", "train.tokenizer.steps=28")
     run = train(*options, "train.tokenizer.steps=32")
     steps = [r["step"] for r in read_metrics(run) if "generator" in r]
     assert steps == list(range(20, 28))
@@ -257,7 +257,7 @@ def test_in_mixed_precision_and_in_two_processes_it_trains_as_well(tmp_path: Pat
         ("train.discriminator.start=20", r"train\.discriminator\.start=20 .* accepted: 0 to 19"),
         ("train.discriminator.start=-1", r"train\.discriminator\.start=-1"),
         ("train.discriminator.lr=0", r"train\.discriminator\.lr=0"),
-        ("train.discriminator.width=0", r"train\.discriminator\.width=0"),
+        ("train.discriminator.filters=0", r"train\.discriminator\.filters=0"),
         ("train.loss.perceptual=1", r"train\.loss\.perceptual .*LinearCodec has no perceptual_loss\(\)"),
         ("domain.learned=false", r"train\.loss\.adversarial .*IdentityCodec has no last_layer\(\)"),
     ],

@@ -46,7 +46,7 @@ class Objective(nn.Module):
             codec.last_layer()
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(derive_seed(seed, "discriminator"))
-                self.discriminator = codec.discriminator(self.settings.width)
+                self.discriminator = codec.discriminator(self.settings.filters)
 
     def forward(self, codec: Codec, output: Tensor, x: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of reconstructions (B, ...) at a step, and its terms by name, unweighted."""
@@ -163,4 +163,4 @@ def check(weights: LossConfig, settings: DiscriminatorConfig, steps: int) -> Non
             f"accepted: 0 to {steps - 1}",
         )
         require(settings.lr > 0, f"train.discriminator.lr={settings.lr} is not accepted; accepted: above 0")
-        require(settings.width >= 1, f"train.discriminator.width={settings.width} is not accepted; accepted: from 1")
+        require(settings.filters >= 1, f"train.discriminator.filters={settings.filters} is not accepted; accepted: from 1")
