@@ -80,7 +80,7 @@ def _rows(head: list[str], rows: list[list[str]]) -> str:
 def _cell(cell: Cell, seeds: Seeds) -> list[str]:
     values = [cell.quantity(figures) for figures in seeds]
     floor = "" if cell.floor is None else f"{text([cell.floor[1](f) for f in seeds], spread=False)} ({cell.floor[0]})"
-    paper = number(cell.paper) + ("" if cell.spread is None else f" ± {number(cell.spread)}")
+    paper = f"{cell.paper:g}" + ("" if cell.spread is None else f" ± {cell.spread:g}")
     return [cell.row, cell.column, paper, text(values), floor, cell.verdict(values)]
 
 
@@ -98,15 +98,18 @@ def text(values: Sequence[Value], spread: bool = True) -> str:
     if any(v is None or isinstance(v, int) for v in values):
         return ", ".join("never" if v is None else str(v) for v in values)
     known = [v for v in values if v is not None]
-    deviation = f" ± {number(statistics.stdev(known))}" if spread and len(known) > 1 else ""
-    return number(statistics.fmean(known)) + deviation
+    mean = statistics.fmean(known)
+    deviation = f" ± {number(statistics.stdev(known), mean)}" if spread and len(known) > 1 else ""
+    return number(mean) + deviation
 
 
-def number(value: float) -> str:
-    """Two decimals of what is large, five of errors, powers of ten below."""
-    if value == 0 or abs(value) >= 0.5:
-        return f"{value:.2f}" if value % 1 else f"{value:.0f}"
-    return f"{value:.5f}".rstrip("0") if abs(value) >= 1e-4 else f"{value:.1e}"
+def number(value: float, like: float | None = None) -> str:
+    """A number with the decimals that suit ``like``, or itself: two of what is large, five of errors, powers of ten
+    below."""
+    size = abs(value if like is None else like)
+    if size == 0 or size >= 0.5:
+        return f"{value:.2f}" if value % 1 or like is not None else f"{value:.0f}"
+    return f"{value:.5f}" if size >= 5e-4 else f"{value:.1e}"
 
 
 NAMES = {

@@ -92,9 +92,10 @@ def test_every_cell_of_the_paper_is_there() -> None:
 
 def test_texts_of_numbers() -> None:
     assert text([1, None, 2]) == "1, never, 2"
-    assert text([0.00607, 0.00609]) == "0.00608 ± 1.4e-05"
-    assert text([22.361, 22.359]) == "22.36 ± 0.00141"
-    assert (number(1.0), number(14), number(0.0195), number(2.1e-6)) == ("1", "14", "0.0195", "2.1e-06")
+    assert text([0.00607, 0.00609]) == "0.00608 ± 0.00001"
+    assert text([22.36, 22.3]) == "22.33 ± 0.04"
+    assert text([2.1e-6, 2.3e-6]) == "2.2e-06 ± 1.4e-07" and text([2.1e-6, 2.3e-6], spread=False) == "2.2e-06"
+    assert (number(1.0), number(14), number(0.0195), number(2.1e-6)) == ("1", "14", "0.01950", "2.1e-06")
 
 
 def test_the_high_band_is_zero_of_constants_and_its_psnr_sees_only_detail() -> None:
