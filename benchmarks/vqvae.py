@@ -27,6 +27,7 @@ from refine.domains.image.pixels import to_float, to_picture, to_uint8
 from refine.runs import read_metrics
 
 SIDE, STRIDE, SHOWN = 64, 16, 10
+ENOUGH = 1000  # images for a Fréchet distance
 ROWS = ("before the adversarial term", "as many steps without it", "after")
 CURVES = ("val_reconstruction", "val_l1", "least_usage", "generator", "discriminator", "adaptive_weight")
 
@@ -64,9 +65,9 @@ def figures_of(run: Path, real: Tensor, extract: Any) -> tuple[dict[str, Any], T
     used = [model.tokenizer.quantizer.usage(c, k) for k, c in enumerate(codes)]
     figures = {"steps": model.info["tokenizer"]["steps"], **fidelity(output, to_float(real))}
     figures["l1"] = float((output - to_float(real)).abs().mean())
-    figures["frechet_distance_of_reconstructions"] = distances(extract(real), extract(to_uint8(output)))[
-        "frechet_distance"
-    ]
+    if extract is not None:
+        found = distances(extract(real), extract(to_uint8(output)))
+        figures["frechet_distance_of_reconstructions"] = found["frechet_distance"]
     figures["gradient_kept"] = roughness(output) / roughness(to_float(real))
     figures |= {"usage_by_scale": [u for u, _ in used], "perplexity_by_scale": [p for _, p in used]}
     curves = {name: [[r["step"], r[name]] for r in read_metrics(run) if name in r] for name in CURVES}
@@ -92,8 +93,10 @@ def main() -> None:
     domain = refine.Refiner.from_pretrained(args.runs[-1]).domain
     test = domain.images("test")
     real = test.pixels[_shuffled(len(test))[:10_000]]
-    judge = _classifier(domain, torch.device("cpu"))
-    features, extract, _ = _extractor("classifier", judge, torch.device("cpu"))
+    features, extract = f"none: fewer than {ENOUGH} test images", None
+    if len(real) >= ENOUGH:
+        judge = _classifier(domain, torch.device("cpu"))
+        features, extract, _ = _extractor("classifier", judge, torch.device("cpu"))
     found = [figures_of(run, real, extract) for run in args.runs]
     figures = dict(zip(ROWS, [f for f, _ in found], strict=True))
     table = Table("figure", *ROWS, title=f"{args.name}: {test.origin}, {len(real)} test images; {features}")
