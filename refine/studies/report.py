@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,11 +120,17 @@ NAMES = {
     "cascade_2": "S = 2",
     "cascade_3": "S = 3",
 }
-Floor = Callable[[Mapping[str, Figures]], float]
+PANELS = {
+    "setup A": ["pixel", "latent"],
+    "setup A, MSE minus the model's floor": ["pixel", "latent"],
+    "setup B": ["latent", "softmax", "bitwise"],
+    "setup C and depth": ["pixel", "cascade_2", "cascade_3"],
+}
 
 
 def plot(seeds: Seeds, path: Path, train_size: int) -> Path:
-    """Draw test errors against updates, and what they are above the autoencoder's floor, for the models measured.
+    """Draw test errors against updates for the models measured, and what they are above their floor: the pixel model
+    has none, the latent model that of the autoencoder.
 
     Lines are means over seeds, bands reach from the least to the largest. Up to update 480 the error is that of the
     first 2,000 test images.
@@ -134,26 +140,20 @@ def plot(seeds: Seeds, path: Path, train_size: int) -> Path:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    panels: dict[str, tuple[list[str], Floor | None]] = {
-        "setup A": (["pixel", "latent"], None),
-        "setup A, MSE minus autoencoder's floor": (["latent"], lambda f: float(f["autoencoder"]["mse"])),
-        "setup B": (["latent", "softmax", "bitwise"], None),
-        "setup C and depth": (["pixel", "cascade_2", "cascade_3"], None),
-    }
-    drawn = {title: ([n for n in names if n in seeds[0]], floor) for title, (names, floor) in panels.items()}
-    drawn = {title: panel for title, panel in drawn.items() if panel[0]}
-    figure, axes = plt.subplots(1, len(drawn), figsize=(5 * len(drawn), 3.8), squeeze=False, layout="constrained")
-    for axis, (title, (names, floor)) in zip(axes[0], drawn.items(), strict=True):
+    panels = {title: [name for name in names if name in seeds[0]] for title, names in PANELS.items()}
+    panels = {title: names for title, names in panels.items() if names and ("latent" in names or "A" not in title)}
+    rows = -(-len(panels) // 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(10, 3.6 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, (title, names) in zip(axes.flat, panels.items(), strict=False):
+        above = "minus" in title
         for name in names:
-            _curve(axis, [_points(f[name], train_size, 0.0 if floor is None else floor(f)) for f in seeds], NAMES[name])
-        if floor is None:
-            axis.axhline(TARGET, color="grey", linestyle=":", linewidth=1, label="the paper's target, .018")
-            if "autoencoder" in seeds[0] and "latent" in names:
-                floors = [("autoencoder's floor", "autoencoder", "--")]
-                floors += [("floor of 64 centroids", "codebook", "-.")] if "softmax" in names else []
-                for label, experiment, style in floors:
-                    level = statistics.fmean(f[experiment]["mse"] for f in seeds)
-                    axis.axhline(level, color="black", linestyle=style, linewidth=1, label=label)
+            floors = [f["autoencoder"]["mse"] if above and name == "latent" else 0.0 for f in seeds]
+            curves = [_points(f[name], train_size, floor) for f, floor in zip(seeds, floors, strict=True)]
+            _curve(axis, curves, NAMES[name])
+        if not above:
+            _levels(axis, seeds, names)
         axis.set(title=title, xlabel="updates", ylabel="test MSE", xscale="log", yscale="log")
         axis.legend(fontsize="small")
         axis.grid(alpha=0.3, which="both")
@@ -161,6 +161,19 @@ def plot(seeds: Seeds, path: Path, train_size: int) -> Path:
         figure.savefig(temporary, dpi=80)
     plt.close(figure)
     return path
+
+
+def _levels(axis: Axes, seeds: Seeds, names: Sequence[str]) -> None:
+    """The paper's target, and the floors of the models."""
+    axis.axhline(TARGET, color="grey", linestyle=":", linewidth=1, label="the paper's target, .018")
+    floors = [
+        ("latent", "autoencoder", "autoencoder's floor", "--"),
+        ("softmax", "codebook", "floor of 64 centroids", "-."),
+    ]
+    for name, experiment, label, style in floors:
+        if name in names:
+            level = statistics.fmean(f[experiment]["mse"] for f in seeds)
+            axis.axhline(level, color="black", linestyle=style, linewidth=1, label=label)
 
 
 def _points(figures: Figures, train_size: int, floor: float) -> list[tuple[int, float]]:
