@@ -99,7 +99,7 @@ def text(values: Sequence[Value], spread: bool = True) -> str:
         return ", ".join("never" if v is None else str(v) for v in values)
     known = [v for v in values if v is not None]
     mean = statistics.fmean(known)
-    deviation = f" ± {number(statistics.stdev(known), mean)}" if spread and len(known) > 1 else ""
+    deviation = f" ± {number(statistics.stdev(known), mean)}" if spread and len(set(known)) > 1 else ""
     return number(mean) + deviation
 
 

@@ -57,9 +57,9 @@ def overtaken(ahead: str, behind: str) -> Quantity:
     return find
 
 
-def change(experiment: str, other: str) -> Quantity:
-    """|a / b - 1| of the errors of two experiments."""
-    return lambda figures: abs(figures[experiment]["mse"] / figures[other]["mse"] - 1)
+def relative(experiment: str, other: str) -> Quantity:
+    """The error of an experiment over that of another."""
+    return lambda figures: float(figures[experiment]["mse"] / figures[other]["mse"])
 
 
 @dataclass(frozen=True)
