@@ -22,7 +22,12 @@ from refine.training.adversarial import LARGEST, Objective, adaptive_weight, bui
 from refine.training.checkpoint_io import SafetensorsIO
 from refine.training.modules import TokenizerModule
 
-GAN = ["train.loss.l1=0.2", "train.loss.adversarial=0.5", "train.discriminator.start=11", "train.discriminator.filters=8"]
+GAN = [
+    "train.loss.l1=0.2",
+    "train.loss.adversarial=0.5",
+    "train.discriminator.start=11",
+    "train.discriminator.filters=8",
+]
 GAN += ["stage=tokenizer", "train.log_every=1"]
 
 

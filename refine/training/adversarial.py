@@ -163,4 +163,6 @@ def check(weights: LossConfig, settings: DiscriminatorConfig, steps: int) -> Non
             f"accepted: 0 to {steps - 1}",
         )
         require(settings.lr > 0, f"train.discriminator.lr={settings.lr} is not accepted; accepted: above 0")
-        require(settings.filters >= 1, f"train.discriminator.filters={settings.filters} is not accepted; accepted: from 1")
+        require(
+            settings.filters >= 1, f"train.discriminator.filters={settings.filters} is not accepted; accepted: from 1"
+        )
