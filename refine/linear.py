@@ -17,7 +17,8 @@ def onednn_pays() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     vendor = cpuinfo.read_text() if cpuinfo.exists() else platform.processor()
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return wide and "AuthenticAMD" in vendor and torch.backends.mkldnn.is_available()
+    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # not public
+    return wide and "AuthenticAMD" in vendor and there
 
 
 ONEDNN = onednn_pays()
