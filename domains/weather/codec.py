@@ -34,7 +34,6 @@ class SphereCodec(Codec):
 
     size: Tensor
     profile: Tensor
-    degree: Tensor
     synthesis: Tensor
     analysis: Tensor
 
@@ -54,7 +53,11 @@ class SphereCodec(Codec):
         self.register_buffer("analysis", analysis, persistent=False)
         self.register_buffer("size", torch.ones(truncation + 1, channels))
         self.register_buffer("profile", torch.ones(channels, grid.shape[0], 1))
-        self.register_buffer("degree", self.transform.degree, persistent=False)
+
+    @property
+    def degree(self) -> Tensor:
+        """(D,) l of each harmonic."""
+        return self.transform.degree
 
     def profile_of(self, power: Tensor) -> Tensor:
         """(C, H, 1) smooth root mean squares by latitude, one for both components of a wind, from mean squares (C, H);
