@@ -50,8 +50,8 @@ def _load(file: Path) -> Any:
             raise RefineError(
                 f"{file} is refused: it would have Python build {found[1]!r}; accepted: tensors and plain data"
             ) from None
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise RefineError(f"{file} is damaged, or no file of torch.save: {first}") from None
+        first = f"{type(error).__name__} {error}".splitlines()[0]
+        raise RefineError(f"{file} is damaged, or no file of torch.save ({first})") from None
 
 
 def _kind(value: Any) -> str:
