@@ -51,7 +51,7 @@ def _load(file: Path) -> Any:
                 f"{file} is refused: it would have Python build {found[1]!r}; accepted: tensors and plain data"
             ) from None
         first = f"{type(error).__name__} {error}".splitlines()[0]
-        raise RefineError(f"{file} is damaged, or no file of torch.save ({first})") from None
+        raise RefineError(f"{file} is damaged, or no file of torch.save: {first}") from None
 
 
 def _kind(value: Any) -> str:
