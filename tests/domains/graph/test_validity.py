@@ -113,14 +113,19 @@ def test_a_check_that_breaks_down_is_said(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_sbm() -> None:
-    """Two blocks of the benchmark's recipe pass; one block, and blocks that are too small, do not."""
+    """Two blocks of the benchmark's recipe pass; one block, and blocks that are too small, do not.
+
+    The search for blocks is random, and its draws differ between machines for one seed: it misses about one graph of
+    thirty, so most of the good ones have to pass.
+    """
     try:
         validity._python_with_graph_tool()
     except MissingError as error:
         pytest.skip(str(error))
 
-    def blocks(*sizes: int) -> Graph:
+    def blocks(seed: int, *sizes: int) -> Graph:
         p = [[0.3 if i == j else 0.005 for j in range(len(sizes))] for i in range(len(sizes))]
-        return graph(nx.stochastic_block_model(sizes, p, seed=1))
+        return graph(nx.stochastic_block_model(sizes, p, seed=seed))
 
-    assert are_sbm([blocks(30, 35), blocks(30), blocks(12, 30)]) == [True, False, False]
+    assert sum(are_sbm([blocks(seed, 30, 35) for seed in range(1, 9)])) >= 6
+    assert not any(are_sbm([blocks(1, 30), blocks(1, 12, 30)]))
