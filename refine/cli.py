@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import operator
 import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
 from refine import __version__
-from refine.config import TRAINING
+from refine.arguments import SECTIONS, FlagsCommand, KeysCommand, configure
 from refine.errors import RefineError
 
-if TYPE_CHECKING:
-    from refine.config import Config
+__all__ = ["SECTIONS", "cli", "configure", "main"]
 
 HELP = """Next-scale generation: train, sample and score coarse-to-fine models of images, or of data of your own.
 
@@ -42,59 +37,6 @@ num=64 is sample.num=64. A training that stopped goes on with: refine train run=
 
 Environment: REFINE_DEBUG=1 (or --debug anywhere) shows tracebacks.
 """
-
-SECTIONS = {
-    "train": TRAINING,
-    "sample": ("sample", "sampler", "trainer", "seed", "run"),
-    "inpaint": ("inpaint", "sampler", "trainer", "seed", "run"),
-    "evaluate": ("evaluate", "ensemble", "sampler", "trainer", "seed", "run"),
-    "ensemble": ("ensemble", "sampler", "trainer", "seed", "run"),
-}
-"""The parts of the configuration that each command accepts."""
-
-
-class KeysCommand(click.Command):
-    """A command that takes keys of the configuration, not options of its own."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Leave the arguments as they are: which flags take a value is known once the domain is."""
-        ctx.params["arguments"] = [a for a in args if a not in ("-h", "--help")]
-        if len(ctx.params["arguments"]) < len(args):
-            click.echo(self.get_help(ctx))
-            ctx.exit()
-        return []
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return ["[KEY=VALUE | --KEY VALUE] ..."]
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The groups and keys that the command uses; a domain's too if the arguments name one."""
-        for title, rows in key_help(str(self.name), ctx.params["arguments"]).items():
-            with formatter.section(title):
-                formatter.write_dl(rows, col_max=40)
-
-
-def key_help(command: str, arguments: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    """What a command accepts, as (key=value, explanation) rows by section; values are those under ``arguments``."""
-    from refine.compose import accepted_groups, config_keys, group_files
-    from refine.overrides import take
-
-    domain, config = take(arguments, ["domain"])[0].get("domain"), None
-    if arguments:
-        with contextlib.suppress(RefineError):  # then the help is all the more wanted
-            config = configure(command, arguments)
-            domain = config.domain_name
-    sections = SECTIONS[command]
-    groups = [(f"{group}=", " | ".join(group_files(group))) for group in accepted_groups(sections)]
-    out = {"Files of settings": [(name, files) for name, files in groups if files]}
-    for key in config_keys(domain, sections).values():
-        section, dot, _ = key.name.partition(".")
-        title = f"Keys of {section}" if dot else "Keys of the run"
-        now = key if config is None else replace(key, default=operator.attrgetter(key.name)(config))
-        out.setdefault(title, []).append((f"{key.name}={now.default_text}", key.help or key.type_name))
-    if domain is None and "domain" in sections:
-        out["Keys of domain and model"] = [("domain.*, model.*", "see: refine train domain=NAME --help")]
-    return out
 
 
 class Group(click.Group):
@@ -190,15 +132,6 @@ def ensemble(arguments: Sequence[str]) -> None:
         run(config)
     except KeyboardInterrupt as error:
         raise StoppedError("stopped; the same command goes on with what is not finished") from error
-
-
-class FlagsCommand(click.Command):
-    """A command with options of its own, which may be written key=value as well."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Make flags of them."""
-        names = tuple(f"{p.name}=" for p in self.params if isinstance(p, click.Option))
-        return super().parse_args(ctx, [f"--{a}" if a.startswith(names) else a for a in args])
 
 
 @cli.command(cls=FlagsCommand)
@@ -302,28 +235,6 @@ def domains() -> None:
     from refine.commands.domains import run
 
     run()
-
-
-def configure(command: str, arguments: Sequence[str]) -> Config:
-    """The configuration of a command: its arguments over that of the run that is meant, if there is one."""
-    from refine.compose import compose
-    from refine.overrides import take
-    from refine.registry import starter
-    from refine.runs import CONFIG, find, load_run_config
-
-    named = take(arguments, ("run", "domain"))[0]
-    run, domain = named.get("run"), named.get("domain")
-    if command == "train":
-        resumed = run is not None and (Path(run).expanduser() / CONFIG).is_file()
-        base = load_run_config(Path(str(run)).expanduser()) if resumed else None
-    elif folder := find(run, domain):
-        base = load_run_config(folder)
-    elif domain is not None:
-        base = load_run_config(starter(domain))
-        base.run = None  # what ships with a package is read, not written to
-    else:
-        base = None
-    return compose(arguments, base, SECTIONS[command])
 
 
 class StoppedError(Exception):
