@@ -19,6 +19,7 @@ from refine.domains.image import pictures
 from refine.domains.image.codec import ConvCodec, GridCodec, LinearCodec, PixelCodec
 from refine.domains.image.data import CANONICAL, DATA, read_canonical
 from refine.domains.image.dataset import ImageDataset, check_split
+from refine.domains.image.patches import PatchCodec, PatchResampler
 from refine.domains.image.pixels import to_picture, to_uint8
 from refine.domains.image.vqgan import VQGANCodec
 from refine.errors import not_accepted, require
@@ -49,9 +50,11 @@ class ImageConfig:
     classes: Any = None  # names of the labels, or how many there are; null: the data's own
     label_conditional: bool = True  # condition on the labels, where there are some
     strict: bool = False  # refuse images that cannot be read instead of skipping them
-    codec: str = "conv"  # conv | linear (by patch of factor x factor) | identity (pixels, no latent) | vqgan (VAR's)
+    codec: str = (
+        "conv"  # conv | linear (by patch) | identity, patch (of factor x factor; both pixels) | vqgan (VAR's)
+    )
     factor: int = 1  # pixels of a latent site along each side; conv: 1, 2, 4, 8 or 16
-    latent: int = 4  # channels of the latent; identity has the image's
+    latent: int = 4  # channels of the latent; identity has the image's, patch those of factor x factor pixels
     width: int = 32  # conv, vqgan: channels of hidden layers; vqgan: at the finest level
     blocks: int = 2  # conv, vqgan: residual blocks at each resolution
     multipliers: list[int] = field(default_factory=lambda: [1, 1, 2, 2, 4])  # vqgan: widths of its levels, in width
@@ -64,6 +67,7 @@ CODECS: dict[str, Callable[[ImageConfig, tuple[int, int, int]], GridCodec]] = {
     "conv": lambda c, image: ConvCodec(image, c.latent, c.factor, c.width, c.blocks),
     "linear": lambda c, image: LinearCodec(image, c.latent, c.factor),
     "identity": lambda c, image: PixelCodec(image),
+    "patch": lambda c, image: PatchCodec(image, c.factor),
     "vqgan": lambda c, image: VQGANCodec(image, c.latent, c.factor, c.width, c.multipliers, c.blocks),
 }
 
@@ -127,15 +131,15 @@ class ImageDomain(Domain):
     def codec(self) -> Codec:
         return CODECS[self.config.codec](self.config, self.shape)
 
-    def resampler(self) -> GridResampler:
-        resampler = GridResampler(self.config.scales, self.config.down, self.config.up)
+    def resampler(self) -> GridResampler | PatchResampler:
+        c, resampler = self.config, GridResampler(self.config.scales, self.config.down, self.config.up)
         h, w = self.config.size[0] // self.config.factor, self.config.size[1] // self.config.factor
         require(
             resampler.shapes[-1] == (h, w),
             f"domain.scales={self.config.scales} ends at {resampler.shapes[-1]}; images of {self.config.size} with "
             f"factor={self.config.factor} have a latent of {h}x{w}, which has to be the last scale",
         )
-        return resampler
+        return PatchResampler(c.scales, self.shape[0], c.factor, c.down, c.up) if c.codec == "patch" else resampler
 
     def save(self, samples: Samples, folder: Path, gif: bool = False, strip: int = 8, **options: Any) -> list[Path]:
         """Write samples as pictures and arrays.
