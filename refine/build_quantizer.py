@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from refine.composite_vq import CompositeVQ
 from refine.config import QuantizerConfig
 from refine.errors import not_accepted, require
-from refine.quantizer import FSQ, Bitwise, Quantizer
+from refine.quantizer import FSQ, Bitwise, Quantizer, Unquantized
 from refine.vq import VQ
 
 
@@ -31,4 +31,6 @@ def build_quantizer(config: QuantizerConfig, num_scales: int, channels: int) -> 
         return FSQ(num_scales, config.levels)
     if config.kind == "bitwise":
         return Bitwise(num_scales, channels, config.sphere, config.entropy)
-    raise not_accepted("model.quantizer.kind", config.kind, ("vq", "fsq", "bitwise"))
+    if config.kind == "none":
+        return Unquantized(num_scales, channels)
+    raise not_accepted("model.quantizer.kind", config.kind, ("vq", "fsq", "bitwise", "none"))

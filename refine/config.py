@@ -22,7 +22,7 @@ class PyramidConfig:
 class QuantizerConfig:
     """How residuals become codes (:mod:`refine.quantizer`)."""
 
-    kind: str = "vq"  # vq | fsq | bitwise
+    kind: str = "vq"  # vq | fsq | bitwise | none (residuals as they are, predicted by Gaussians: a control)
     size: Any = 512  # vq: codes, one number or a list by scale
     shared: bool = False  # one codebook for all scales instead of one each
     stages: int = 1  # vq: codes of a site, each for what those before leave

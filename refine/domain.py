@@ -94,7 +94,10 @@ class Domain(abc.ABC):
 
         resampler = self.resampler()
         quantizer = build_quantizer(config.quantizer, resampler.num_levels, self.codec().channels)
-        return {"scales": [resampler.num_sites(k) for k in range(resampler.num_levels)], "codes": quantizer.sizes}
+        return {
+            "scales": [resampler.num_sites(k) for k in range(resampler.num_levels)],
+            "codes": quantizer.sizes if quantizer.discrete else "none",
+        }
 
     @property
     def condition(self) -> ConditionSpec:

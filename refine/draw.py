@@ -62,17 +62,17 @@ class Draw:
 
     def __call__(self, k: int, level: Level, context: Tensor, state: Any) -> Tensor:
         head, sites, device = self.refiner.head, level.num_sites, context.device
-        codes, kept = torch.zeros(self.batch, sites, dtype=torch.int64, device=device), None
+        codes, kept = head.blank(self.batch, sites, device), None
         if self.given is not None and self.keep is not None:
             codes, kept = self.given[k].to(device), self.keep[k].expand(self.batch, sites)
         given, uniform = codes, self.noise.uniform(k, (sites, head.draws), device)
         for _, known, now in self.refiner.order(k, level, self.noise, kept):
             hidden = self._hidden(k, level, context, codes, known if kept is None else known | kept)
             law = head.law(head(hidden, k), self.settings[k])
-            codes = torch.where(now, head.draw(law, uniform), codes)
+            codes = where(now, head.draw(law, uniform), codes)
             self._expect(k, law, now)
             self._mix(k, law, now)
-        return codes if kept is None else torch.where(kept, given, codes)
+        return codes if kept is None else where(kept, given, codes)
 
     def _expect(self, k: int, law: Law, now: Tensor) -> None:
         """Remember the expected values of the sites that are revealed now, where the gain asks for them."""
@@ -126,6 +126,11 @@ class Draw:
         # the head is linear: mixing before it equals mixing logits, at half its cost
         conditional, unconditional = hidden.chunk(2)
         return torch.lerp(unconditional, conditional, self.settings[k].guidance)
+
+
+def where(mask: Tensor, x: Tensor, other: Tensor) -> Tensor:
+    """Codes ``x`` (B, N, ...) of the sites that ``mask`` (B|1, N) names, ``other`` codes elsewhere."""
+    return torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim())), x, other)
 
 
 def twice(x: Tensor) -> Tensor:

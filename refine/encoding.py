@@ -53,8 +53,8 @@ class EncodedItems(Dataset[Any]):
 
 
 def shrink(codes: Tensor, size: int) -> Tensor:
-    """Codes in the smallest integer type that holds ``size`` of them."""
-    for dtype in (torch.uint8, torch.int16, torch.int32):
+    """Codes in the smallest integer type that holds ``size`` of them; real ones as they are."""
+    for dtype in () if codes.is_floating_point() else (torch.uint8, torch.int16, torch.int32):
         if size - 1 <= torch.iinfo(dtype).max:
             return codes.to(dtype)
     return codes
@@ -63,4 +63,5 @@ def shrink(codes: Tensor, size: int) -> Tensor:
 def batch_codes(batch: dict[str, Tensor]) -> Codes:
     """The codes of a batch of :class:`EncodedItems`."""
     count = sum(name.startswith("codes_") for name in batch)
-    return [batch[f"codes_{k}"].long() for k in range(count)]
+    codes = [batch[f"codes_{k}"] for k in range(count)]
+    return [c if c.is_floating_point() else c.long() for c in codes]

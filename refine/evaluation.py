@@ -47,10 +47,10 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int) -> tuple[dict[s
     """Encode held-out items and score the codes.
 
     Returns:
-        usage, perplexity, token accuracy and bits per dimension by scale, bits per dimension in all; and the variance
-        of the encoded bands.
+        usage, perplexity and token accuracy by scale, where codes can be counted; bits per dimension by scale and in
+        all; and the variance of the encoded bands.
     """
-    codes_seen: list[Codes] = []
+    quantizer, codes_seen = refiner.tokenizer.quantizer, list[Codes]()
     bits: list[Tensor] = []
     hits: list[Tensor] = []
     variance = BandVariance()
@@ -61,21 +61,22 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int) -> tuple[dict[s
         first = sum(len(b) for b in bits)
         score = refiner.log_prob(codes, condition, first=first)
         bits.append(score.bits_per_dim.cpu())
-        hits.append(refiner.accuracy(codes, condition).cpu())
-        codes_seen.append([c.cpu() for c in codes])
-    sizes = refiner.tokenizer.quantizer.sizes
-    used = [
-        refiner.tokenizer.quantizer.usage(torch.cat(parts), k) for k, parts in enumerate(zip(*codes_seen, strict=True))
-    ]
+        if quantizer.discrete:
+            hits.append(refiner.accuracy(codes, condition).cpu())
+            codes_seen.append([c.cpu() for c in codes])
+    figures: dict[str, Any] = {"items": sum(map(len, bits)), "sites_by_scale": [c.shape[1] for c in codes]}
+    if quantizer.discrete:
+        used = [quantizer.usage(torch.cat(parts), k) for k, parts in enumerate(zip(*codes_seen, strict=True))]
+        figures |= {
+            "codes_by_scale": quantizer.sizes,
+            "usage_by_scale": [u for u, _ in used],
+            "perplexity_by_scale": [p for _, p in used],
+            "accuracy_by_scale": torch.cat(hits).mean(0).tolist(),
+        }
     by_scale = torch.cat(bits).mean(0)
-    return {
-        "items": sum(len(c[0]) for c in codes_seen),
-        "sites_by_scale": [c.shape[1] for c in codes_seen[0]],
-        "codes_by_scale": sizes,
-        "usage_by_scale": [u for u, _ in used],
-        "perplexity_by_scale": [p for _, p in used],
-        "accuracy_by_scale": torch.cat(hits).mean(0).tolist(),
-        "likelihood": "exact" if score.exact else "lower bound, one order of rounds an item",
+    of = "" if quantizer.discrete else "density of latents, "
+    return figures | {
+        "likelihood": of + ("exact" if score.exact else "lower bound, one order of rounds an item"),
         "bits_per_dim": float(by_scale.sum()),
         "bits_per_dim_by_scale": by_scale.tolist(),
     }, variance

@@ -1,8 +1,9 @@
 """Quantizers: Q and emb of eq. 15 and 19. One interface, three kinds: VQ (:mod:`refine.vq`; several
-codes a site: :mod:`refine.composite_vq`), FSQ and bitwise here.
+codes a site: :mod:`refine.composite_vq`), FSQ and bitwise here; and none, as a control.
 
-Codes are int64 in [0, V_k). Quantizers never see the loop: straight-through gradients are taken once, on the finished
-latent (:meth:`refine.tokenizer.Tokenizer.forward`), so every kind behaves alike inside any pyramid.
+Codes are int64 in [0, V_k), but for the control, where they are the residuals themselves. Quantizers never see the
+loop: straight-through gradients are taken once, on the finished latent
+(:meth:`refine.tokenizer.Tokenizer.forward`), so every kind behaves alike inside any pyramid.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ class Quantizer(nn.Module, abc.ABC):
     Attributes:
         num_scales: K.
         channels: C.
-        sizes: V_k, the number of codes of each scale.
+        sizes: V_k, the number of codes of each scale; 0 where they are not discrete.
+        discrete: whether codes are numbers (...,) that can be counted; else they are residuals (..., C).
         bits: d when codes are d independent bits, else 0 (a :mod:`refine.head` is chosen by it).
         shared: whether all scales use the same codes, so that one head serves them all.
         fitted: whether :meth:`fit` has run (a buffer, so that it is saved).
     """
 
+    discrete: bool = True
     bits: int = 0
     fitted: Tensor
 
@@ -92,7 +95,7 @@ def broadcast_(x: Tensor) -> Tensor:
 
 
 class ScaledQuantizer(Quantizer):
-    """A fixed code grid, stretched at each scale to the size that residuals have there."""
+    """A code grid that is fixed, if there is one, stretched at each scale to the size that residuals have there."""
 
     amplitude: Tensor
 
@@ -120,6 +123,33 @@ class ScaledQuantizer(Quantizer):
         self._measured.clear()
 
 
+def root_mean_square(x: Tensor) -> Tensor:
+    """Of all numbers of ``x``, and no less than 1e-6."""
+    return x.square().mean().sqrt().clamp_min(1e-6)
+
+
+class Unquantized(ScaledQuantizer):
+    """No quantisation, the control: the "codes" (..., C) of a scale are its residuals themselves.
+
+    Its amplitudes, the root mean squares of the residuals of each scale, are what :class:`refine.head.GaussianHead`
+    starts from.
+    """
+
+    discrete = False
+
+    def __init__(self, num_scales: int, channels: int) -> None:
+        super().__init__(num_scales, channels, [0] * num_scales)
+
+    def measure(self, x: Tensor) -> Tensor:
+        return root_mean_square(x)
+
+    def encode(self, x: Tensor, k: int) -> Tensor:
+        return x.detach()
+
+    def embed(self, codes: Tensor, k: int) -> Tensor:
+        return codes
+
+
 class FSQ(ScaledQuantizer):
     """Finite scalar quantisation (arXiv 2309.15505): channel i takes one of ``levels[i]`` evenly spaced values.
 
@@ -142,7 +172,7 @@ class FSQ(ScaledQuantizer):
         self.register_buffer("span", (torch.tensor(list(levels)).log2() + 1) / 2, persistent=False)
 
     def measure(self, x: Tensor) -> Tensor:
-        return x.square().mean().sqrt().clamp_min(1e-6)
+        return root_mean_square(x)
 
     def encode(self, x: Tensor, k: int) -> Tensor:
         levels, base = cast(Tensor, self.levels), cast(Tensor, self.base)
@@ -206,7 +236,7 @@ def unpack_bits(codes: Tensor, d: int) -> Tensor:
 
 def usage(codes: Tensor, size: int) -> tuple[float, float]:
     """Share of the ``size`` codes that occur in ``codes``, and perplexity exp(H) of their distribution."""
-    require(codes.numel() > 0, "no codes were counted")
+    require(codes.numel() > 0 and size > 0, "no codes were counted")
     _, counts = codes.flatten().unique(return_counts=True)
     p = counts.double() / counts.sum()
     return len(counts) / size, float((-(p * p.log()).sum()).exp())

@@ -136,7 +136,7 @@ class Refiner(Model):
         at_once = [s for s in steps if self.predictor.rounds[s.k] == 1]
         out = dict(zip([s.k for s in at_once], self._predict(at_once, condition, drop) if at_once else [], strict=True))
         for step in (s for s in steps if s.k not in out):
-            hidden = step.context.new_zeros(*step.codes.shape, self.config.predictor.width)
+            hidden = step.context.new_zeros(*step.context.shape[:2], self.config.predictor.width)
             for _, known, now in self.order(step.k, step.level, noise):
                 (new,) = self._predict([step], condition, drop, [Known(step.values, known)])
                 hidden = torch.where(now[..., None], new, hidden)
@@ -196,7 +196,7 @@ class Refiner(Model):
         """What is known at the round of a random site in a random order, and the weight of every site (B, N)."""
         if self.predictor.rounds[step.k] == 1:
             return None, 1.0
-        shape, mask = step.codes.shape, step.level.mask
+        shape, mask = step.context.shape[:2], step.level.mask
         order, site = torch.rand(2, *shape, device=step.codes.device)
         rounds = Rounds.shuffled(order, self.predictor.rounds[step.k], mask)
         known, exists = rounds.known(rounds.of_a_random_site(site)), rounds.index >= 0
@@ -267,7 +267,7 @@ class Refiner(Model):
         hits = []
         for k, logits in enumerate(self.logits(codes, condition or Condition())):
             best = self.head.sample(logits, logits.new_zeros(1), greedy)
-            hits.append((best == codes[k]).double().mean(1))
+            hits.append((best == codes[k]).double().flatten(1).mean(1))
         return torch.stack(hits, dim=1)
 
     # -- sampling ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from torch import Tensor
 from refine.errors import require
 
 Codes = list[Tensor]
-"""The codes of a batch: K tensors (B, N_k), int64, coarsest first."""
+"""The codes of a batch: K tensors (B, N_k), int64, coarsest first; (B, N_k, C), real, where nothing is quantised."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def draw(refiner: Refiner, canvas: Canvas, masks: Sequence[Tensor], labels: Tens
     parts = []
     for first in track(range(0, num, size), f"Painting {num} results"):
         stop = min(first + size, num)
-        given = [c.expand(stop - first, -1) for c in codes]
+        given = [c.expand(stop - first, *c.shape[1:]) for c in codes]
         condition = Condition(label=None if labels is None else labels[first:stop])
         parts.append(refiner.inpaint(given, masks, condition, config.seed, first, config.sampler).cpu())
     return Samples.join(parts)

@@ -167,7 +167,8 @@ class TokenizerModule(StageModule):
         self.log("val_reconstruction", out.reconstruction, prog_bar=True, batch_size=len(batch["x"]))
         terms = {f"val_{name}": term for name, term in self.loss(out, batch["x"])[1].items()}
         self.log_dict(terms, batch_size=len(batch["x"]))
-        self._codes.append(out.codes)
+        if self.tokenizer.quantizer.discrete:  # else there is nothing to count
+            self._codes.append(out.codes)
 
     def on_validation_epoch_end(self) -> None:
         codes, self._codes = [c for c in self._codes if c], []
