@@ -25,7 +25,7 @@ clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 .venv/.test: .venv/.demo
-	$(PIP) --editable '.[dev,image,molecules,weather]'
+	$(PIP) --editable '.[dev,image,molecules,weather,study]'
 	@touch $@
 
 .venv/.demo: pyproject.toml constraints.txt | $(BIN)/python

@@ -23,6 +23,14 @@ def test_numbers_are_uniform() -> None:
         assert kstest(drawn.flatten().numpy(), "uniform").pvalue > 1e-3
 
 
+def test_normal_numbers_are_normal_and_finite() -> None:
+    noise = Noise(5, range(50))
+    drawn = noise.normal(1, (400,))
+    assert drawn.isfinite().all()
+    assert kstest(drawn.flatten().numpy(), "norm").pvalue > 1e-3
+    assert torch.equal(drawn.flatten().argsort(), noise.uniform(1, (400,)).flatten().argsort())
+
+
 def test_first_numbers_of_streams_are_uniform_too() -> None:
     """Neighbouring samples and seeds are unrelated, not shifted copies."""
     by_sample = Noise(0, range(4000)).uniform(0, (1,)).flatten().numpy()

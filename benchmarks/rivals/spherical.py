@@ -38,5 +38,4 @@ class Bands:
 
 def normal(noise: Noise, shape: tuple[int, ...], stream: int = 0) -> Tensor:
     """(B, *shape) normal numbers, those of each sample its own."""
-    uniform = noise.uniform(0, shape, stream=stream).double() + 2**-25  # between the steps of 2^-24
-    return torch.special.ndtri(uniform).float()
+    return noise.normal(0, shape, stream=stream)
