@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from refine.config import TRAINING
-from refine.errors import RefineError
+from refine.errors import RefineError, require
 
 if TYPE_CHECKING:
     from refine.config import Config
@@ -100,3 +100,15 @@ class FlagsCommand(click.Command):
         """Make flags of them."""
         names = tuple(f"{p.name}=" for p in self.params if isinstance(p, click.Option))
         return super().parse_args(ctx, [f"--{a}" if a.startswith(names) else a for a in args])
+
+
+def whole(key: str, value: str, least: int, most: int) -> int:
+    """A whole number within bounds.
+
+    Raises:
+        RefineError: it is another number, or none.
+    """
+    number = int(value) if value.isascii() and value.isdigit() else 0
+    accepted = f"{key}={value!r} is not accepted; accepted: whole numbers from {least} to {most}"
+    require(least <= number <= most, accepted)
+    return number

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 import click
@@ -30,6 +31,7 @@ HELP = """Next-scale generation: train, sample and score coarse-to-fine models o
   refine regrid IN OUT --grid healpix:16           gridded data on another grid
   refine import var --vae FILE --var FILE --to RUN published weights
   refine reproduce table=all                      the paper's tables, measured
+  refine study frontier domain=image              S scales against T diffusion steps
   refine inspect runs/mnist                       what a checkpoint is
 
 key=value and --key value say the same, in any order. A key may be written by its last part where no other key has it:
@@ -68,9 +70,8 @@ def train(arguments: Sequence[str]) -> None:
     config = configure("train", arguments)
     try:
         run(config)
-    except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns the first into the second
-        stopped = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
-        if not stopped or config.run is None:
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not _interrupted(error) or config.run is None:
             raise
         raise StoppedError(f"stopped; go on with: refine train run={shlex.quote(str(config.run))}") from error
 
@@ -128,10 +129,8 @@ def ensemble(arguments: Sequence[str]) -> None:
     from refine.commands.ensemble import run
 
     config = configure("ensemble", arguments)
-    try:
+    with _goes_on():
         run(config)
-    except KeyboardInterrupt as error:
-        raise StoppedError("stopped; the same command goes on with what is not finished") from error
 
 
 @cli.command(cls=FlagsCommand)
@@ -211,10 +210,41 @@ def reproduce(table: str, seeds: str, train_size: str, out: str) -> None:
     """
     from refine.commands.reproduce import run
 
-    try:
+    with _goes_on():
         run(table, seeds, train_size, out)
-    except KeyboardInterrupt as error:
-        raise StoppedError("stopped; the same command goes on with what is not finished") from error
+
+
+@cli.command(cls=FlagsCommand)
+@click.argument("which", metavar="hypotheses|frontier")
+@click.option("--domain", default="image", show_default=True, metavar="NAME", help="whose data, tasks and judge")
+@click.option("--seeds", default="3", show_default=True, metavar="N", help="seeds 0 to N - 1")
+@click.option("--updates", default="1500", show_default=True, metavar="N", help="of every training")
+@click.option("--out", default="study", show_default=True, metavar="FOLDER", help="for what was measured, and the runs")
+@click.option("--plot", metavar="FILE", help="draw what a study.json holds, and train nothing")
+def study(which: str, domain: str, seeds: str, updates: str, out: str, plot: str | None) -> None:
+    """What next-scale generation is worth: models that differ in one thing, trained with the same Transformer, data,
+    parameters and operations, and judged by what they generate.
+
+    \b
+    hypotheses   a latent or pixels; categorical, bitwise or Gaussian heads; single, residual or product codes;
+                 S = 1, 2, 3, 4, 6 scales: in generation, 4x super-resolution and in-painting of a half
+    frontier     S scales against T = 2 to 250 steps of diffusion (of latents, of pixels, and of codes with an
+                 absorbing state): Frechet distance against time and against evaluations of the network
+
+    \b
+      refine study hypotheses                       three seeds; about three hours on two CPU cores for both
+      refine study frontier                         what both need is trained once
+      refine study frontier --seeds 1 updates=200 --out quick
+      refine study frontier --plot study/study.json --out pictures
+
+    Writes study.json (all figures and curves), tables hypotheses.md or frontier.md, and pictures of the same name; with
+    --plot only these, of the seeds and updates in FILE. What was stopped goes on where it stood, and nothing is
+    measured twice.
+    """
+    from refine.commands.study import run
+
+    with _goes_on():
+        run(which, domain, seeds, updates, out, plot)
 
 
 @cli.command()
@@ -239,6 +269,22 @@ def domains() -> None:
 
 class StoppedError(Exception):
     """Ctrl-C, with what to do next."""
+
+
+@contextlib.contextmanager
+def _goes_on() -> Iterator[None]:
+    """For work that the same command goes on with after Ctrl-C."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not _interrupted(error):
+            raise
+        raise StoppedError("stopped; the same command goes on with what is not finished") from error
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether it is Ctrl-C, of which Lightning makes an exit."""
+    return isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

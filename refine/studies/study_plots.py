@@ -72,7 +72,7 @@ def plot_frontier(results: Results, path: Path) -> Path:
     left.xaxis.set_major_locator(LogLocator(10, (1, 3)))
     left.xaxis.set_major_formatter(EngFormatter("s", sep=" "))
     left.set(ylabel="Fréchet distance: lower is better", xlabel="time an image takes, one CPU thread")
-    right.set_xlim(left=0.52)
+    right.set_xlim(left=0.505)
     right.set(xlabel="evaluations of the network an image takes")
     figure.suptitle(
         f"S scales or T steps? {results.about.get('data', '')}: the same Transformer, {results.updates:,} updates",
@@ -97,7 +97,7 @@ def _series(axis: Axes, points: Sequence[Point], cost: str, series: str, name: s
     for i, (point, at) in enumerate(zip(points, zip(x, y, strict=True), strict=True) if scales else ()):
         axis.annotate(
             _told("S", point.steps, i), at, (-7, -3), textcoords="offset points", ha="right", va="top", zorder=6,
-            color=style.color, fontsize=11, fontweight="bold",
+            color=style.color, fontsize=10, fontweight="bold",
         )  # fmt: skip
 
 
