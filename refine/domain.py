@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from refine.config import Config as RunConfig
     from refine.config import EvaluateConfig
     from refine.model import Model
+    from refine.studies.contestant import Subject
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,14 @@ class Domain(abc.ABC):
             RefineError: items of the domain are no pictures.
         """
         raise self.lacks("pictures", "draws no pictures")
+
+    def subject(self) -> Subject:
+        """What ``refine study`` is about: items, tasks and a judge.
+
+        Raises:
+            RefineError: the domain has no study.
+        """
+        raise self.lacks("subject", "has no study")
 
     @classmethod
     def lacks(cls, method: str, words: str) -> RefineError:

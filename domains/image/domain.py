@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from refine.config import Config as RunConfig
     from refine.config import EvaluateConfig
     from refine.refiner import Refiner
+    from refine.studies.contestant import Subject
 
 MAX_ROWS, MAX_COLUMNS = 40, 16  # of a sample grid
 NO_IMAGES = (
@@ -206,6 +207,12 @@ class ImageDomain(Domain):
         from refine.domains.image.editing import inpaint
 
         return inpaint(self, refiner, config, folder)
+
+    def subject(self) -> Subject:
+        """See :class:`refine.domains.image.study.ImageSubject`."""
+        from refine.domains.image.study import ImageSubject
+
+        return ImageSubject(self)
 
     def export(self, samples: Samples, path: Path) -> None:
         """See :func:`refine.domains.image.export.export`."""

@@ -37,7 +37,7 @@ def run(table: str, seeds: str, train_size: str, out: str) -> list[Path]:
     count, size = _whole("seeds", seeds, 1, 100), _whole("train_size", train_size, BATCH, ALL)
     folder = Path(out).expanduser()
     require(not folder.exists() or folder.is_dir(), f"out={out!r} is not accepted: it is a file; accepted: a folder")
-    store = Store(folder / "reproduction.json")
+    store = Store(folder / "reproduction.json", Key)
     needed = {name for t in chosen.values() for name in t.experiments}
     found = measure(store, [name for name in EXPERIMENTS if name in needed], range(count), size, EPOCHS, mnist())
     report = folder / f"tables-{size}.md"
@@ -51,7 +51,7 @@ def run(table: str, seeds: str, train_size: str, out: str) -> list[Path]:
     return written
 
 
-def measure(store: Store, names: list[str], seeds: range, train_size: int, epochs: int, data: Digits) -> Seeds:
+def measure(store: Store[Key], names: list[str], seeds: range, train_size: int, epochs: int, data: Digits) -> Seeds:
     """Run the experiments that the store lacks, each for every seed, and keep their figures there.
 
     Returns:

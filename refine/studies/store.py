@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from refine import __version__
 from refine.errors import RefineError, require
@@ -14,7 +14,7 @@ from refine.studies.training import Figures
 
 
 class Key(NamedTuple):
-    """What was run."""
+    """What ``refine reproduce`` ran."""
 
     experiment: str
     seed: int
@@ -22,30 +22,48 @@ class Key(NamedTuple):
     epochs: int
 
 
-class Store:
+class StudyKey(NamedTuple):
+    """What ``refine study`` ran."""
+
+    experiment: str
+    seed: int
+    updates: int
+
+
+K = TypeVar("K", Key, StudyKey)
+
+
+class Store(Generic[K]):
     """Figures by key; each is written when it is known, so that work that was killed goes on after the last.
 
     Args:
         path: of the file, which need not be there yet.
+        kind: of its keys.
+
+    Attributes:
+        about: what else the file says, by name.
 
     Raises:
         RefineError: the file holds something else.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: type[K]) -> None:
         self.path = path
-        self.records: dict[Key, dict[str, Any]] = {}
+        self.records: dict[K, dict[str, Any]] = {}
+        self.about: dict[str, Any] = {}
         if path.exists():
             try:
-                for record in json.loads(read_text(path))["results"]:
-                    self.records[Key(*(record[name] for name in Key._fields))] = record
-            except (ValueError, TypeError, LookupError) as error:
-                raise RefineError(f"{path} is not a file of refine reproduce ({error!r}); move it away") from None
+                held = json.loads(read_text(path))
+                self.about = dict(held.get("about", {}))
+                for record in held["results"]:
+                    self.records[kind(*(record[name] for name in kind._fields))] = record
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                raise RefineError(f"{path} holds no results of such work ({error!r}); move it away") from None
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: K) -> bool:
         return key in self.records
 
-    def figures(self, key: Key) -> Figures:
+    def figures(self, key: K) -> Figures:
         """The figures of a key.
 
         Raises:
@@ -55,12 +73,13 @@ class Store:
         figures: Figures = self.records[key]["figures"]
         return figures
 
-    def add(self, key: Key, figures: Figures, seconds: float) -> None:
+    def add(self, key: K, figures: Figures, seconds: float) -> None:
         """Write the file anew, with one record more."""
         record = {**key._asdict(), "cpu_seconds": round(seconds, 1), "figures": rounded(figures)}
         self.records[key] = record
         lines = ",\n".join(json.dumps(r) for _, r in sorted(self.records.items()))
-        write_text(self.path, f'{{"refine": "{__version__}", "results": [\n{lines}\n]}}\n')
+        about = f'"about": {json.dumps(rounded(self.about))}, ' if self.about else ""
+        write_text(self.path, f'{{"refine": "{__version__}", {about}"results": [\n{lines}\n]}}\n')
 
 
 def rounded(value: Any) -> Any:

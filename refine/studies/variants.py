@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,17 +14,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from refine.codec import Codec
 from refine.config import ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
 from refine.domain import Domain
-from refine.registry import load_domain
+from refine.registry import load_domain_class
 from refine.studies.absorbing import Absorbing
 from refine.studies.contestant import Contestant, Subject
 from refine.studies.diffusion import Diffusion
 from refine.studies.next_scale import NextScale
+from refine.typed import typed
 from refine.types import Condition
 
 DATA = {"data": "mnist", "factor": 4, "latent": 8, "width": 32, "blocks": 1}
 SCALES = {1: [7], 2: [4, 7], 3: [2, 4, 7], 4: [1, 2, 4, 7], 6: [1, 2, 3, 4, 5, 7]}
 REFERENCE = "scales_4"
-WIDTH, DEPTH, HEADS, MLP, CODES, BATCH, LEVELS = 64, 4, 4, 4.0, 256, 64, 256
+WIDTH, DEPTH, HEADS, MLP, CODES, BATCH, LEVELS = 64, 4, 4, 4.0, 256, 32, 256
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,15 @@ VARIANTS = {f"scales_{s}": Variant(scales=s) for s in SCALES} | {
 }
 
 
+def domain_config(variant: Variant) -> Any:
+    """Of the image domain as the variant has it."""
+    codec = {"codec": "patch"} if variant.pixels else {}
+    return typed(load_domain_class("image").Config, DATA | codec | {"scales": SCALES[variant.scales]}, "image")
+
+
 def domain_of(variant: Variant) -> Domain:
     """The image domain as the variant has it."""
-    codec = {"codec": "patch"} if variant.pixels else {}
-    return load_domain("image", **DATA | codec | {"scales": SCALES[variant.scales]})
+    return load_domain_class("image")(domain_config(variant))
 
 
 def model_config(variant: Variant, mlp_ratio: float = MLP) -> ModelConfig:
@@ -133,6 +139,3 @@ def fit_codes(contestant: Contestant, x: Tensor, seed: int) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         tokenizer.fit(torch.cat([tokenizer.codec.eval().encode(part) for part in x.split(500)]))
-
-
-Maker = Callable[[str, int], Contestant]

@@ -15,7 +15,7 @@ from refine.commands import reproduce
 from refine.studies.experiments import EXPERIMENTS
 from refine.studies.mnist import Digits
 from refine.studies.paper import TABLES
-from refine.studies.store import Store
+from refine.studies.store import Key, Store
 
 LIGHT = ["autoencoder", "latent", "softmax", "cascade_2"]
 
@@ -75,7 +75,7 @@ def recorded(store: Store) -> list[dict[str, object]]:
 def test_a_killed_command_goes_on_and_ends_with_the_same_file(
     data: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, killed = Store(tmp_path / "a" / "reproduction.json"), Store(tmp_path / "b" / "reproduction.json")
+    whole, killed = Store(tmp_path / "a" / "reproduction.json", Key), Store(tmp_path / "b" / "reproduction.json", Key)
     expected = reproduce.measure(whole, LIGHT, range(2), 256, 1, data)
     pieces = itertools.count()
 
@@ -90,14 +90,14 @@ def test_a_killed_command_goes_on_and_ends_with_the_same_file(
         reproduce.measure(killed, LIGHT, range(2), 256, 1, data)
     done = recorded(killed)
     assert 0 < len(done) < len(LIGHT) * 2 and all(record in recorded(whole) for record in done)
-    assert reproduce.measure(Store(killed.path), LIGHT, range(2), 256, 1, data) == expected
+    assert reproduce.measure(Store(killed.path, Key), LIGHT, range(2), 256, 1, data) == expected
     assert recorded(killed) == recorded(whole)
 
 
 def test_nothing_is_measured_twice_and_a_lost_autoencoder_is_made_anew(
     data: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path / "reproduction.json")
+    store = Store(tmp_path / "reproduction.json", Key)
     reproduce.measure(store, ["autoencoder", "latent"], range(1), 256, 1, data)
     before = recorded(store)
     (weights,) = tmp_path.glob("*.safetensors")

@@ -116,9 +116,9 @@ def test_noise_of_a_seed_is_fixed_and_the_shift_has_other_noise() -> None:
 
 def test_the_store_keeps_six_digits_and_refuses_other_files(tmp_path: Path) -> None:
     key = Key("pixel", 0, 1000, 30)
-    store = Store(tmp_path / "new" / "reproduction.json")
+    store = Store(tmp_path / "new" / "reproduction.json", Key)
     store.add(key, {"mse": 1 / 3, "curve": [[20, 2 / 3]], "parameters": 805136}, 12.34)
-    again = Store(store.path)
+    again = Store(store.path, Key)
     assert key in again and Key("pixel", 1, 1000, 30) not in again
     assert again.figures(key) == {"mse": 0.333333, "curve": [[20, 0.666667]], "parameters": 805136}
     with pytest.raises(RefineError, match="has no Key"):
@@ -126,6 +126,6 @@ def test_the_store_keeps_six_digits_and_refuses_other_files(tmp_path: Path) -> N
     for content in ("{", "[]", json.dumps({"results": [{"seed": 1}]})):
         other = tmp_path / "other.json"
         other.write_text(content)
-        with pytest.raises(RefineError, match=r"other\.json is not a file of refine reproduce"):
-            Store(other)
+        with pytest.raises(RefineError, match=r"other\.json holds no results of such work"):
+            Store(other, Key)
         assert other.read_text() == content
