@@ -93,8 +93,8 @@ class Absorbing(Contestant):
     def bound(self, codes_BL: Tensor, condition: Condition, share_B: Tensor) -> Tensor:
         """(B,) unbiased estimates of the bound on -log p of codes in nats, from one random set of masked codes each.
 
-        The bound in continuous time, where a code is masked with probability t and the masked ones weigh 1 / t (MDLM,
-        eq. 10), is L times the mean of a masked code where the number of these is uniform over 1 to L instead (ARDM,
+        The bound in continuous time, where a code is masked with probability t and the masked ones weigh 1 / t
+        (MDLM), is L times the mean of a masked code where the number of these is uniform over 1 to L instead (ARDM,
         arXiv 2110.02037): the same, with less variance.
 
         Args:

@@ -102,29 +102,28 @@ class Diffusion(Contestant):
         return 50
 
     @inference
-    def draw(self, noise: Noise, condition: Condition, steps: int, method: str = "ddim") -> tuple[Tensor, float]:
+    def draw(self, noise: Noise, condition: Condition, steps: int, method: str = "") -> tuple[Tensor, float]:
         """See :meth:`refine.studies.contestant.Contestant.draw`; the passes are the steps.
 
         Args:
             noise: the stream of each sample.
             condition: of the B samples.
-            steps: 1 to 1000. They end at the last training time ("trailing": Lin et al., arXiv 2305.08891); where they
-                do not divide 1000, DDIM's levels of noise are rounded.
-            method: ``ddim`` (Song et al., arXiv 2010.02502, eta = 0) or ``dpm`` (DPM-Solver++ 2M, arXiv 2211.01095).
+            steps: 1 to 1000, of which the first is at the last training time ("trailing": Lin et al., arXiv
+                2305.08891); where they do not divide 1000, DDIM's levels of noise are rounded.
+            method: ``ddim`` (Song et al., arXiv 2010.02502, eta = 0; also where none is named) or ``dpm``
+                (DPM-Solver++ 2M, Lu et al., arXiv 2211.01095).
 
         Raises:
             RefineError: another method or number of steps.
         """
-        if method not in METHODS:
+        if method not in ("", *METHODS):
             raise not_accepted("method", method, METHODS)
         require(1 <= steps <= TIMES, f"steps={steps} is not accepted; accepted: 1 to {TIMES}")
-        solver = (
-            scheduler("DDIMScheduler", clip_sample=False)
-            if method == "ddim"
-            else scheduler(
-                "DPMSolverMultistepScheduler", algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero"
-            )
-        )
+        if method == "dpm":
+            settings = {"algorithm_type": "dpmsolver++", "solver_order": 2, "final_sigmas_type": "zero"}
+            solver = scheduler("DPMSolverMultistepScheduler", **settings)
+        else:
+            solver = scheduler("DDIMScheduler", clip_sample=False)
         solver.set_timesteps(steps)
         x = noise.normal(0, (self.tokens, self.codec.channels), self.device)
         for time in solver.timesteps:
