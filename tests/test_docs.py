@@ -16,6 +16,7 @@ from refine.domains.weather.grids import Grid
 from refine.errors import RefineError
 from refine.overrides import take
 from refine.studies.paper import TABLES
+from refine.studies.study_report import STUDIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -83,6 +84,8 @@ def test_commands_of_refine_are_accepted(page: Path, words: list[str], capsys: p
         assert len(arguments) == 1 and "=" not in arguments[0]
     elif command == "reproduce":
         assert cli.commands[command].make_context(command, list(arguments)).params["table"] in (*TABLES, "all")
+    elif command == "study":
+        assert cli.commands[command].make_context(command, list(arguments)).params["which"] in STUDIES
     elif command == "regrid":
         found = cli.commands["regrid"].make_context("regrid", list(arguments)).params
         assert Grid.parse(found["grid"]).name == found["grid"]

@@ -51,9 +51,7 @@ class ImageConfig:
     classes: Any = None  # names of the labels, or how many there are; null: the data's own
     label_conditional: bool = True  # condition on the labels, where there are some
     strict: bool = False  # refuse images that cannot be read instead of skipping them
-    codec: str = (
-        "conv"  # conv | linear (by patch) | identity, patch (of factor x factor; both pixels) | vqgan (VAR's)
-    )
+    codec: str = "conv"  # conv | linear (by patch) | identity, patch (of factor x factor; both pixels) | vqgan (VAR's)
     factor: int = 1  # pixels of a latent site along each side; conv: 1, 2, 4, 8 or 16
     latent: int = 4  # channels of the latent; identity has the image's, patch those of factor x factor pixels
     width: int = 32  # conv, vqgan: channels of hidden layers; vqgan: at the finest level

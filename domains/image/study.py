@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -35,16 +36,15 @@ class ImageSubject:
         domain: images with labels.
     """
 
-    tasks = ("generation", "super_resolution", "inpainting")
-    shares = (0.5, 0.25, 0.25)
+    tasks: Sequence[str] = ("generation", "super_resolution", "inpainting")
+    shares: Sequence[float] = (0.5, 0.25, 0.25)
 
     def __init__(self, domain: ImageDomain) -> None:
         self.domain = domain
         channels, h, w = domain.shape
+        self.data = f"{domain.config.data}, {h}x{w}"
         self.classes, self.factor = len(domain.class_names()), domain.config.factor
-        require(
-            self.classes > 1, f"a study needs images with labels; domain.data={domain.config.data} has none"
-        )
+        require(self.classes > 1, f"a study needs images with labels; domain.data={domain.config.data} has none")
         fits = h % ZOOM == 0 and w % ZOOM == 0
         require(fits, f"a study needs sides that {ZOOM} divides, for super-resolution; images are {h}x{w}")
         self.spec = ConditionSpec(num_classes=self.classes + 1, field=channels * self.factor**2 + 2)
@@ -98,7 +98,7 @@ class ImageSubject:
             "agreement": float((found == label.cpu()).float().mean()),
         }
         drawn, x = (drawn.clamp(-1, 1) + 1) / 2, (x + 1) / 2
-        named = [f"{h}x{w}" for h, w in reversed(self.bands.resampler.shapes)]  # type: ignore[union-attr, arg-type]
+        named = [f"{h}x{w}" for h, w in reversed(self.bands.resampler.shapes)]  # type: ignore[arg-type]
         if task == "generation":
             pairs = zip(self._bands(drawn), self._bands(x), strict=True)
             errors = [float(abs(a.square().mean() / b.square().mean() - 1)) for a, b in pairs]

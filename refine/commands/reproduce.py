@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from refine.arguments import whole
 from refine.errors import not_accepted, require
 from refine.files import write_text
 from refine.progress import console, track
@@ -34,7 +35,7 @@ def run(table: str, seeds: str, train_size: str, out: str) -> list[Path]:
     if table not in (*TABLES, "all"):
         raise not_accepted("table", table, (*TABLES, "all"))
     chosen = TABLES if table == "all" else {table: TABLES[table]}
-    count, size = _whole("seeds", seeds, 1, 100), _whole("train_size", train_size, BATCH, ALL)
+    count, size = whole("seeds", seeds, 1, 100), whole("train_size", train_size, BATCH, ALL)
     folder = Path(out).expanduser()
     require(not folder.exists() or folder.is_dir(), f"out={out!r} is not accepted: it is a file; accepted: a folder")
     store = Store(folder / "reproduction.json", Key)
@@ -82,11 +83,3 @@ def measure(store: Store[Key], names: list[str], seeds: range, train_size: int, 
         for _ in track(work(), "reproduce", total=sum(e.pieces or epochs for e, _ in todo)):
             pass
     return [{name: store.figures(key(name, seed)) for name in names} for seed in seeds]
-
-
-def _whole(key: str, value: str, least: int, most: int) -> int:
-    """A whole number within bounds."""
-    number = int(value) if value.isascii() and value.isdigit() else 0
-    accepted = f"{key}={value!r} is not accepted; accepted: whole numbers from {least} to {most}"
-    require(least <= number <= most, accepted)
-    return number

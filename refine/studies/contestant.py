@@ -24,16 +24,20 @@ class Subject(Protocol):
     """What a domain brings to a study: items, tasks that leave something open, and a judge.
 
     Attributes:
+        data: what the items are, in words.
         spec: what every task conditions on.
         tasks: their names; the first is generation from the label alone.
         shares: how often training meets each.
-        judge: what figures are made with, in words.
     """
 
+    data: str
     spec: ConditionSpec
-    tasks: tuple[str, ...]
-    shares: tuple[float, ...]
-    judge: str
+    tasks: Sequence[str]
+    shares: Sequence[float]
+
+    @property
+    def judge(self) -> str:
+        """What figures are made with, in words."""
 
     def items(self, split: str) -> Items:
         """Items of ``train``, ``val`` or ``test``: dicts with ``x`` and ``label``."""

@@ -59,14 +59,16 @@ def point(
 
 @inference
 def bits(contestant: Contestant, x: Tensor, label: Tensor, task: str) -> float | None:
-    """Mean bits of a dimension of an item given its condition, or a bound of them."""
+    """Mean bits of a dimension of an item given its condition, or a bound of them, its random draws always the same."""
     total, condition = torch.zeros(()), told(contestant, x, label, task)
-    for first in range(0, len(x), BATCH):
-        part = slice(first, first + BATCH)
-        nats = contestant.nats(contestant.codec.encode(x[part]), condition[part])
-        if nats is None:
-            return None
-        total = total + nats.sum()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for first in range(0, len(x), BATCH):
+            part = slice(first, first + BATCH)
+            nats = contestant.nats(contestant.codec.encode(x[part]), condition[part])
+            if nats is None:
+                return None
+            total = total + nats.sum()
     return float(total) / (x.numel() * math.log(2))
 
 

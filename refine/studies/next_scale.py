@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor
 
@@ -38,7 +36,7 @@ class NextScale(Contestant):
     @property
     def codec(self) -> Codec:  # type: ignore[override]
         """That of the tokenizer."""
-        return cast(Codec, self.refiner.tokenizer.codec)
+        return self.refiner.tokenizer.codec
 
     @property
     def num_levels(self) -> int:

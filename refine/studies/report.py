@@ -48,17 +48,19 @@ def markdown(tables: Mapping[str, Table], seeds: Seeds, train_size: int) -> str:
     for number, table in tables.items():
         parts.append(f"## Table {number}. {table.title}")
         parts.append(
-            _rows(["", "", "paper", "measured", "floor", "reproduced?"], [_cell(c, seeds) for c in table.cells])
+            rows_table(["", "", "paper", "measured", "floor", "reproduced?"], [_cell(c, seeds) for c in table.cells])
         )
-        parts.append(_rows(["claim", "paper", "measured", "reproduced?"], [_claim(c, seeds) for c in table.claims]))
+        parts.append(
+            rows_table(["claim", "paper", "measured", "reproduced?"], [_claim(c, seeds) for c in table.claims])
+        )
         beside = [[name, text([q(figures) for figures in seeds])] for name, q in table.beside.items()]
-        parts += [_rows(["beside", "measured"], beside)] if beside else []
+        parts += [rows_table(["beside", "measured"], beside)] if beside else []
     if any("closed_forms" in table.experiments for table in tables.values()):
         rows = [
             [words, text([float(figures["closed_forms"][name]) for figures in seeds])]
             for name, words in WITHOUT_TRAINING.items()
         ]
-        parts += ["## Without any training", _rows(["of the test images", "MSE"], rows)]
+        parts += ["## Without any training", rows_table(["of the test images", "MSE"], rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,7 +74,7 @@ def verdicts(tables: Mapping[str, Table], seeds: Seeds) -> list[list[str]]:
     return rows
 
 
-def _rows(head: list[str], rows: list[list[str]]) -> str:
+def rows_table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from refine.checkpoint import load_checkpoint, read_header
-from refine.codec import Codec
 from refine.config import Config, StageConfig, TrainConfig
 from refine.domain import Domain
 from refine.items import Items, spread
@@ -97,7 +96,7 @@ class Study:
     def contestant(self, name: str, seed: int) -> tuple[Contestant, int]:
         """A trained contestant, and the items of its batches."""
         train = self.subject.items("train")
-        contestant, batch = matched(name, self.subject, cast(Codec, self.codec(seed).tokenizer.codec), seed)
+        contestant, batch = matched(name, self.subject, self.codec(seed).tokenizer.codec, seed)
         fit_codes(contestant, gathered(spread(train, FIT_ITEMS))[0], seed)
         stage = StageConfig(steps=self.updates, batch_size=batch, lr=LR)
         every = max(1, self.updates // 10)
@@ -161,7 +160,9 @@ def contestant_figures(study: Study, name: str, seed: int) -> dict[str, Any]:
         "batch": batch,
         "curve": curve(study.run(name, seed)),
         "floor": measurements.floor(contestant, x, label),
-        "gradient_noise": measurements.gradient_noise(contestant, *gathered(spread(study.subject.items("train"), 5000))),
+        "gradient_noise": measurements.gradient_noise(
+            contestant, *gathered(spread(study.subject.items("train"), 5000))
+        ),
         "likelihood": contestant.likelihood,
         "tasks": tasks,
     }
@@ -202,10 +203,10 @@ def run_all(setting: Study, names: Sequence[str], seeds: Sequence[int], with_poi
     store = Store(setting.folder / "study.json", StudyKey)
     store.about |= about(setting)
     for seed in seeds:
-        _keep(store, StudyKey("codec", seed, CODEC.steps), lambda s=seed: codec_figures(setting, s))  # type: ignore[misc]
+        _keep(store, StudyKey("codec", seed, CODEC.steps), lambda s=seed: codec_figures(setting, s))
         for name in names:
             key = StudyKey(name, seed, setting.updates)
-            _keep(store, key, lambda n=name, s=seed: contestant_figures(setting, n, s))  # type: ignore[misc]
+            _keep(store, key, lambda n=name, s=seed: contestant_figures(setting, n, s))
     for seed in seeds if with_points else ():
         for name in (n for n in names if n in FRONTIER):
             lacking = [p for p in points(name, seed) if StudyKey(p[0], seed, setting.updates) not in store]
@@ -213,7 +214,7 @@ def run_all(setting: Study, names: Sequence[str], seeds: Sequence[int], with_poi
             for experiment, steps, solver in lacking:
                 assert contestant is not None
                 key = StudyKey(experiment, seed, setting.updates)
-                _keep(store, key, lambda c=contestant, s=seed, t=steps, m=solver: _point(setting, c, s, t, m))  # type: ignore[misc]
+                _keep(store, key, lambda c=contestant, s=seed, t=steps, m=solver: _point(setting, c, s, t, m))
     return store.path
 
 
@@ -222,7 +223,7 @@ def about(setting: Study) -> dict[str, Any]:
     x, label = gathered(spread(setting.subject.items("train"), SAMPLES))
     of_train = setting.subject.score(setting.subject.tasks[0], x, x, label)
     return {
-        "data": getattr(setting.domain.config, "data", setting.domain.name),
+        "data": setting.subject.data,
         "judge": setting.subject.judge,
         "samples": SAMPLES,
         "updates": setting.updates,

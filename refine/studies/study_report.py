@@ -13,7 +13,7 @@ from pathlib import Path
 
 from refine.errors import not_accepted, require
 from refine.files import write_text
-from refine.studies.report import _rows
+from refine.studies.report import rows_table
 from refine.studies.study_plots import plot_curves, plot_frontier, plot_hypotheses
 from refine.studies.study_results import GROUPS, SERIES, TASKS, Results, Where, mean_and_deviation, read_results
 
@@ -110,9 +110,9 @@ def frontier(results: Results) -> str:
     likelihoods = [
         [name, *_likelihood(results, experiment)] for experiment, name in names.items() if experiment in results.figures
     ]
-    parts += [_rows(head, rows)]
+    parts += [rows_table(head, rows)]
     if likelihoods:
-        parts += ["## Likelihoods of generation", _rows(["", "bits/dim", "which is"], likelihoods), LIKELIHOOD]
+        parts += ["## Likelihoods of generation", rows_table(["", "bits/dim", "which is"], likelihoods), LIKELIHOOD]
     return "\n\n".join(parts) + "\n"
 
 
@@ -150,7 +150,9 @@ def _models(results: Results, group: Mapping[str, str]) -> str:
     }
     cells = {title: column(values, better) for title, (values, better) in columns.items()}
     cells["parameters"] = [f"{v[0]:,.0f}" if v else MISSING for v in columns["parameters"][0]]
-    return _rows(["", *cells], [[label, *row] for label, *row in zip(group.values(), *cells.values(), strict=True)])
+    return rows_table(
+        ["", *cells], [[label, *row] for label, *row in zip(group.values(), *cells.values(), strict=True)]
+    )
 
 
 def _quality(results: Results, group: Mapping[str, str]) -> str:
@@ -173,7 +175,7 @@ def _quality(results: Results, group: Mapping[str, str]) -> str:
         ]
         labels = [title] + [""] * (len(group) - 1)
         rows += [list(row) for row in zip(labels, group.values(), *columns, strict=True)]
-    return _rows(head, rows)
+    return rows_table(head, rows)
 
 
 def _passes(values: Sequence[float]) -> str:

@@ -120,7 +120,7 @@ def operations(contestant: Contestant, items: int = 4) -> float:
     with FlopCounterMode(display=False) as counter:
         contestant.loss(latent, condition).backward()
     contestant.zero_grad()
-    return counter.get_total_flops() / items
+    return float(counter.get_total_flops()) / items
 
 
 def blank(contestant: Contestant, items: int) -> tuple[Tensor, Condition]:
