@@ -31,7 +31,7 @@ class NextScale(Contestant):
         self.refiner.tokenizer.requires_grad_(False)
         pyramid = self.refiner.tokenizer.pyramid
         self.tokens = sum(pyramid.num_sites(k) for k in range(pyramid.num_levels))
-        self.likelihood = "exact" if self.refiner.tokenizer.quantizer.sizes[0] else "density"
+        self.likelihood = "exact" if self.refiner.tokenizer.quantizer.discrete else "density"
 
     @property
     def codec(self) -> Codec:  # type: ignore[override]
