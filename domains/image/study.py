@@ -29,8 +29,10 @@ BANDS = 3
 class ImageSubject:
     """Generation from the label; and, without a label, super-resolution by 4 and in-painting of the right half.
 
-    Conditions are fields on the sites of the latent: the pixels that are told, patch by patch (those of a small image
-    as large squares, 0 where nothing is told), the share of a patch that is told, and whether the image was small.
+    What is told comes as a field on the sites of the latent: the pixels, patch by patch (those of a small image as
+    large squares, 0 where nothing is told), the share of a patch that is told, and whether the image was small. Coarse
+    scales would see averages of that only, and draw what the finer ones cannot mend; so all scales are told the whole
+    as one vector too, at half the resolution.
 
     Args:
         domain: images with labels.
@@ -47,7 +49,11 @@ class ImageSubject:
         require(self.classes > 1, f"a study needs images with labels; domain.data={domain.config.data} has none")
         fits = h % ZOOM == 0 and w % ZOOM == 0
         require(fits, f"a study needs sides that {ZOOM} divides, for super-resolution; images are {h}x{w}")
-        self.spec = ConditionSpec(num_classes=self.classes + 1, field=channels * self.factor**2 + 2)
+        self.spec = ConditionSpec(
+            num_classes=self.classes + 1,
+            vector=channels * (h // 2) * (w // 2) + 2,
+            field=channels * self.factor**2 + 2,
+        )
 
     def items(self, split: str) -> FieldsDataset:
         """``x`` in [-1, 1] and ``label``."""
@@ -65,7 +71,9 @@ class ImageSubject:
         patches = F.pixel_unshuffle(told, self.factor), F.avg_pool2d(flags, self.factor)
         none = torch.full_like(label, self.classes)  # a class of its own for "not told"
         return Condition(
-            label=torch.where(task == 0, label, none), field=torch.cat(patches, 1).flatten(2).transpose(1, 2)
+            label=torch.where(task == 0, label, none),
+            vector=torch.cat([F.avg_pool2d(told, 2).flatten(1), flags.amax((2, 3))], 1),
+            field=torch.cat(patches, 1).flatten(2).transpose(1, 2),
         )
 
     # -- the judge ---------------------------------------------------------------------------------------------------

@@ -53,12 +53,11 @@ class Diffusion(Contestant):
         self, subject: Subject, domain: Domain, config: ModelConfig, codec: Codec, levels: int | None = None
     ) -> None:
         super().__init__(subject, domain, config)
-        require(subject.spec.vector == 0, f"spec.vector={subject.spec.vector} is not accepted: times take that place")
         self.codec, self.levels = codec.requires_grad_(False), levels
         self.likelihood = None if levels is None else "bound"
         self.resampler = domain.resampler()
         self.tokens = self.resampler.num_sites(self.resampler.num_levels - 1)
-        spec, level = replace(subject.spec, vector=FEATURES), self.resampler.level(0)
+        spec, level = replace(subject.spec, vector=FEATURES + subject.spec.vector), self.resampler.level(0)
         self.predictor = Predictor(replace(config.predictor, rounds=1), [self.tokens], codec.channels, spec, level)
         self.out = Linear(config.predictor.width, codec.channels)
         nn.init.zeros_(self.out.weight), nn.init.zeros_(self.out.bias)
@@ -67,7 +66,8 @@ class Diffusion(Contestant):
 
     def epsilon(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """The noise (B, N, C), of unit variance, in latents at times (B,) from 0 to 999."""
-        told = replace(condition, vector=features(time))
+        parts = [features(time)] if condition.vector is None else [features(time), condition.vector]
+        told = replace(condition, vector=torch.cat(parts, 1))
         level, never = self.resampler.level(self.resampler.num_levels - 1), torch.zeros_like(time, dtype=torch.bool)
         (hidden,) = self.predictor([x], [level], [0], told, [condition.field], never)
         signal, noise = self._shares(time)

@@ -127,8 +127,13 @@ def blank(contestant: Contestant, items: int) -> tuple[Tensor, Condition]:
     """Latents and conditions of the right shapes, all zero."""
     subject, domain = contestant.subject, contestant.domain
     sites = domain.resampler().num_sites(domain.resampler().num_levels - 1)
-    label, told = torch.zeros(items, dtype=torch.int64), torch.zeros(items, sites, subject.spec.field)
-    return torch.zeros(items, sites, contestant.codec.channels), Condition(label=label, field=told)
+    spec = subject.spec
+    condition = Condition(
+        label=torch.zeros(items, dtype=torch.int64),
+        vector=torch.zeros(items, spec.vector),
+        field=torch.zeros(items, sites, spec.field),
+    )
+    return torch.zeros(items, sites, contestant.codec.channels), condition
 
 
 def fit_codes(contestant: Contestant, x: Tensor, seed: int) -> None:

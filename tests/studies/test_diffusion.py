@@ -183,6 +183,14 @@ def test_latents_have_no_likelihood() -> None:
     assert diffusion.nats(torch.randn(2, 4, 2), Condition()) is None
 
 
+def test_the_network_is_told_the_time_and_what_the_subject_tells() -> None:
+    diffusion = stir(model(vector=2))
+    x, times = torch.randn(3, 4, 2), torch.tensor([10, 10, 700])
+    vector = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    out = diffusion.epsilon(x[:1].expand(3, -1, -1), times, Condition(vector=vector))
+    assert min((out[0] - out[1]).abs().max(), (out[0] - out[2]).abs().max()) > 1e-3
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
@@ -193,8 +201,6 @@ def test_errors_name_what_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     for steps in (0, TIMES + 1):
         with pytest.raises(RefineError, match=f"steps={steps} is not accepted; accepted: 1 to 1000"):
             model().draw(noise, Condition(), steps)
-    with pytest.raises(RefineError, match="vector=2 is not accepted"):
-        model(vector=2)
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(RefineError, match="pip install diffusers"):
         model()

@@ -21,11 +21,13 @@ def batch(subject: ImageSubject, num: int = 200) -> tuple[torch.Tensor, torch.Te
 
 
 def told(subject: ImageSubject, task: int, x: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The label, and all the rest."""
     condition = subject.condition(x, label, torch.full_like(label, task))
     subject.spec.check(condition, len(x))
-    assert condition.field is not None and condition.label is not None
+    assert condition.field is not None and condition.label is not None and condition.vector is not None
     assert condition.field.shape == (len(x), 16, subject.spec.field)
-    return condition.label, condition.field
+    assert condition.vector.shape == (len(x), subject.spec.vector)
+    return condition.label, torch.cat([condition.field.flatten(1), condition.vector], 1)
 
 
 def test_generation_is_told_the_label_only(subject: ImageSubject) -> None:
@@ -56,6 +58,22 @@ def test_in_painting_is_told_the_left_half(subject: ImageSubject) -> None:
     other = x.clone()
     other[..., :4] = -x[..., :4]
     assert (told(subject, 2, other, label)[1] - field).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("task", [1, 2])
+def test_the_vector_alone_tells_where_things_are(subject: ImageSubject, task: int) -> None:
+    """A scale of one site sees the mean of a field: the broken double."""
+    x, label = batch(subject)
+    shifted = x.roll(1, 2)  # one pixel down
+    either = [subject.condition(i, label, torch.full_like(label, task)) for i in (x, shifted)]
+    first, second = (c.vector for c in either)
+    assert first is not None and second is not None and (first - second).abs().max() > 0.1
+    squares = x.clone()
+    squares[:, :, :4], squares[:, :, 4:] = x[:, :, 4:], x[:, :, :4]
+    swapped = subject.condition(squares, label, torch.full_like(label, task))
+    assert swapped.field is not None and either[0].field is not None and swapped.vector is not None
+    torch.testing.assert_close(swapped.field.mean(1), either[0].field.mean(1))
+    assert (swapped.vector - first).abs().max() > 0.1
 
 
 def test_real_images_score_best(subject: ImageSubject) -> None:
