@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,8 +29,10 @@ from refine.types import Condition
 
 OUTPUT_TYPES = ("pil", "np", "pt")
 
+KINDS = "accepted: numbers, names or None"  # of labels
+
 Label = int | str | None
-Generators = torch.Generator | Sequence[torch.Generator] | None
+Generators = torch.Generator | list[torch.Generator] | tuple[torch.Generator, ...] | None
 
 
 @dataclass
@@ -54,7 +57,7 @@ class NextScalePipeline:
         model, sampler: as given; the sampler may be replaced.
 
     Raises:
-        RefineError: the model draws no pictures.
+        RefineError: the model is none or draws no pictures, or the sampler is none.
 
     Example:
         >>> import refine, torch
@@ -66,6 +69,11 @@ class NextScalePipeline:
     """
 
     def __init__(self, model: Refiner, sampler: SamplerConfig | None = None) -> None:
+        accepted = "accepted: a refine.Refiner; of a folder, NextScalePipeline.from_pretrained(folder)"
+        require(isinstance(model, Model), f"model is of type {type(model).__name__}; {accepted}")
+        kind = type(sampler).__name__
+        good = sampler is None or isinstance(sampler, SamplerConfig)
+        require(good, f"sampler is of type {kind}; accepted: refine.SamplerConfig")
         if not isinstance(model, Refiner) or type(model.domain).pictures is Domain.pictures:
             raise model.domain.lacks("pictures", "draws no pictures")
         self.model, self.sampler = model, sampler or SamplerConfig()
@@ -83,8 +91,10 @@ class NextScalePipeline:
             torch_dtype: of what predicts, as in :meth:`to`; None for float32.
 
         Raises:
-            RefineError: not a checkpoint, a damaged one, or one of another domain.
+            RefineError: not a checkpoint, a damaged one, one of another domain, or a type that is none.
         """
+        good = torch_dtype is None or isinstance(torch_dtype, torch.dtype)
+        require(good, f"torch_dtype={torch_dtype!r} is not accepted; accepted: torch.bfloat16 or another of torch's")
         path = hub.locate(folder)
         model: Any = Model.from_pretrained(path, device, torch_dtype)
         return cls(model, load_run_config(path).sampler)
@@ -156,7 +166,8 @@ class NextScalePipeline:
             sampler: other fields of :class:`refine.SamplerConfig` (``top_k``, ``top_p``, ``temperature``, ...).
 
         Raises:
-            RefineError: no such class, another number of generators, or a setting that is not accepted.
+            RefineError: no such class, something else than generators or another number of them, or a setting that is
+                not accepted.
         """
         if output_type not in OUTPUT_TYPES:
             raise not_accepted("output_type", output_type, OUTPUT_TYPES)
@@ -174,9 +185,9 @@ class NextScalePipeline:
         return ImagePipelineOutput(images) if return_dict else (images,)
 
     def _labels(self, given: Label | Sequence[Label] | Tensor) -> list[int | None]:
-        if isinstance(given, Tensor):
+        if isinstance(given, Tensor | np.ndarray):
             given = given.flatten().tolist()
-        listed = [given] if given is None or isinstance(given, int | str) else list(given)
+        listed = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
         require(bool(listed), "class_labels=[] is not accepted; accepted: a class for each image")
         num = self.model.domain.condition.num_classes
         return [self._label(label, num) for label in listed]
@@ -186,8 +197,9 @@ class NextScalePipeline:
             return None
         try:
             number = self.get_label_ids(label)[0] if isinstance(label, str) else operator.index(label)
+            require(not isinstance(label, bool), f"class_labels={label} is not accepted; {KINDS}")
         except TypeError:
-            raise RefineError(f"class_labels={label!r} is not accepted; accepted: numbers, names or None") from None
+            raise RefineError(f"class_labels={label!r} is not accepted; {KINDS}") from None
         if number < 0:
             return None
         require(num_classes > 0, f"class_labels={label!r} is not accepted: this model is not conditioned on classes")
@@ -205,9 +217,11 @@ class NextScalePipeline:
 
 def _numbers(generator: Generators, num: int) -> list[int]:
     """A number for the noise of each of ``num`` pictures."""
-    if isinstance(generator, Sequence):
+    if isinstance(generator, list | tuple):
         found = len(generator)
         require(found == num, f"generator has {found} entries; expected one for each of {num} class_labels, or one")
         return [n for g in generator for n in _numbers(g, 1)]
+    good = generator is None or isinstance(generator, torch.Generator)
+    require(good, f"generator={generator!r} is not accepted; accepted: a torch.Generator, a list of them, or None")
     device = torch.device("cpu") if generator is None else generator.device
     return torch.randint(2**63 - 1, (num,), generator=generator, device=device).tolist()

@@ -53,6 +53,8 @@ def test_labels_are_numbers_names_or_none(pipe: NextScalePipeline) -> None:
     assert pipe.labels["7"] == 7 and pipe.get_label_ids(["7", "3"]) == [7, 3] and pipe.get_label_ids("9") == [9]
     for same in (["7", "3"], torch.tensor([7, 3]), np.array([7, 3]), (7, "3")):
         assert np.array_equal(draw(same), draw([7, 3]))
+    for one in (np.int64(7), np.array(7), torch.tensor(7), "7"):
+        assert np.array_equal(draw(one), draw([7]))
     assert np.array_equal(draw([None]), draw([-1])) and np.array_equal(draw(None), draw([None]))
     assert np.array_equal(draw(7), draw([7])) and np.abs(draw([None]) - draw([7])).max() > 0.5
 
@@ -118,6 +120,12 @@ def test_what_predicts_is_held_in_another_type() -> None:
         ({"class_labels": [10]}, "class_labels=10 is not accepted; accepted: 0 to 9, their names, or None"),
         ({"class_labels": ["x"]}, "class_labels='x' is not accepted; accepted: 0, 1"),
         ({"class_labels": [1.5]}, "class_labels=1.5 is not accepted; accepted: numbers, names or None"),
+        ({"class_labels": 1.5}, "class_labels=1.5 is not accepted; accepted: numbers, names or None"),
+        ({"class_labels": [True]}, "class_labels=True is not accepted; accepted: numbers, names or None"),
+        ({"class_labels": {3: 7}}, r"class_labels=\{3: 7\} is not accepted; accepted: numbers, names or None"),
+        ({"class_labels": [1], "generator": 0}, "generator=0 is not accepted; accepted: a torch.Generator, a list of"),
+        ({"class_labels": [1], "generator": "0"}, "generator='0' is not accepted"),
+        ({"class_labels": [1], "generator": [0]}, "generator=0 is not accepted"),
         ({"class_labels": []}, r"class_labels=\[\] is not accepted"),
         (
             {"class_labels": [1, 2], "generator": [torch.Generator()]},
@@ -136,6 +144,16 @@ def test_what_predicts_is_held_in_another_type() -> None:
 def test_what_is_refused(pipe: NextScalePipeline, options: dict[str, Any], message: str) -> None:
     with pytest.raises(refine.RefineError, match=message):
         pipe(**options)
+
+
+def test_what_is_no_model_no_sampler_and_no_type(pipe: NextScalePipeline) -> None:
+    folder: Any = refine.starter("image")
+    with pytest.raises(refine.RefineError, match=r"model is of type str; accepted: .*from_pretrained\(folder\)"):
+        NextScalePipeline(str(folder))  # type: ignore[arg-type]
+    with pytest.raises(refine.RefineError, match=r"sampler is of type dict; accepted: refine\.SamplerConfig"):
+        NextScalePipeline(pipe.model, {"top_k": 3})  # type: ignore[arg-type]
+    with pytest.raises(refine.RefineError, match=r"torch_dtype='bf16' is not accepted; accepted: torch\.bf"):
+        NextScalePipeline.from_pretrained(folder, torch_dtype="bf16")  # type: ignore[arg-type]
 
 
 def test_models_without_classes_or_pictures_say_so() -> None:
