@@ -37,6 +37,7 @@ def read_tensors(path: str, part: str) -> dict[str, Tensor]:
     require(isinstance(content, Mapping) and len(content) > 0, f"{path} holds {_kind(content)}, not tensors with names")
     for name, value in content.items():
         good = isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
+        good = good and not value.is_meta
         require(good, f"{path} holds under {name!r} {_kind(value)}; accepted: names of tensors")
     return dict(content)
 
@@ -60,5 +61,7 @@ def _kind(value: Any) -> str:
     if value is None:
         return "nothing"
     article = "an" if type(value).__name__[:1] in "aeiou" else "a"
-    sparse = " that is sparse" if isinstance(value, Tensor) and value.layout != torch.strided else ""
-    return f"{article} {type(value).__name__}{sparse}"
+    which = ""
+    if isinstance(value, Tensor):
+        which = " without numbers" if value.is_meta else " that is sparse" if value.layout != torch.strided else ""
+    return f"{article} {type(value).__name__}{which}"

@@ -23,6 +23,7 @@ from refine.errors import require
 from refine.files import write_text
 from refine.refiner import Refiner
 
+LONGEST = 10  # digits of a side
 RENAMED = {"shortcut": "nin_shortcut", "proj": "proj_out"}  # parts of a layer that are called otherwise there
 
 
@@ -83,7 +84,7 @@ def parse_scales(text: str | None) -> list[int] | None:
     """
     if text is None:
         return None
-    sides = [int(part) for part in text.split(",") if part.strip().isdecimal()]
+    sides = [int(part) for part in text.split(",") if part.strip().isdecimal() and len(part) < LONGEST]
     good = len(sides) == text.count(",") + 1 and all(a < b for a, b in pairwise([0, *sides]))
     require(good, f"--scales {text} is not accepted; accepted: growing whole numbers with commas between, 1,2,3,4")
     return sides
@@ -195,8 +196,9 @@ def sound(name: str, tensor: Tensor) -> Tensor:
     """
     if not tensor.is_floating_point():
         return tensor
-    require(bool(tensor.isfinite().all()), f"what becomes {name} has values that are not finite")
-    return tensor.float()
+    single = tensor.float()
+    require(bool(single.isfinite().all()), f"what becomes {name} has values that are not finite in single precision")
+    return single
 
 
 def write_run(model: Refiner, to: Path) -> None:

@@ -250,7 +250,7 @@ def _shape(file: str, tensors: Mapping[str, Tensor], name: str, dimensions: int)
 def _count(tensors: Iterable[str], pattern: str) -> int:
     """One more than the highest number that ``pattern`` finds; no more than there are names."""
     names = list(tensors)
-    return min(len(names), 1 + max((int(m[1]) for name in names if (m := re.match(pattern, name))), default=-1))
+    return min(len(names), 1 + max((int(m[1][:9]) for name in names if (m := re.match(pattern, name))), default=-1))
 
 
 def _some(names: list[str]) -> str:

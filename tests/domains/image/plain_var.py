@@ -13,10 +13,14 @@ Weights = Mapping[str, Tensor]
 
 
 def phi(w: Weights, h: Tensor, k: int, levels: int) -> Tensor:
-    """Half the values, half their convolution; four convolutions, whose places are a third of a quarter inside."""
-    places = [1 / 12, 13 / 36, 23 / 36, 11 / 12]
-    nearest = min(range(4), key=lambda i: abs(places[i] - k / (levels - 1)))
-    name = f"quantize.quant_resi.qresi_ls.{nearest}"
+    """Half the values, half their convolution: the nearest of n, whose places begin half an n-th inside; of four, a
+    third of a quarter."""
+    names = sorted(n.removesuffix(".weight") for n in w if "quant_resi" in n and n.endswith(".weight"))
+    if not names:
+        return h
+    inset = 1 / 12 if len(names) == 4 else 1 / (2 * len(names))
+    places = torch.linspace(inset, 1 - inset, len(names), dtype=torch.float64).tolist()
+    name = names[min(range(len(names)), key=lambda i: abs(places[i] - k / (levels - 1)))]
     return 0.5 * h + 0.5 * F.conv2d(h, w[f"{name}.weight"], w[f"{name}.bias"], padding=1)
 
 

@@ -12,6 +12,7 @@ import torch
 from refine.cli import main
 from refine.domains.image.export import export
 from refine.domains.image.pixels import to_float
+from refine.errors import RefineError
 
 from .test_editing import model
 
@@ -41,6 +42,17 @@ def test_classes_are_shuffled_evenly(tmp_path: Path) -> None:
     with np.load(tmp_path / "samples.npz") as file:
         tenths = file["arr_0"][:, 0, 0, 0].reshape(10, 200)
     assert all(len(np.unique(part)) == 20 for part in tenths)
+
+
+def test_what_cannot_be_exported_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "there.npz").write_text("precious")
+    broken = torch.zeros(1200, 3, 2, 2)
+    broken[1100, 1, 0, 1] = torch.nan
+    with pytest.raises(RefineError, match="images have numbers that are not finite: nothing is exported"):
+        export(broken, tmp_path / "there.npz")
+    with pytest.raises(RefineError, match=r"samples.npy is not accepted; accepted: a path that ends in \.npz"):
+        export(broken[:5], tmp_path / "samples.npy")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["precious"]
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,7 @@ def test_code_is_refused_and_does_not_run(zipped: bool) -> None:
         ({3: torch.ones(1)}, "holds under 3 a Tensor; accepted: names of tensors"),
         ({"a": None}, "holds under 'a' nothing"),
         ({"a": torch.ones(2).to_sparse()}, "holds under 'a' a Tensor that is sparse"),
+        ({"a": torch.ones(2, device="meta")}, "holds under 'a' a Tensor without numbers"),
         ({}, "holds nothing, not tensors with names"),
         ({"trainer": 3}, "holds an int, not tensors with names"),
         ([torch.ones(1)], "holds a list, not tensors with names"),

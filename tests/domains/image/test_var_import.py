@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from refine import Condition, Refiner
 from refine.cli import main
 from refine.config import SamplerConfig
+from refine.domains.image.pixels import to_float
 from refine.domains.image.var_import import import_var
 from refine.errors import RefineError
+from refine.pipelines import NextScalePipeline
 from refine.runs import load_run_config
 
 from . import plain_var
 from .conftest import write_image
-from .published import TINY, images, vae_shapes, var_shapes, weights
+from .published import TINY, convolution, images, vae_shapes, var_shapes, weights
 
 KINDS = ["own", "shared"]
 """Adaptive LayerNorm of each block (256 pixels), or one for all (the model for 512 pixels)."""
@@ -107,6 +110,27 @@ class TestExactness:
         assert wanted.std(-1).mean() > 1  # else this would say little
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "phis", [[], ["qresi"], ["qresi_ls.0", "qresi_ls.1"], ["0", "1", "2"]], ids=["none", "one", "two", "each"]
+)
+def test_other_ways_to_share_phi_and_other_scales_are_computed_as_well(phis: list[str], tmp_path: Path) -> None:
+    scales, vae_names = (1, 3, 4), vae_shapes(phis=0)
+    for name in phis:
+        vae_names |= convolution(f"quantize.quant_resi.{name}", 4, 4)
+    vae, var = weights(vae_names), weights(var_shapes(**TINY | {"scales": scales}, shared=False), scales)
+    import_var(**saved(tmp_path, vae, var), to=tmp_path / "run")
+    model = Refiner.from_pretrained(tmp_path / "run")
+    double = [{n: t.double() for n, t in part.items() if t.is_floating_point()} for part in (vae, var)]
+    latent, codes = model.tokenizer.codec.encode(images(4, 8)), model.tokenizer.encode(images(4, 8))
+    plain = plain_var.encode(double[0], latent.double().mT.unflatten(2, (4, 4)), scales)
+    assert all(torch.equal(a, b) for a, b in zip(codes, plain, strict=True))
+    label = torch.tensor([0, 1, 2, 3])
+    wanted = plain_var.logits(double[1], double[0], codes, label, scales)
+    found = torch.cat(model.logits(codes, Condition(label=label)), 1)
+    torch.testing.assert_close(found.double(), wanted, atol=1e-4, rtol=0)
+
+
 def without(name: str) -> Callable[[dict[str, Tensor]], object]:
     return lambda part: part.pop(name)
 
@@ -117,6 +141,10 @@ def put(name: str, *shape: int) -> Callable[[dict[str, Tensor]], object]:
 
 def spoil(part: dict[str, Tensor]) -> None:
     part["blocks.1.ffn.fc2.weight"][3, 4] = torch.nan
+
+
+def overflow(part: dict[str, Tensor]) -> None:
+    part["head.bias"] = torch.full((24,), 1e300, dtype=torch.float64)
 
 
 WRONG = [
@@ -149,6 +177,8 @@ WRONG = [
     ("var", put("class_emb.weight", 1, 16), "class_emb.weight has 1 row; expected one for each class and one for none"),
     ("vae", put("encoder.conv_in.weight", 0, 3, 3, 3), r"encoder.conv_in.weight has shape \(0, 3, 3, 3\); expected 4"),
     ("var", spoil, "predictor.blocks.1.mlp.2.weight has values that are not finite"),
+    ("var", overflow, "head.linears.0.bias has values that are not finite in single precision"),
+    ("var", put("blocks." + "9" * 5000 + ".attn.q_bias", 16), "not expected: blocks.9999|missing: blocks.2.attn"),
     (
         "vae",
         put("quantize.embedding.weight", 32, 4),
@@ -193,7 +223,7 @@ class TestBadInput:
         with pytest.raises(RefineError, match=r"var_d16.pth is of depth 16 by its name, and of depth 2 by its weights"):
             import_var(given["vae"], str(tmp_path / "var_d16.pth"), tmp_path / "run")
 
-    @pytest.mark.parametrize("text", ["1,2", "3,2,1", "one", "1,2,3,", "", "0,1,3"])
+    @pytest.mark.parametrize("text", ["1,2", "3,2,1", "one", "1,2,3,", "", "0,1,3", "1," + "9" * 5000])
     def test_scales_that_do_not_match(self, text: str, tmp_path: Path) -> None:
         with pytest.raises(RefineError, match=r"scales .*(is not accepted; accepted|sites in all)"):
             import_var(**saved(tmp_path, *tiny()), to=tmp_path / "run", scales=text)
@@ -259,13 +289,33 @@ class TestARunLikeAnyOther:
         assert self.command("import", "var", "--vae", "vae.pth", "--var", "var.pth", "--to", "runs/tiny") == 2
         assert "it is there already" in capsys.readouterr().err
 
+    def test_it_in_paints_and_is_a_pipeline(self, tmp_path: Path) -> None:
+        import_var(**saved(tmp_path, *tiny()), to=tmp_path / "run")
+        picture = write_image(tmp_path / "cat.png", seed=0, size=(6, 6))
+        Image.fromarray(np.repeat(np.uint8([0, 0, 0, 255, 255, 255])[:, None], 6, 1)).save("mask.png")
+        wanted = ["image=cat.png", "mask=mask.png", "--label", "1", "--num", "3", "keep_scales=1", "out=painted"]
+        assert self.command("inpaint", "run=run", *wanted) == 0
+        model = Refiner.from_pretrained("run")
+        given = model.tokenizer.encode(to_float(torch.from_numpy(picture).permute(2, 0, 1))[None])
+        with np.load("painted/samples.npz") as drawn:
+            codes = [torch.from_numpy(drawn[f"codes_{k}"]) for k in range(3)]
+        sites = list(zip(codes, given, (1, 2, 3), strict=True))  # the first row; of three, half of the second is known
+        assert all(torch.equal(found[:, :n], true[:, :n].expand(3, -1)) for found, true, n in sites)
+        assert any((found[:, n:] != true[:, n:]).any() for found, true, n in sites)
+        pipe = NextScalePipeline.from_pretrained("run")
+        assert (pipe.sampler.guidance, pipe.sampler.top_p) == (2.5, 0.96)
+        pictures = pipe([2, None], guidance_scale=2, generator=torch.Generator(), output_type="pil").images
+        assert [(p.size, p.mode) for p in pictures] == [((6, 6), "RGB")] * 2
+
     def test_with_images_it_is_evaluated_and_trained_further(self, tmp_path: Path) -> None:
         files = saved(tmp_path, *tiny())
         for i in range(60):
             write_image(tmp_path / "images" / f"class {i % 3}" / f"{i}.png", seed=i)
         import_var(**files, to=tmp_path / "run", folder="images")
         scored = ["items=6", "samples=6", "evaluate.batch_size=5", "features=classifier"]
-        assert self.command("evaluate", "run=run", *scored) == 0
+        assert self.command("evaluate", "run=run", *scored, "--export", "drawn.npz") == 0
+        with np.load("drawn.npz") as drawn:
+            assert (drawn["arr_0"].shape, drawn["arr_0"].dtype) == ((6, 6, 6, 3), np.uint8)
         figures = json.loads(Path("run/evaluate-test.json").read_text())
         assert len(figures["usage_by_scale"]) == 3 and figures["psnr"] > 0
         before = Refiner.from_pretrained("run").state_dict()
