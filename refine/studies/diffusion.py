@@ -29,12 +29,13 @@ TIMES = 1000  # of training
 FEATURES = 64  # sines and cosines of a time
 DRAWS = 8  # random times in an estimate of the bound, for each item
 METHODS = ("ddim", "dpm")
+PREDICTED = ("epsilon", "velocity")
 
 
 class Diffusion(Contestant):
-    """Epsilon prediction on the finest scale's sites, the time beside the condition.
+    """Diffusion on the finest scale's sites, the time beside the condition.
 
-    The network's output F enters as epsilon = sqrt(1 - a) x + sqrt(a) F, where a is the share of the variance that is
+    The network puts out v, and epsilon = sqrt(1 - a) x + sqrt(a) v, where a is the share of the variance that is
     signal. The first term is the best linear guess for data of unit variance; without it the clean latent,
     (x - sqrt(1 - a) epsilon) / sqrt(a), would magnify every error 20,000-fold at the first step of a sampler.
 
@@ -47,13 +48,27 @@ class Diffusion(Contestant):
         codec: trained.
         levels: where latents are pixels, how many values in [-1, 1], evenly spaced, these take. Clean pixels are then
             predicted inside that range, as both papers of the samplers have it, and :meth:`nats` exist.
+        predicts: whose error training minimises, ``epsilon`` or ``velocity``. The network is the same; but epsilon
+            counts the error of the clean latent a / (1 - a) times, next to nothing where there is much noise, v
+            1 / (1 - a) times.
+
+    Raises:
+        RefineError: something else to predict.
     """
 
     def __init__(
-        self, subject: Subject, domain: Domain, config: ModelConfig, codec: Codec, levels: int | None = None
+        self,
+        subject: Subject,
+        domain: Domain,
+        config: ModelConfig,
+        codec: Codec,
+        levels: int | None = None,
+        predicts: str = "epsilon",
     ) -> None:
         super().__init__(subject, domain, config)
-        self.codec, self.levels = codec.requires_grad_(False), levels
+        if predicts not in PREDICTED:
+            raise not_accepted("predicts", predicts, PREDICTED)
+        self.codec, self.levels, self.predicts = codec.requires_grad_(False), levels, predicts
         self.likelihood = None if levels is None else "bound"
         self.resampler = domain.resampler()
         self.tokens = self.resampler.num_sites(self.resampler.num_levels - 1)
@@ -64,15 +79,20 @@ class Diffusion(Contestant):
         self.kept: Tensor
         self.register_buffer("kept", scheduler("DDPMScheduler").alphas_cumprod.double(), persistent=False)
 
-    def epsilon(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        """The noise (B, N, C), of unit variance, in latents at times (B,) from 0 to 999."""
+    def velocity(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        """v = sqrt(a) epsilon - sqrt(1 - a) x_0 (Salimans & Ho, arXiv 2202.00512) of latents (B, N, C) at times (B,),
+        from 0 to 999: what the network puts out."""
         parts = [features(time)] if condition.vector is None else [features(time), condition.vector]
         told = replace(condition, vector=torch.cat(parts, 1))
         level, never = self.resampler.level(self.resampler.num_levels - 1), torch.zeros_like(time, dtype=torch.bool)
         (hidden,) = self.predictor([x], [level], [0], told, [condition.field], never)
-        signal, noise = self._shares(time)
         out: Tensor = self.out(hidden).to(x.dtype)
-        return noise * x + signal * out
+        return out
+
+    def epsilon(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        """The noise (B, N, C), of unit variance, in latents at times (B,)."""
+        signal, noise = self._shares(time)
+        return noise * x + signal * self.velocity(x, time, condition)
 
     def clean(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """What the latents (B, N, C) at times (B,) are thought to be without noise."""
@@ -91,10 +111,14 @@ class Diffusion(Contestant):
         return kept.sqrt().float(), (1 - kept).sqrt().float()
 
     def loss(self, latent: Tensor, condition: Condition) -> Tensor:
-        """The mean squared error of epsilon, eq. 6; times are spread evenly over the batch."""
+        """The mean squared error of epsilon, eq. 6, or of v; times are spread evenly over the batch."""
         time = (stratified(len(latent), device=latent.device)[0] * TIMES).long()
         noise = torch.randn_like(latent)
-        return F.mse_loss(self.epsilon(self.noised(latent, time, noise), time, condition), noise)
+        x = self.noised(latent, time, noise)
+        if self.predicts == "epsilon":
+            return F.mse_loss(self.epsilon(x, time, condition), noise)
+        signal, amount = self._shares(time)
+        return F.mse_loss(self.velocity(x, time, condition), signal * noise - amount * latent)
 
     # -- sampling ----------------------------------------------------------------------------------------------------
 

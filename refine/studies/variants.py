@@ -37,12 +37,14 @@ class Variant:
         scales: S.
         quantizer: keys of the quantizer.
         pixels: patches of pixels instead of a latent.
+        predicts: of diffusions.
     """
 
     kind: str = "next_scale"
     scales: int = 4
     quantizer: Mapping[str, Any] = field(default_factory=dict)
     pixels: bool = False
+    predicts: str = "epsilon"
 
 
 VARIANTS = {f"scales_{s}": Variant(scales=s) for s in SCALES} | {
@@ -52,6 +54,7 @@ VARIANTS = {f"scales_{s}": Variant(scales=s) for s in SCALES} | {
     "residual": Variant(quantizer={"stages": 2}),
     "product": Variant(quantizer={"groups": [[0, 1, 2, 3], [4, 5, 6, 7]]}),
     "latent_diffusion": Variant(kind="diffusion"),
+    "latent_velocity": Variant(kind="diffusion", predicts="velocity"),
     "pixel_diffusion": Variant(kind="diffusion", pixels=True),
     "absorbing": Variant(kind="absorbing"),
 }
@@ -80,7 +83,8 @@ def make(variant: Variant, subject: Subject, codec: Codec, mlp_ratio: float = ML
     if variant.pixels:
         codec = domain.codec()
     if variant.kind == "diffusion":
-        return Diffusion(subject, domain, config, copy.deepcopy(codec), LEVELS if variant.pixels else None)
+        levels = LEVELS if variant.pixels else None
+        return Diffusion(subject, domain, config, copy.deepcopy(codec), levels, variant.predicts)
     scales = NextScale(subject, domain, config, codec)
     if variant.kind == "absorbing":
         return Absorbing(subject, domain, config, scales.refiner.tokenizer)

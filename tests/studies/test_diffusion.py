@@ -14,7 +14,8 @@ from toy import TinyConfig, TinyDomain, stir
 from refine.config import ModelConfig, PredictorConfig
 from refine.errors import RefineError
 from refine.noise import Noise
-from refine.studies.diffusion import METHODS, TIMES, Diffusion, discretised
+from refine.studies.diffusion import METHODS, PREDICTED, TIMES, Diffusion, discretised
+from refine.studies.stratified import stratified
 from refine.types import Condition, ConditionSpec
 
 pytest.importorskip("diffusers")
@@ -31,11 +32,11 @@ class Told:
         self.spec = ConditionSpec(**spec)
 
 
-def model(levels: int | None = None, dropout: float = 0.0, **spec: Any) -> Diffusion:
+def model(levels: int | None = None, dropout: float = 0.0, predicts: str = "epsilon", **spec: Any) -> Diffusion:
     torch.manual_seed(0)
     predictor = PredictorConfig(width=16, depth=2, heads=2, condition_dropout=dropout)
     domain = TinyDomain(TinyConfig(shapes=[[1, 1], [2, 2]]))
-    return Diffusion(Told(**spec), domain, ModelConfig(predictor=predictor), domain.codec(), levels).eval()  # type: ignore[arg-type]
+    return Diffusion(Told(**spec), domain, ModelConfig(predictor=predictor), domain.codec(), levels, predicts).eval()  # type: ignore[arg-type]
 
 
 def with_clean(monkeypatch: pytest.MonkeyPatch, diffusion: Diffusion, expected: Any) -> Diffusion:
@@ -183,6 +184,21 @@ def test_latents_have_no_likelihood() -> None:
     assert diffusion.nats(torch.randn(2, 4, 2), Condition()) is None
 
 
+def test_losses_of_epsilon_and_velocity_weigh_the_same_error() -> None:
+    """At equal times and noise, each item's error of v is that of epsilon over a (Salimans & Ho, appendix D)."""
+    epsilon, velocity = (stir(model(predicts=p)) for p in PREDICTED)
+    latent = torch.randn(1, 4, 2)
+    for _ in range(5):
+        state = torch.get_rng_state()
+        losses = []
+        for diffusion in (epsilon, velocity):
+            torch.set_rng_state(state)
+            losses.append(diffusion.loss(latent, Condition()))
+        torch.set_rng_state(state)
+        time = (stratified(1)[0] * TIMES).long()
+        torch.testing.assert_close(losses[0], losses[1] * epsilon.kept[time][0].float(), rtol=1e-3, atol=1e-6)
+
+
 def test_the_network_is_told_the_time_and_what_the_subject_tells() -> None:
     diffusion = stir(model(vector=2))
     x, times = torch.randn(3, 4, 2), torch.tensor([10, 10, 700])
@@ -198,6 +214,8 @@ def test_errors_name_what_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = Noise(0, [0])
     with pytest.raises(RefineError, match="method='euler' is not accepted; accepted: ddim, dpm"):
         model().draw(noise, Condition(), 5, "euler")
+    with pytest.raises(RefineError, match="predicts='x' is not accepted; accepted: epsilon, velocity"):
+        model(predicts="x")
     for steps in (0, TIMES + 1):
         with pytest.raises(RefineError, match=f"steps={steps} is not accepted; accepted: 1 to 1000"):
             model().draw(noise, Condition(), steps)
