@@ -33,7 +33,11 @@ def run(which: str, domain: str, seeds: str, updates: str, out: str, plot: str |
         recorded = study(which, domain, count, number, folder)
         written = [recorded]
     else:
-        recorded, written = Path(plot).expanduser(), []
+        recorded, written, own = Path(plot).expanduser(), [], folder / "study.json"
+        other = own.exists() and own.resolve() != recorded.resolve()
+        require(
+            not other, f"out={out!r} is not accepted: it has a study.json that is not {plot}; accepted: another folder"
+        )
     written += write_report(recorded, folder, which)
     console.print(f"Written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
     return written

@@ -21,6 +21,7 @@ from refine.refiner import Refiner
 from refine.runs import new_run, read_metrics
 from refine.studies import measurements
 from refine.studies.contestant import Contestant, Subject
+from refine.studies.diffusion import scheduler
 from refine.studies.store import Store, StudyKey
 from refine.studies.variants import (
     REFERENCE,
@@ -41,7 +42,12 @@ CODEC = StageConfig(steps=1500, batch_size=64, lr=2e-3, ema=0.0)
 CODEC_FIT_AFTER = 400
 LR = 2e-3
 STEPS = (2, 5, 10, 25, 50, 100, 250)
-SOLVERS = {"latent_diffusion": ("ddim", "dpm"), "pixel_diffusion": ("ddim", "dpm"), "absorbing": ("",)}
+SOLVERS = {
+    "latent_diffusion": ("ddim", "dpm"),
+    "latent_velocity": ("ddim", "dpm"),
+    "pixel_diffusion": ("ddim", "dpm"),
+    "absorbing": ("",),
+}
 ITERATIVE = tuple(SOLVERS)
 SCALED = tuple(name for name in VARIANTS if name.startswith("scales_"))
 HYPOTHESES = tuple(name for name in VARIANTS if name not in ITERATIVE)
@@ -199,7 +205,12 @@ def study(which: str, domain_name: str, seeds: int, updates: int, out: Path) -> 
 
 
 def run_all(setting: Study, names: Sequence[str], seeds: Sequence[int], with_points: bool) -> Path:
-    """Contestants by name, each for every seed, and their points if asked for."""
+    """Contestants by name, each for every seed, and their points if asked for.
+
+    The file then says that it is about this setting, even if all of it had been measured before another one.
+    """
+    if any(VARIANTS[name].kind == "diffusion" for name in names):
+        scheduler("DDPMScheduler")  # so that a missing package is told now, not after the trainings before
     store = Store(setting.folder / "study.json", StudyKey)
     store.about |= about(setting)
     for seed in seeds:
@@ -215,6 +226,7 @@ def run_all(setting: Study, names: Sequence[str], seeds: Sequence[int], with_poi
                 assert contestant is not None
                 key = StudyKey(experiment, seed, setting.updates)
                 _keep(store, key, lambda c=contestant, s=seed, t=steps, m=solver: _point(setting, c, s, t, m))
+    store.write()
     return store.path
 
 
@@ -234,7 +246,7 @@ def about(setting: Study) -> dict[str, Any]:
 
 def _point(setting: Study, contestant: Contestant, seed: int, steps: int, solver: str) -> dict[str, Any]:
     x, label = setting.test
-    work = measurements.point(contestant, x, label, seed, steps, *([solver] if solver else []))
+    work = measurements.point(contestant, x, label, seed, steps, solver)
     *_, figures = track(work, f"{type(contestant).__name__}, {steps} steps")
     assert figures is not None
     return figures

@@ -49,6 +49,7 @@ class Store(Generic[K]):
 
     def __init__(self, path: Path, kind: type[K]) -> None:
         self.path = path
+        self.kind: type[K] = kind
         self.records: dict[K, dict[str, Any]] = {}
         self.about: dict[str, Any] = {}
         if path.exists():
@@ -56,8 +57,12 @@ class Store(Generic[K]):
                 held = json.loads(read_text(path))
                 self.about = dict(held.get("about", {}))
                 for record in held["results"]:
-                    self.records[kind(*(record[name] for name in kind._fields))] = record
-            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                    key = kind(*(record[name] for name in kind._fields))
+                    if not (isinstance(key[0], str) and all(type(n) is int for n in key[1:])):
+                        raise TypeError(f"{key}")
+                    dict(record["figures"])
+                    self.records[key] = record
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
                 raise RefineError(f"{path} holds no results of such work ({error!r}); move it away") from None
 
     def __contains__(self, key: K) -> bool:
@@ -75,11 +80,17 @@ class Store(Generic[K]):
 
     def add(self, key: K, figures: Figures, seconds: float) -> None:
         """Write the file anew, with one record more."""
-        record = {**key._asdict(), "cpu_seconds": round(seconds, 1), "figures": rounded(figures)}
-        self.records[key] = record
+        self.records[key] = {**key._asdict(), "cpu_seconds": round(seconds, 1), "figures": rounded(figures)}
+        self.write()
+
+    def write(self) -> None:
+        """Write the file, unless it says all of this; records that another process has put there stay."""
+        self.records = Store(self.path, self.kind).records | self.records
         lines = ",\n".join(json.dumps(r) for _, r in sorted(self.records.items()))
         about = f'"about": {json.dumps(rounded(self.about))}, ' if self.about else ""
-        write_text(self.path, f'{{"refine": "{__version__}", {about}"results": [\n{lines}\n]}}\n')
+        text = f'{{"refine": "{__version__}", {about}"results": [\n{lines}\n]}}\n'
+        if not self.path.exists() or read_text(self.path) != text:
+            write_text(self.path, text)
 
 
 def rounded(value: Any) -> Any:

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ from refine.errors import RefineError
 from refine.studies import measurements, runner, variants
 from refine.studies.contestant import Contestant
 from refine.studies.store import Store, StudyKey
+from refine.studies.study_results import read_results
+from refine.types import Condition
 
 pytest.importorskip("diffusers")
 
@@ -84,6 +87,37 @@ def test_gradient_noise_of_a_known_law(study: runner.Study) -> None:
     contestant.loss = lambda latent, condition: (weight * (3 + torch.randn(4000))).sum()  # type: ignore[method-assign]
     x, label = study.test
     assert measurements.gradient_noise(contestant, x, label) == pytest.approx(1 / 9, rel=0.1)
+
+
+def test_gradient_noise_is_of_the_same_batches_for_all(study: runner.Study) -> None:
+    met: list[list[torch.Tensor]] = []
+    for name in ("scales_1", "pixel"):
+        contestant, _ = untrained(study, name)
+        inner, seen = contestant.loss, list[torch.Tensor]()
+
+        def loss(latent: torch.Tensor, condition: Condition, inner: Any = inner, seen: Any = seen) -> torch.Tensor:
+            seen.extend([condition.label, condition.vector, condition.field])
+            return inner(latent, condition)
+
+        contestant.loss = loss  # type: ignore[method-assign]
+        before = {key: value.clone() for key, value in contestant.state_dict().items()}
+        measurements.gradient_noise(contestant, *study.test)
+        assert all(torch.equal(value, before[key]) for key, value in contestant.state_dict().items())
+        met.append(seen)
+    assert len(met[0]) == 3 * measurements.GRADIENTS
+    assert all(torch.equal(a, b) for a, b in zip(*met, strict=True))
+
+
+def test_a_file_of_two_settings_is_about_the_one_asked_for_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "about", lambda setting: {"updates": setting.updates})
+    for what in ("codec_figures", "contestant_figures"):
+        monkeypatch.setattr(runner, what, lambda *_: {"frechet": 1.0})
+    for updates in (4, 6, 4):
+        path = runner.run_all(runner.Study(updates, tmp_path), ["scales_1"], [0], False)
+        assert read_results(path).updates == updates
+    assert len(Store(path, StudyKey).records) == 3
 
 
 def test_a_study_and_one_that_was_killed_agree(tmp_path: Path) -> None:

@@ -69,6 +69,16 @@ def test_one_command_draws_again_and_trains_nothing(study: Run, monkeypatch: pyt
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["study.json"]
 
 
+def test_pictures_of_another_study_do_not_replace_those_of_a_folder(study: Run) -> None:
+    recorded(Path("study") / "study.json")
+    other = recorded(Path("other.json"))
+    code, err = study("frontier", f"plot={other}")
+    assert code == 2 and "out='study' is not accepted: it has a study.json that is not other.json" in err
+    assert [p.name for p in Path("study").iterdir()] == ["study.json"]
+    assert study("frontier", "plot=study/study.json")[0] == 0
+    assert {p.name for p in Path("study").iterdir()} == {"study.json", "frontier.md", "frontier.png"}
+
+
 def test_flags_may_be_written_as_keys_and_reach_the_runner(study: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[object, ...]] = []
 

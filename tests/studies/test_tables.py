@@ -123,9 +123,20 @@ def test_the_store_keeps_six_digits_and_refuses_other_files(tmp_path: Path) -> N
     assert again.figures(key) == {"mse": 0.333333, "curve": [[20, 0.666667]], "parameters": 805136}
     with pytest.raises(RefineError, match="has no Key"):
         again.figures(Key("pixel", 1, 1000, 30))
-    for content in ("{", "[]", json.dumps({"results": [{"seed": 1}]})):
+    whole = {**key._asdict(), "figures": {}}
+    wrong = [{**whole, "seed": "0"}, {**whole, "figures": None}, {**whole, "experiment": 3}]
+    for content in ("{", "[]", json.dumps({"results": [{"seed": 1}]}), *(json.dumps({"results": [r]}) for r in wrong)):
         other = tmp_path / "other.json"
         other.write_text(content)
         with pytest.raises(RefineError, match=r"other\.json holds no results of such work"):
             Store(other, Key)
         assert other.read_text() == content
+
+
+def test_two_stores_of_one_file_keep_what_each_has_added(tmp_path: Path) -> None:
+    keys = [Key("pixel", seed, 1000, 30) for seed in range(3)]
+    first, second = (Store(tmp_path / "reproduction.json", Key) for _ in range(2))
+    first.add(keys[0], {"mse": 1.0}, 0)
+    second.add(keys[1], {"mse": 2.0}, 0)
+    first.add(keys[2], {"mse": 3.0}, 0)
+    assert [Store(first.path, Key).figures(key)["mse"] for key in keys] == [1, 2, 3]
