@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,11 +50,12 @@ STYLES = {
 
 def plot_frontier(results: Results, path: Path) -> Path:
     """Draw Fréchet distance against seconds an image and against network evaluations: means over seeds, with sample
-    standard deviations. Dashed are the floor of the reference's codes, and real training images."""
+    standard deviations. Dashed are the floor of the reference's codes, and real training images. What has no place on
+    a logarithmic axis, or no place at all, is left out."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
     figure, axes = _figure(1, 2, (10, 5.4), sharey=True)
-    (left, right), points = axes[0], {series: results.points(series) for series in SERIES}
+    (left, right), points = axes[0], {series: list(filter(_has_place, results.points(series))) for series in SERIES}
     for series, name in SERIES.items():
         _series(left, points[series], "seconds_per_image", series, name)
         _series(right, points[series], "passes", series, name)
@@ -71,7 +73,7 @@ def plot_frontier(results: Results, path: Path) -> Path:
             side.set_minor_formatter(NullFormatter())
     left.xaxis.set_major_locator(LogLocator(10, (1, 3)))
     left.xaxis.set_major_formatter(EngFormatter("s", sep=" "))
-    left.set(ylabel="Fréchet distance: lower is better", xlabel="time an image takes, one CPU thread")
+    left.set(ylabel="Fréchet distance: lower is better", xlabel="CPU time an image takes")
     right.set_xlim(left=0.505)
     right.set(xlabel="evaluations of the network an image takes")
     figure.suptitle(
@@ -82,9 +84,14 @@ def plot_frontier(results: Results, path: Path) -> Path:
     return _save(figure, path)
 
 
+def _has_place(point: Point) -> bool:
+    values = [point.figures[name] for name in ("frechet", "passes", "seconds_per_image")]
+    return all(v and 0 < mean_and_deviation(v)[0] < math.inf for v in values)
+
+
 def _series(axis: Axes, points: Sequence[Point], cost: str, series: str, name: str) -> None:
     """One series, from few steps to many; scales are told beside their points."""
-    if not (points := [p for p in points if p.figures[cost] and p.figures["frechet"]]):
+    if not points:
         return
     style, scales = STYLES[series], series == "scales"
     x = [mean_and_deviation(p.figures[cost])[0] for p in points]
@@ -109,10 +116,9 @@ def _number_of_steps(axis: Axes, points: Sequence[Point]) -> None:
     """T, once for each, above the worst of its points: all take about the same time."""
     worst: dict[int, tuple[float, float]] = {}
     for point in points:
-        if point.figures["frechet"] and (seconds := point.figures["seconds_per_image"]):
-            mean = mean_and_deviation(point.figures["frechet"])[0]
-            if point.steps not in worst or mean > worst[point.steps][1]:
-                worst[point.steps] = (mean_and_deviation(seconds)[0], mean)
+        seconds, mean = (mean_and_deviation(point.figures[name])[0] for name in ("seconds_per_image", "frechet"))
+        if point.steps not in worst or mean > worst[point.steps][1]:
+            worst[point.steps] = (seconds, mean)
     for i, (steps, at) in enumerate(sorted(worst.items())):
         axis.annotate(_told("T", steps, i), at, (3, 7), textcoords="offset points", color=GREY, fontsize=9, zorder=6)
 

@@ -22,7 +22,8 @@ LOWER, HIGHER = -1, 1
 LIKELIHOODS = {"exact": "exact", "bound": "upper bound", "density": "density"}
 
 COLUMNS = """A band of the Laplacian pyramid of pixels goes by its size. In generation it is judged by how much its
-energy is wrong, relative to that of real images, in other tasks by its mean squared error. Floors are of
+energy is wrong, relative to that of real images, in other tasks by its mean squared error, of samples, as MSE is:
+an average of all that fits has less of it than a sample that is right, so no best is marked. Floors are of
 reconstructions through the codes. Gradient noise is the variance of the gradient over its squared mean, on the same
 frozen weights."""
 
@@ -161,6 +162,7 @@ def _quality(results: Results, group: Mapping[str, str]) -> str:
     head = ["task", "", "Fréchet distance", "floor", "agreement, %", "bits/dim", "MSE", *(f"band {b}" for b in bands)]
     rows: list[list[str]] = []
     for task, title in TASKS.items():
+        energy = LOWER if task == "generation" else 0
 
         def of(*where: Where, task: str = task, scale: float = 1.0) -> list[list[float]]:
             return [[scale * v for v in results.values(name, "tasks", task, *where)] for name in group]
@@ -170,8 +172,8 @@ def _quality(results: Results, group: Mapping[str, str]) -> str:
             column([results.values(name, "floor", "frechet") for name in group]),
             column(of("agreement", scale=100), HIGHER),
             column(of("bits_per_dim")),
-            column(of("mse"), LOWER),
-            *(column([results.bands(name, task).get(band, []) for name in group], LOWER) for band in bands),
+            column(of("mse")),
+            *(column([results.bands(name, task).get(band, []) for name in group], energy) for band in bands),
         ]
         labels = [title] + [""] * (len(group) - 1)
         rows += [list(row) for row in zip(labels, group.values(), *columns, strict=True)]

@@ -101,19 +101,19 @@ class Results:
                 out.setdefault(str(_at(band, ("name",))), []).extend([] if error is None else [error])
         return out
 
-    def curve(self, experiment: str) -> dict[int, list[float]]:
+    def curve(self, experiment: str) -> dict[float, list[float]]:
         """Validation losses of the seeds by update.
 
         Raises:
             RefineError: they have another form.
         """
-        out: dict[int, list[float]] = {}
+        out: dict[float, list[float]] = {}
         for seed, figures in self._of(experiment):
             what = f"{experiment}, seed {seed}, curve"
             for record in self._list(what, figures, ("curve",)):
                 update, loss = self._number(what, record, (0,)), self._number(what, record, (1,))
                 if update is not None and loss is not None:
-                    out.setdefault(int(update), []).append(loss)
+                    out.setdefault(update, []).append(loss)
         return dict(sorted(out.items()))
 
     def points(self, series: str) -> list[Point]:
@@ -126,7 +126,7 @@ class Results:
         for experiment in self.figures:
             name, _, steps = experiment.partition("/")
             own = name.startswith("scales_") if series == "scales" else name == series
-            if own and steps.isdecimal():
+            if own and steps.isdecimal() and len(steps) < 10:
                 names = ("frechet", "agreement", "passes", "seconds_per_image")
                 found.append(Point(int(steps), {figure: self.values(experiment, figure) for figure in names}))
         return sorted(found, key=lambda point: point.steps)
@@ -142,7 +142,7 @@ class Results:
         value = _at(figures, where)
         if value is None:
             return None
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = type(value) is float or (type(value) is int and abs(value) < 2**63)
         name = ".".join(map(str, where))
         require(number, f"{self.path}: {name}={value!r} of {what} is not accepted; accepted: a number or null")
         return float(value)
@@ -168,10 +168,13 @@ def read_results(path: Path) -> Results:
         figures: dict[str, dict[int, Mapping[str, Any]]] = {}
         seconds = 0.0
         for record in content["results"]:
-            if record["experiment"] == "codec" or record["updates"] == updates:
-                figures.setdefault(record["experiment"], {})[int(record["seed"])] = dict(record["figures"])
+            experiment = record["experiment"]
+            if not isinstance(experiment, str):
+                raise TypeError(f"experiment {experiment!r}")
+            if experiment == "codec" or record["updates"] == updates:
+                figures.setdefault(experiment, {})[int(record["seed"])] = dict(record["figures"])
                 seconds += float(record.get("cpu_seconds", 0))
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         raise RefineError(f"{path} is not a file of refine study ({error!r})") from None
     return Results(path, updates, about, figures, seconds)
 

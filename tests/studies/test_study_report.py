@@ -24,7 +24,10 @@ def contestant(name: str, seed: int, frechet: float, **others: Any) -> Record:
     """A record with what every contestant has; the errors of its bands depend on the task."""
     bands = [{"name": "28x28", "error": 0.25}, {"name": "14x14", "error": 0.5}]
     common = {"frechet": frechet, "agreement": 0.875, "bits_per_dim": 0.125, "bands": bands}
-    tasks = {"generation": common, "inpainting": {**common, "mse": 0.03, "frechet": 2 * frechet}}
+    tasks = {
+        "generation": common,
+        "inpainting": {**common, "mse": 0.03 if frechet > 2 else 0.02, "frechet": 2 * frechet},
+    }
     figures = {
         "parameters": 123456,
         "flops_per_update": 2.5e9,
@@ -133,6 +136,7 @@ def test_hypotheses_have_a_table_each(tmp_path: Path) -> None:
     assert [row["MSE"] for row in quality] == ["-", "-", "0.0300"]
     four = [row for row in rows(page, "Scales") if row.get("1") == "S = 4"]
     assert [row["Fréchet distance"] for row in four] == ["**1.05 ± 0.07**", "-", "**2.10 ± 0.14**"]
+    assert [row["MSE"] for row in four] == ["-", "-", "0.0200"]  # the least error of samples is not the best
     heads = [row for row in rows(page, "What a head predicts") if row.get("task") == "generation" or row.get("0")]
     assert {row["1"]: row["Fréchet distance"] for row in heads if "1" in row} == {"categorical": "1.05 ± 0.07"}
     assert "**" not in page.split("## What a head predicts")[1].split("## ")[0]  # the Gaussian has one seed
@@ -179,16 +183,22 @@ def test_the_frontier_is_a_table_of_points_and_one_of_likelihoods(tmp_path: Path
 def test_pictures_bear_what_failed(tmp_path: Path) -> None:
     results = [point("scales_1/1", 0, float("nan"), 1, 0.001), point("scales_1/1", 1, 2.0, 1, 0.001)]
     results += [point("absorbing/2", 0, -1e-9, 2, 0.002), point("absorbing/5", 0, 1.0, 5, 0.0)]
-    results += [contestant("scales_1", seed, value) for seed, value in enumerate((float("inf"), 1.0))]
+    results += [point("absorbing/" + "9" * 5000, 0, 1.0, 5, 0.01)]
+    curve = [[10, 3.0], [float("nan"), 2.0]]
+    results += [contestant("scales_1", seed, value, curve=curve) for seed, value in enumerate((float("inf"), 1.0))]
     path = written(tmp_path / "study.json", results)
     pages = [write_report(path, tmp_path, which)[0].read_text() for which in ("frontier", "hypotheses")]
     assert "| nan |" in pages[0] and "| inf |" in pages[1]
+    nowhere = written(tmp_path / "none.json", [point("scales_1/1", 0, float("nan"), 1, 0.0)])
+    assert write_report(nowhere, tmp_path / "none", "frontier")[1].exists()
 
 
 @pytest.mark.parametrize(
     "content",
     ["{", "[]", "{}", '{"about": {"updates": 20}}', '{"about": {"updates": "many"}, "results": []}',
-     '{"about": {"updates": 20}, "results": [3]}', '{"about": {"updates": 20}, "results": [{"seed": 1}]}'],
+     '{"about": {"updates": 20}, "results": [3]}', '{"about": {"updates": 20}, "results": [{"seed": 1}]}',
+     '{"about": {"updates": 20}, "results": [{"experiment": 4, "seed": 0, "updates": 20, "figures": {}}]}',
+     "[" * 100_000],
 )  # fmt: skip
 def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "other.json"
@@ -207,6 +217,7 @@ def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
         ({"tasks": {"generation": {"frechet": True}}}, "tasks.generation.frechet=True of scales_4, seed 0"),
         ({"tasks": {"generation": {"bands": 3}}}, "3 of scales_4, seed 0 is not accepted; accepted: a list or null"),
         ({"curve": [[1, "x"]]}, "1='x' of scales_4, seed 0, curve is not accepted"),
+        ({"curve": [[10**400, 1.0]]}, "of scales_4, seed 0, curve is not accepted"),
     ],
 )
 def test_figures_that_are_none_are_told_by_name(tmp_path: Path, broken: Record, message: str) -> None:
