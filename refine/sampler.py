@@ -143,6 +143,9 @@ def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
     guidance = by_scale("guidance", config.guidance, num_levels, lambda v: v >= 0, "a number >= 0 (1: none)")
     one = config.gain == "auto"
     gain = by_scale("gain", 1.0 if one else config.gain, num_levels, lambda v: v >= 0, "auto, a number >= 0 (1: none)")
+    for name in ("greedy", "smooth"):
+        if not isinstance(value := getattr(config, name), bool):
+            raise not_accepted(name, value, (True, False))
     if config.schedule not in ("constant", "linear"):
         raise not_accepted("schedule", config.schedule, ("constant", "linear"))
     way = [k / max(1, num_levels - 1) for k in range(num_levels)]

@@ -241,6 +241,8 @@ def test_one_scale_has_no_ramp(guidance: float) -> None:
         {"guidance": {"a": 1}},
         {"temperature": True},
         {"schedule": "cosine"},
+        {"greedy": "no"},
+        {"smooth": 1},
     ],
 )
 def test_values_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
