@@ -42,6 +42,8 @@ STYLES = {
     "scales": Style(VERMILION, "o", "-"),
     "latent_diffusion-ddim": Style(BLUE, "s", "-"),
     "latent_diffusion-dpm": Style(BLUE, "D", "--"),
+    "latent_velocity-ddim": Style(ORANGE, "p", "-"),
+    "latent_velocity-dpm": Style(ORANGE, "h", "--"),
     "pixel_diffusion-ddim": Style(GREEN, "^", "-"),
     "pixel_diffusion-dpm": Style(GREEN, "v", "--"),
     "absorbing": Style(PURPLE, "X", "-."),

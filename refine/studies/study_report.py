@@ -105,6 +105,7 @@ def frontier(results: Results) -> str:
     names = {
         **{name: f"next scale, {label}" for name, label in GROUPS["Scales"].items()},
         "latent_diffusion": "latent diffusion",
+        "latent_velocity": "latent diffusion of v",
         "pixel_diffusion": "pixel diffusion",
         "absorbing": SERIES["absorbing"],
     }

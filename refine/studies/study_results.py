@@ -31,6 +31,8 @@ SERIES: dict[str, str] = {
     "absorbing": "absorbing state, the same codes",
     "latent_diffusion-ddim": "latent diffusion, DDIM",
     "latent_diffusion-dpm": "latent diffusion, DPM-Solver++",
+    "latent_velocity-ddim": "latent diffusion of v, DDIM",
+    "latent_velocity-dpm": "latent diffusion of v, DPM-Solver++",
     "pixel_diffusion-ddim": "pixel diffusion, DDIM",
     "pixel_diffusion-dpm": "pixel diffusion, DPM-Solver++",
 }
