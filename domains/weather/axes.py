@@ -121,7 +121,10 @@ def levels(axis: xr.DataArray, where: str) -> list[float]:
     if units == "Pa" or (units == "1" and values.max() > 1100):
         values = values / 100
     require(bool((values > 0).all() and (values <= 1100).all()), accepted)
-    return [float(v) for v in np.round(values, 6)]
+    found = [float(v) for v in np.round(values, 6)]
+    again = next((v for i, v in enumerate(found) if v in found[:i]), None)
+    require(again is None, f"{where}: level {again} hPa is there more than once; accepted: each once")
+    return found
 
 
 def spread(name: str, array: xr.DataArray, where: str, order: tuple[str, ...]) -> dict[str, Any]:

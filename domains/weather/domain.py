@@ -268,15 +268,15 @@ def parse_step(text: str) -> np.timedelta64:
 
 def _complete(config: WeatherConfig) -> WeatherConfig:
     """The configuration with what it leaves to the data filled in; touches the data only where it has to."""
+    require(config.variables != [], "domain.variables=[] is not accepted; accepted: one channel or more")
     if config.variables is not None:
-        config = replace(config, variables=[canonical(v) for v in config.variables])
+        config = replace(config, variables=list(dict.fromkeys(canonical(v) for v in config.variables)))
     if config.variables is None or config.grid is None:
         ds = sources.open_fields(sources.locate(config.data), config.variables)
         config = replace(config, variables=[str(c) for c in ds.data_vars], grid=config.grid or Grid.of(ds).name)
     if config.statics is None:
         config = replace(config, statics=_statics(config))
     assert config.variables is not None and config.grid is not None
-    require(len(config.variables) > 0, "domain.variables=[] is not accepted; accepted: one channel or more")
     grid = Grid.parse(config.grid)
     require(
         grid.kind != "healpix",

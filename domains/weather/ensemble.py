@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from refine.config import EnsembleConfig, SamplerConfig
-from refine.domains.weather import store
+from refine.domains.weather import checks, store
 from refine.domains.weather.grids import Grid
 from refine.domains.weather.initial_times import Timeline, hours, lead_steps
 from refine.domains.weather.unfinished import Unfinished
@@ -130,19 +130,16 @@ def initial_states(fields: xr.Dataset, model: Forecaster, indices: Sequence[int]
     """The states one step before and at these times: two tensors (T, C, *grid), in physical units.
 
     Raises:
-        RefineError: values are missing.
+        RefineError: values are missing, not finite, or cannot be in their units.
     """
     timeline = timeline_of(fields, model.step)
     before = [timeline.at(i, -1) for i in indices]
     assert None not in before
     both = fields[model.channels].isel(time=[*before, *indices]).compute(scheduler="synchronous")
+    first, last = timeline.stamps[indices[0]], timeline.stamps[indices[-1]]
+    where = f"initial time {first}" if first == last else f"initial times {first} to {last}"
     for channel in model.channels:
-        missing = int(np.isnan(both[channel].values).sum())
-        first, last = timeline.stamps[indices[0]], timeline.stamps[indices[-1]]
-        where = first if first == last else f"{first} to {last}"
-        require(
-            not missing, f"initial time {where}: {missing} values of {channel} are missing, in the field or before it"
-        )
+        checks.values(both[channel], f"{where}, or the fields one step before")
     x = torch.from_numpy(np.stack([both[c].values for c in model.channels], 1)).to(model.device)
     return x[: len(indices)], x[len(indices) :]
 

@@ -8,16 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refine.domains.weather import baselines
+from refine.domains.weather import baselines, checks
 from refine.domains.weather.bootstrap import mean
 from refine.domains.weather.climatology import Climatology
 from refine.domains.weather.comparison import compare, plain, scored
 from refine.domains.weather.initial_times import stamps
+from refine.domains.weather.names import describe
 from refine.domains.weather.scores import score_forecast
 from refine.domains.weather.sources import locate
 from refine.domains.weather.stability import stability
 from refine.domains.weather.store import open_forecast
-from refine.domains.weather.verification import LEAD, TIME
+from refine.domains.weather.units import suspected
+from refine.domains.weather.verification import LEAD, NUMBER, TIME
 from refine.errors import RefineError, require
 from refine.files import read_text, write_text
 
@@ -45,16 +47,26 @@ def evaluate_store(
         What :func:`evaluate` and :func:`published` return, and ``store``.
 
     Raises:
-        RefineError: no forecast, on another grid, or of times that the data does not have.
+        RefineError: no forecast, on another grid, of times that the data does not have, or in units that it does not
+            say.
     """
     forecast = open_forecast(store)
     channels = [c for c in domain.channels if c in forecast.data_vars]
     there, wanted = ", ".join(map(str, forecast.data_vars)), ", ".join(domain.channels)
     require(bool(channels), f"forecast {str(store)!r} has {there}; none of {wanted}")
+    _in_their_units(forecast[channels], f"forecast {str(store)!r}")
     found = evaluate(forecast[channels], domain.fields(), domain.fields("train"), floors)
     found |= {"published": published(domain, found), "store": str(store)}
     write_text(folder / FILE, json.dumps(found) + "\n")
     return found
+
+
+def _in_their_units(forecast: xr.Dataset, where: str) -> None:
+    """Raise RefineError where the first field of a channel looks like one in other units; as wild as it likes else."""
+    for name, field in checks.load(forecast.isel({NUMBER: 0, TIME: 0, LEAD: 0}), where).items():
+        low, high = float(field.min()), float(field.max())
+        if suspected(describe(str(name)), low, high):
+            checks.within(str(name), low, high, where)
 
 
 def evaluate(

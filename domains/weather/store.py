@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refine.domains.weather import checks
 from refine.domains.weather.axes import arranged, spread
 from refine.domains.weather.axes import places as dimensions
 from refine.domains.weather.grids import CELL, Grid
 from refine.domains.weather.initial_times import valid_times
 from refine.domains.weather.names import canonical, describe, split_level
 from refine.domains.weather.reading import open_any
+from refine.domains.weather.sources import converted
 from refine.errors import RefineError, not_accepted, require
 from refine.files import sync
 
@@ -34,6 +36,8 @@ OTHER_NAMES = {
     "time": ("init_time", "initial_time", "forecast_reference_time", "reference_time"),
     "prediction_timedelta": ("lead_time", "lead", "step", "forecast_period"),
 }
+SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1, "millisecond": 1e-3, "nanosecond": 1e-9}
+SECONDS |= {"d": 86400, "h": 3600, "hr": 3600, "m": 60, "min": 60, "s": 1, "sec": 1, "ms": 1e-3, "ns": 1e-9}
 LEVELS, ORDER = "levels_hPa", "channels"  # attributes: of a variable on levels, of the store
 
 
@@ -174,16 +178,18 @@ def open_forecast(path: str | Path, channels: Sequence[str] | None = None) -> xr
         channels: which to open, by any of their names (``z500``); all by default.
 
     Returns:
-        One float32 variable for each channel, level in the name, Dask-backed, with dimensions (number, time,
-        prediction_timedelta, latitude, longitude), or ``cell`` last; a store without members has one.
+        One float32 variable for each channel, level in the name, in WeatherBench2's units, Dask-backed, with dimensions
+        (number, time, prediction_timedelta, latitude, longitude), or ``cell`` last; a store without members has one.
 
     Raises:
-        RefineError: unreadable, no forecast, or no such channel.
+        RefineError: unreadable, no forecast, no such channel, one that is there twice, units that are not understood,
+            or initial times or leads that are not in order.
     """
     import xarray as xr
 
     where = f"forecast {str(path)!r}"
     ds = arranged(_named(open_any(str(path), "forecast"), where), where, ("time",))
+    checks.times(ds, where)
     last = dimensions(ds)
     found: dict[str, xr.DataArray] = {}
     for name, array in ds.data_vars.items():
@@ -192,6 +198,7 @@ def open_forecast(path: str | Path, channels: Sequence[str] | None = None) -> xr
             forecast = np.atleast_1d(array.attrs.get(LEVELS, [])).tolist()
             for channel, field in spread(str(name), array, where, (*DIMS, *last)).items():
                 if not forecast or split_level(channel)[1] in forecast:
+                    require(channel not in found, f"{where}: {channel} is there more than once; keep one of them")
                     found[channel] = field
     if channels is not None:
         wanted = [canonical(c) for c in channels]
@@ -203,7 +210,7 @@ def open_forecast(path: str | Path, channels: Sequence[str] | None = None) -> xr
     if channels is None:  # a folder lists its arrays in any order
         first = [c for c in ds.attrs.get(ORDER, []) if c in found]
         found = {c: found[c] for c in [*first, *sorted(found.keys() - set(first))]}
-    out = xr.Dataset({channel: _lazy(array) for channel, array in found.items()})
+    out = xr.Dataset({channel: _lazy(array, channel, where) for channel, array in found.items()})
     valid = valid_times(out["time"].values, out["prediction_timedelta"].values)
     out = out.assign_coords(valid_time=(DIMS[1:], valid))
     return out.assign_attrs(ds.attrs)
@@ -218,21 +225,35 @@ def _named(ds: xr.Dataset, where: str) -> xr.Dataset:
     missing = [d for d in DIMS[1:] if d not in ds.dims]
     dims = ", ".join(map(str, ds.dims))
     require(not missing, f"{where}: no dimension {' nor '.join(missing)}; dimensions there: {dims}")
-    lead = ds["prediction_timedelta"]
-    if lead.dtype.kind in "iuf":  # xarray leaves plain numbers of hours or days to the reader
-        unit = str(lead.attrs.get("units", "hours"))
-        scale = {"h": 3600, "d": 86400, "m": 60, "s": 1}.get(unit[:1].lower())
-        require(scale is not None, f"{where}: prediction_timedelta is in {unit!r}; accepted: hours, days, minutes, s")
-        seconds = np.round(lead.to_numpy() * float(scale or 0)).astype("timedelta64[s]").astype("timedelta64[ns]")
-        ds = ds.assign_coords(prediction_timedelta=seconds)
+    require("prediction_timedelta" in ds.coords, f"{where}: dimension prediction_timedelta has no values of its own")
+    ds = ds.assign_coords(prediction_timedelta=_durations(ds["prediction_timedelta"], where))
     return ds if "number" in ds.dims else ds.expand_dims(number=np.arange(1))
 
 
-def _lazy(array: xr.DataArray) -> xr.DataArray:
-    """Dask-backed, in chunks as they are stored, at least one initial time each."""
+def _durations(lead: xr.DataArray, where: str) -> NDArray[np.timedelta64]:
+    """Leads, which xarray leaves to the reader where they are plain numbers of hours or days."""
+    given = found = lead.to_numpy()
+    if given.dtype.kind in "iuf":
+        unit = str(lead.attrs.get("units", "hours")).strip().lower()
+        scale = SECONDS.get(unit) or SECONDS.get(unit.removesuffix("s"))
+        if scale is None:
+            units = ["days", "hours", "minutes", "seconds", "milliseconds", "nanoseconds"]
+            raise not_accepted(f"{where}: units of prediction_timedelta", unit, units)
+        with np.errstate(invalid="ignore"):  # what is missing stays missing
+            found = np.round(given * float(scale)).astype("timedelta64[s]")
+    good = found.dtype.kind == "m" and not np.isnat(found).any() and bool((found[1:] > found[:-1]).all())
+    shown = f"{where}: prediction_timedelta={given.tolist()[:5]} is not accepted"
+    require(good, f"{shown}; accepted: durations, each once, ascending")
+    return found.astype("timedelta64[ns]")
+
+
+def _lazy(array: xr.DataArray, channel: str, where: str) -> xr.DataArray:
+    """In the units of its channel, Dask-backed, in chunks as they are stored, at least one initial time each."""
     stored = array.encoding.get("preferred_chunks") or {"time": 1}
     out = array.drop_vars("valid_time", errors="ignore")
-    out = out.chunk({d: stored.get(d, -1) for d in out.dims}).astype("float32")
-    out.attrs = {k: v for k, v in array.attrs.items() if k != LEVELS}
+    out = out.chunk({d: stored.get(d, -1) for d in out.dims})
+    values = converted(out, channel, where)
+    out = out.copy(data=values.data)
+    out.attrs = {k: v for k, v in array.attrs.items() if k != LEVELS} | {"units": values.attrs["units"]}
     out.encoding = {}
     return out

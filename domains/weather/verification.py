@@ -86,14 +86,15 @@ class Matched:
         Truth is NaN where there is none.
 
         Raises:
-            RefineError: the forecast has missing values where truth has none.
+            RefineError: the forecast has missing or infinite values where truth has none.
         """
         for times, members in read_members(self.forecast[channel], self.grid, leads):
             rows = self.rows[times, leads].reshape(-1)
             real = np.full((len(rows), *self.grid.shape), np.nan, np.float32)
             real[rows >= 0] = self.fields(channel, rows[rows >= 0])
             truth = members.isel({NUMBER: 0}).copy(data=real)
-            lost = (members.isnull().any(NUMBER) & truth.notnull()).values.reshape(times.stop - times.start, -1).sum(1)
+            missing = ~(abs(members) < np.inf).all(NUMBER) & truth.notnull()
+            lost = missing.values.reshape(times.stop - times.start, -1).sum(1)
             if lost.any():
                 first = int(np.flatnonzero(lost)[0])
                 when = stamps(self.forecast[TIME].values[times])[first]

@@ -103,6 +103,10 @@ def test_missing_values_are_counted_and_the_first_is_named(tmp_path: Path) -> No
             lambda ds: ds.assign_coords(level=("level", [1, 2], {"units": "m"})),
             r"in 'm'; accepted: pressures in hPa or Pa",
         ),
+        (
+            lambda ds: ds.assign_coords(level=("level", [50000, 50000], {"units": "Pa"})),
+            r"level 500\.0 hPa is there more than once; accepted: each once",
+        ),
         (lambda ds: ds.drop_vars("level"), r"dimension level of .* has no values"),
         (lambda ds: ds.assign(t2m=ds["2m_temperature"]), r"both '2m_temperature' and 't2m' are 2m_temperature"),
         (

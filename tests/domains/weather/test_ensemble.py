@@ -110,20 +110,40 @@ def test_what_is_there_is_kept(tmp_path: Path) -> None:
     assert len(diary(tmp_path)) == len(JOB.parts)
 
 
-def test_missing_values_in_the_initial_state_are_refused(tmp_path: Path) -> None:
-    fields = toy_fields().load()
-    fields["temperature_850"][2, 1, 1:4] = np.nan
-    with pytest.raises(RefineError, match=r"2021-01-04T00:00: 3 values of temperature_850 are missing.*3 of 9 parts"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda x: np.nan,
+            r"temperature_850: 3 of 256 values are missing .*first at time 2021-01-03T00:00:00, latitude",
+        ),
+        (lambda x: -np.inf, r"temperature_850: 3 of 256 values are missing"),
+        (lambda x: x - 273.15, r"temperature_850 has values -.*, which cannot be K"),
+    ],
+)
+def test_initial_states_that_cannot_be_are_refused(tmp_path: Path, change: Any, message: str) -> None:
+    """Opening a source looks at three of its times only."""
+    fields = toy_fields(grid="gaussian:8x16").load()
+    fields["temperature_850"][2, 1, 1:4] = change(fields["temperature_850"][2, 1, 1:4])
+    with pytest.raises(RefineError, match=rf"initial time 2021-01-04T00:00, .*{message}.*3 of 9 parts"):
         write(tmp_path / "f.zarr", fields=fields)
     assert not (tmp_path / "f.zarr").exists()
 
 
-def test_a_forecast_that_blows_up_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    fields = toy_fields().load()
-    fields["temperature_850"][2, 1, 1] = np.inf
-    ds = write(tmp_path / "f.zarr", replace(JOB, rows=15), fields)
-    assert "times 0-2 members 0-4 is not finite from 24 h on" in capfd.readouterr().err
-    assert np.isfinite(ds["temperature_850"].values[:, [0, 2]]).all()
+def test_a_forecast_that_blows_up_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = ToyForecaster._noise
+
+    def wild(self: ToyForecaster, seed: int, stamp: str, members: Any, k: int, shape: torch.Size) -> torch.Tensor:
+        more = float("inf") if stamp == "2021-01-04T00:00" and k == 1 else 0.0
+        return noise(self, seed, stamp, members, k, shape) + more
+
+    monkeypatch.setattr(ToyForecaster, "_noise", wild)
+    ds = write(tmp_path / "f.zarr", replace(JOB, rows=15))
+    assert "times 0-2 members 0-4 is not finite from 48 h on" in capfd.readouterr().err
+    finite = np.isfinite(ds["temperature_850"].values)
+    assert finite[:, [0, 2]].all() and finite[:, 1, 0].all() and not finite[:, 1, 1:].any()
 
 
 # -- stopped -----------------------------------------------------------------------------------------------------------

@@ -96,6 +96,26 @@ def test_a_forecast_of_other_channels_is_refused(domain: WeatherDomain, world: x
     assert not (tmp_path / "scores.json").exists()
 
 
+def test_a_forecast_in_other_units_is_converted_or_refused(
+    domain: WeatherDomain, world: xr.Dataset, tmp_path: Path
+) -> None:
+    made = forecast_of(world, ROWS, (1,), exchangeable(2))[[NAME]]
+    celsius = made - 273.15
+    celsius[NAME].attrs["units"] = "degC"
+    celsius.to_zarr(tmp_path / "said.zarr", consolidated=False)
+    made.to_zarr(tmp_path / "kelvin.zarr", consolidated=False)
+    found = [evaluate_store(tmp_path / f"{name}.zarr", domain, tmp_path / "run") for name in ("said", "kelvin")]
+    rmse = [each["variables"][NAME]["rmse"]["value"][0] for each in found]
+    assert rmse[0] == pytest.approx(rmse[1], rel=1e-3)
+    celsius[NAME].attrs["units"] = "K"
+    celsius.to_zarr(tmp_path / "not.zarr", consolidated=False)
+    with pytest.raises(
+        RefineError, match=r"forecast '.*not\.zarr': temperature_850 .* cannot be K \(they look like degC"
+    ):
+        evaluate_store(tmp_path / "not.zarr", domain, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_stability_sees_drift_and_fading(world: xr.Dataset) -> None:
     """A forecast made of real days is stable; one that warms by 1 K in all, or dies away, is not."""
     climatology = Climatology.fit(world.isel(time=slice(0, 900)))

@@ -132,6 +132,31 @@ def test_member_7_of_10_is_member_7_of_50(model: Forecaster) -> None:
     assert (other - ten[:, 7:8]).abs().max() > 10  # and seeds
 
 
+def test_members_share_the_first_pass_of_the_mean(model: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    run = model.mean.forward
+    monkeypatch.setattr(model.mean, "forward", lambda x: (rows.append(len(x)), run(x))[1])
+    forecast(model, slice(0, 2), range(5), steps=3)
+    assert rows == [2, 10, 10]
+
+
+@torch.no_grad()
+def test_floors_are_what_codes_alone_lose(model: Forecaster, domain: WeatherDomain) -> None:
+    """Area-weighted mean squares of what comes back from codes, as a share; with one code only, nearly all is lost."""
+    items = domain.dataset("test")
+    lost, size = np.zeros(3), np.zeros(3)
+    for batch in in_batches(items, 1):
+        error = model.error(batch, model.known(batch["before"], batch["now"], batch["forcing"])[0])
+        rest = model.tokenizer.decode(model.tokenizer.encode(error)) - error
+        weights = GRID.area[None]
+        lost += (weights * rest[0].double().numpy() ** 2).mean((1, 2))
+        size += (weights * error[0].double().numpy() ** 2).mean((1, 2))
+    floors = model.floors(items, batch_size=3)
+    np.testing.assert_allclose([floors[c] for c in CHANNELS], lost / size, rtol=1e-4)
+    coarse = tiny_forecaster(domain, quantizer=QuantizerConfig(size=1, stages=1)).floors(items)
+    assert all(0 < floors[c] < coarse[c] for c in CHANNELS)
+
+
 def test_initial_times_do_not_depend_on_one_another(model: Forecaster) -> None:
     together = forecast(model, slice(0, 4), range(3))
     for i in range(4):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,70 @@ def test_other_peoples_stores(path: Path, tmp_path: Path) -> None:
     control = open_forecast(tmp_path / "one.nc", ["z500"])
     assert control.sizes["number"] == 1
     assert np.array_equal(control["geopotential_500"].values[0], ours["geopotential_500"].values[0])
+
+
+@pytest.fixture
+def theirs(path: Path) -> xr.Dataset:
+    """A store as somebody else may have it, in memory."""
+    return xr.open_zarr(path).load().drop_vars("valid_time").drop_encoding()
+
+
+def test_units_are_brought_to_those_of_the_channel(theirs: xr.Dataset, path: Path, tmp_path: Path) -> None:
+    theirs["2m_temperature"] = (theirs["2m_temperature"] - 273.15).assign_attrs(units="degC")
+    theirs.to_netcdf(tmp_path / "a.nc")
+    ds = open_forecast(tmp_path / "a.nc")
+    assert ds["2m_temperature"].attrs["units"] == "K" and ds["2m_temperature"].dtype == "float32"
+    np.testing.assert_allclose(ds["2m_temperature"], open_forecast(path)["2m_temperature"], rtol=1e-5)
+    theirs["2m_temperature"].attrs["units"] = "Pa"
+    theirs.to_netcdf(tmp_path / "b.nc")
+    with pytest.raises(RefineError, match=r"b\.nc': 2m_temperature is given in units='Pa'; accepted: K, degC"):
+        open_forecast(tmp_path / "b.nc")
+
+
+@pytest.mark.parametrize(
+    ("values", "units"),
+    [([1.0, 1.5, 2, 3, 4], "days"), (np.arange(1, 6) * 86_400_000, "ms"), (np.arange(1, 6) * 60, "minutes")],
+)
+def test_leads_in_any_unit(theirs: xr.Dataset, tmp_path: Path, values: list[float], units: str) -> None:
+    each = {"days": 86400, "ms": 1e-3, "minutes": 60}[units]
+    theirs.assign_coords(prediction_timedelta=("prediction_timedelta", values, {"units": units})).to_netcdf(
+        tmp_path / "a.nc"
+    )
+    found = open_forecast(tmp_path / "a.nc")["prediction_timedelta"].values
+    assert (found / np.timedelta64(1, "s")).tolist() == [each * v for v in values]
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "units", "message"),
+    [
+        ("prediction_timedelta", [1, 2, 3, 4, 5], "months", "'months' is not accepted; accepted: days, hours"),
+        ("prediction_timedelta", [1.0, np.nan, 3, 4, 5], "days", r"\[1\.0, nan, .* accepted: durations, each once"),
+        ("prediction_timedelta", [24, 24, 48, 72, 96], "hours", r"accepted: durations, each once, ascending"),
+        ("prediction_timedelta", list("abcde"), "", r"accepted: durations"),
+        ("prediction_timedelta", None, "", "dimension prediction_timedelta has no values of its own"),
+        ("time", [0, 1], "", "time begins with .*accepted: dates"),
+        ("time", ["2021-01-02", "2021-01-02"], "", "times that are there more than once: 1"),
+        ("time", ["2021-01-02", "2021-01-01"], "", "times are not sorted"),
+    ],
+)
+def test_axes_that_cannot_be(
+    theirs: xr.Dataset, tmp_path: Path, axis: str, values: list[Any] | None, units: str, message: str
+) -> None:
+    if values is None:
+        broken = theirs.drop_vars(axis)
+    else:
+        dates = axis == "time" and isinstance(values[0], str)
+        array = np.array(values, "datetime64[ns]" if dates else None)
+        broken = theirs.assign_coords({axis: (axis, array, {"units": units} if units else {})})
+    broken.to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(RefineError, match=rf"^forecast '.*a\.nc': .*{message}"):
+        open_forecast(tmp_path / "a.nc")
+
+
+def test_a_channel_that_is_there_twice(theirs: xr.Dataset, tmp_path: Path) -> None:
+    theirs.assign(t2m=theirs["2m_temperature"] + 1).to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(RefineError, match="2m_temperature is there more than once"):
+        open_forecast(tmp_path / "a.nc")
 
 
 @pytest.mark.skipif(not PHYSICS.exists(), reason="needs the weather data in REFINE_DATA")
