@@ -97,6 +97,8 @@ def run_ensemble(model: Any, source: Path, config: Config, folder: Path) -> list
         target = _unused(folder, name_of(job, stamps, model.step), plan_of(job, model, fields, loader))
     else:
         target = Path(wanted.out).expanduser()
+        accepted = "a zarr store such as forecast.zarr; netcdf=true writes forecast.nc beside it"
+        require(target.suffix != ".nc", f"ensemble.out={wanted.out!r} is not accepted; accepted: {accepted}")
     netcdf = target.with_suffix(".nc") if wanted.netcdf else None
     fresh = netcdf is None or not netcdf.exists() or partial_folder(target).exists()
     require(fresh, f"ensemble.netcdf=true is not accepted: {netcdf} is there already and is kept; name another out")

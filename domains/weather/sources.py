@@ -70,7 +70,9 @@ def open_fields(source: str | Path, channels: Sequence[str] | None = None, what:
     """
     raw = open_any(str(source), what)
     where = f"{what}={str(source)!r}"
-    fields = _fields(raw, where)
+    order = ("time", *places(raw))
+    arrays = arranged(raw, where, order)
+    fields = _fields(arrays, where, order)
     if channels is not None:
         wanted = list(dict.fromkeys(canonical(c) for c in channels))
         if missing := [c for c in wanted if c not in fields]:
@@ -81,7 +83,7 @@ def open_fields(source: str | Path, channels: Sequence[str] | None = None, what:
     if not fields:
         raise RefineError(f"{where}: no fields with a time and a place; found: {', '.join(map(str, raw.variables))}")
     whole(str(source), [str(array.name) for array in fields.values()], what)
-    ds = _dataset(raw, fields, where)
+    ds = _dataset(arrays, fields, where)
     checks.times(ds, where)
     checks.sample(ds, where)
     ds.attrs["source"] = str(source)
@@ -97,10 +99,8 @@ def _missing(missing: list[str], found: list[str], where: str) -> RefineError:
     return not_accepted(f"{where}: channel", missing[0], found)
 
 
-def _fields(raw: xr.Dataset, where: str) -> dict[str, Any]:
-    """Channels by name: arrays (time, \\*place) in the source's own units, levels apart."""
-    order = ("time", *places(raw))
-    ds = arranged(raw, where, order)
+def _fields(ds: xr.Dataset, where: str, order: tuple[str, ...]) -> dict[str, Any]:
+    """Channels by name: arrays ``order``, (time, \\*place), in the source's own units, levels apart."""
     found: dict[str, xr.DataArray] = {}
     for name, array in ds.data_vars.items():
         if not set(order) <= set(array.dims) or array.dtype.kind not in "fiu":
@@ -112,14 +112,16 @@ def _fields(raw: xr.Dataset, where: str) -> dict[str, Any]:
     return {channel: field for channel, field in found.items() if channel not in STATIC}
 
 
-def _dataset(raw: xr.Dataset, fields: dict[str, Any], where: str) -> xr.Dataset:
+def _dataset(arrays: xr.Dataset, fields: dict[str, Any], where: str) -> xr.Dataset:
     import xarray as xr
 
     first = next(iter(fields.values()))
-    along = {k: ("time", raw[k].to_numpy()) for k in ALONG_TIME if k in raw.variables and raw[k].ndim == 1}
+    along = {
+        k: ("time", arrays[k].to_numpy()) for k in ALONG_TIME if k in arrays.variables and arrays[k].dims == ("time",)
+    }
     coords = {k: first[k].variable for k in first.dims if k in first.coords}
     ds = xr.Dataset({c: converted(a, c, where) for c, a in fields.items()}, {**coords, **along})
-    return ds.assign_attrs({k: raw.attrs[k] for k in ("title", "license", "references") if k in raw.attrs})
+    return ds.assign_attrs({k: arrays.attrs[k] for k in ("title", "license", "references") if k in arrays.attrs})
 
 
 def converted(array: xr.DataArray, channel: str, where: str) -> xr.Variable:

@@ -222,6 +222,7 @@ def test_messages_name_the_key_that_named_the_data(tmp_path: Path) -> None:
         ("lead=5h", "ensemble.lead='5h' is not accepted; accepted: whole steps of 24 h"),
         ("members=0", "ensemble.members=0"),
         ("members=many", "expected int"),
+        ("out=f.nc", "ensemble.out='f.nc' is not accepted; accepted: a zarr store such as forecast.zarr"),
         ("at=London", "at='London'"),
         ("fields=nothing.nc", "nothing.nc"),
         ("membres=3", "Did you mean 'ensemble.members'"),

@@ -169,11 +169,12 @@ def test_cells_without_truth_do_not_count(perfect: xr.Dataset, truth: xr.Dataset
     np.testing.assert_allclose(np.sum(found["ranks"], 1), 1, rtol=1e-4)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_missing_values_of_a_forecast_are_refused(
-    perfect: xr.Dataset, truth: xr.Dataset, climatology: Climatology
+    perfect: xr.Dataset, truth: xr.Dataset, climatology: Climatology, value: float
 ) -> None:
     broken = perfect.copy(deep=True)
-    broken[NAME].values[2, 1, 0, 3, 4] = np.nan
+    broken[NAME].values[2, 1, 0, 3, 4] = value
     with pytest.raises(RefineError, match=r"temperature_850: the forecast of 2021-01-17T00:00 misses 1 value"):
         score_forecast(broken, truth, climatology)
 

@@ -155,6 +155,12 @@ def test_split_and_branch_stay_beside_the_fields(tmp_path: Path) -> None:
     assert "split" not in found.data_vars
 
 
+def test_what_is_called_split_and_is_not_of_times_is_let_be(tmp_path: Path) -> None:
+    ds = make_fields(5).assign(branch=("level", [0, 1]), split=("quarter", [0, 1, 2, 2]))
+    ds.to_netcdf(tmp_path / "a.nc")
+    assert not {"branch", "split"} & set(open_fields(tmp_path / "a.nc").variables)
+
+
 @pytest.mark.parametrize("by", ["time", "variable"])
 def test_globs_join_files(tmp_path: Path, by: str) -> None:
     ds = make_fields(9)
