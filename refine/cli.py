@@ -218,7 +218,7 @@ def reproduce(table: str, seeds: str, train_size: str, out: str) -> None:
 @click.argument("which", metavar="hypotheses|frontier")
 @click.option("--domain", default="image", show_default=True, metavar="NAME", help="whose data, tasks and judge")
 @click.option("--seeds", default="3", show_default=True, metavar="N", help="seeds 0 to N - 1")
-@click.option("--updates", default="1500", show_default=True, metavar="N", help="of every training")
+@click.option("--updates", default="4000", show_default=True, metavar="N", help="of every training")
 @click.option("--out", default="study", show_default=True, metavar="FOLDER", help="for what was measured, and the runs")
 @click.option("--plot", metavar="FILE", help="draw what a study.json holds, and train nothing")
 def study(which: str, domain: str, seeds: str, updates: str, out: str, plot: str | None) -> None:

@@ -40,7 +40,7 @@ SAMPLES = 1000
 FIT_ITEMS = 6000
 CODEC = StageConfig(steps=1500, batch_size=64, lr=2e-3, ema=0.0)
 CODEC_FIT_AFTER = 400
-LR = 2e-3
+OPTIMIZER, LR = "muon", 1e-2
 STEPS = (2, 5, 10, 25, 50, 100, 250)
 SOLVERS = {
     "latent_diffusion": ("ddim", "dpm"),
@@ -104,7 +104,7 @@ class Study:
         train = self.subject.items("train")
         contestant, batch = matched(name, self.subject, self.codec(seed).tokenizer.codec, seed)
         fit_codes(contestant, gathered(spread(train, FIT_ITEMS))[0], seed)
-        stage = StageConfig(steps=self.updates, batch_size=batch, lr=LR)
+        stage = StageConfig(steps=self.updates, batch_size=batch, optimizer=OPTIMIZER, lr=LR)
         every = max(1, self.updates // 10)
         config = Config(
             domain=domain_config(VARIANTS[name]),

@@ -90,7 +90,7 @@ def test_flags_may_be_written_as_keys_and_reach_the_runner(study: Run, monkeypat
     code, err = study("frontier", "domain=image", "--seeds=2", "updates=20", "--out", "here")
     assert code == 0 and all(str(Path("here") / name) in err for name in ("study.json", "frontier.md", "frontier.png"))
     assert study("frontier")[0] == 0
-    assert asked == [("frontier", "image", 2, 20, Path("here")), ("frontier", "image", 3, 1500, Path("study"))]
+    assert asked == [("frontier", "image", 2, 20, Path("here")), ("frontier", "image", 3, 4000, Path("study"))]
 
 
 @pytest.mark.parametrize("through", ["itself", "an exit"])
