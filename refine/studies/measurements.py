@@ -15,7 +15,7 @@ from refine.noise import Noise
 from refine.studies.contestant import Contestant
 from refine.types import Condition
 
-BATCH = 100
+AT_ONCE = 100
 GRADIENTS, GRADIENT_ITEMS = 64, 64
 
 
@@ -30,8 +30,8 @@ def draw(
 ) -> Iterator[tuple[Tensor, float, float]]:
     """Items for ``num`` conditions, batch by batch, with the passes that a sample took and CPU seconds of the batch,
     decoding included."""
-    for first in range(0, num, BATCH):
-        stop = min(first + BATCH, num)
+    for first in range(0, num, AT_ONCE):
+        stop = min(first + AT_ONCE, num)
         start = time.process_time()
         with torch.no_grad():
             noise = Noise(seed, range(first, stop))
@@ -63,8 +63,8 @@ def bits(contestant: Contestant, x: Tensor, label: Tensor, task: str) -> float |
     total, condition = torch.zeros(()), told(contestant, x, label, task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for first in range(0, len(x), BATCH):
-            part = slice(first, first + BATCH)
+        for first in range(0, len(x), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
             nats = contestant.nats(contestant.codec.encode(x[part]), condition[part])
             if nats is None:
                 return None
@@ -76,7 +76,7 @@ def bits(contestant: Contestant, x: Tensor, label: Tensor, task: str) -> float |
 def floor(contestant: Contestant, x: Tensor, label: Tensor) -> dict[str, Any] | None:
     """Figures of items that went through the codes and back; None without codes."""
     parts = []
-    for part in x.split(BATCH):
+    for part in x.split(AT_ONCE):
         latent = contestant.quantised(contestant.codec.encode(part))
         if latent is None:
             return None

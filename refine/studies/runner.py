@@ -141,7 +141,7 @@ def codec_figures(study: Study, seed: int) -> dict[str, Any]:
     """What the shared codec loses without any codes."""
     codec, (x, label) = study.codec(seed).tokenizer.codec, study.test
     with torch.no_grad():
-        out = torch.cat([codec.decode(codec.encode(part)) for part in x.split(measurements.BATCH)])
+        out = torch.cat([codec.decode(codec.encode(part)) for part in x.split(measurements.AT_ONCE)])
     return study.subject.score(study.subject.tasks[-1], out, x, label)
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from refine.files import atomic_write
 from refine.studies.study_results import (
     GROUPS,
-    REFERENCE,
     SERIES,
     TASKS,
     Point,
     Results,
     mean_and_deviation,
 )
+from refine.studies.variants import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,7 @@ from typing import Any
 
 from refine.errors import RefineError, require
 from refine.files import read_text
-
-REFERENCE = "scales_4"
-"""What every hypothesis changes one thing of: latent, categorical, one codebook, four scales."""
+from refine.studies.variants import REFERENCE
 
 GROUPS: dict[str, dict[str, str]] = {
     "Latent or pixels": {REFERENCE: "latent", "pixel": "pixels"},

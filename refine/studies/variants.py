@@ -26,6 +26,8 @@ from refine.types import Condition
 DATA = {"data": "mnist", "factor": 4, "latent": 8, "width": 32, "blocks": 1}
 SCALES = {1: [7], 2: [4, 7], 3: [2, 4, 7], 4: [1, 2, 4, 7], 6: [1, 2, 3, 4, 5, 7]}
 REFERENCE = "scales_4"
+"""What every hypothesis changes one thing of: latent, categorical, one codebook, four scales."""
+
 WIDTH, DEPTH, HEADS, MLP, CODES, BATCH, LEVELS = 64, 4, 4, 4.0, 256, 32, 256
 
 

@@ -32,7 +32,7 @@ variants.DATA, variants.SCALES = {DIGITS}, {SMALL}
 variants.WIDTH, variants.DEPTH, variants.CODES, variants.BATCH = 16, 1, 16, 8
 runner.CODEC = runner.StageConfig(steps=4, batch_size=16, lr=2e-3, ema=0.0)
 runner.CODEC_FIT_AFTER, runner.FIT_ITEMS, runner.SAMPLES, runner.STEPS = 2, 64, 40, (2, 3)
-measurements.GRADIENTS, measurements.BATCH = 3, 20
+measurements.GRADIENTS, measurements.AT_ONCE = 3, 20
 """
 NAMES = ("scales_1", "scales_4", "pixel", "gaussian", "product", "bitwise", "latent_diffusion", "absorbing")
 
@@ -42,7 +42,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, names in (
         (variants, ("DATA", "SCALES", "WIDTH", "DEPTH", "CODES", "BATCH")),
         (runner, ("CODEC", "CODEC_FIT_AFTER", "FIT_ITEMS", "SAMPLES", "STEPS")),
-        (measurements, ("GRADIENTS", "BATCH")),
+        (measurements, ("GRADIENTS", "AT_ONCE")),
     ):
         for name in names:
             monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
@@ -180,7 +180,7 @@ def test_a_contestant_draws_what_a_batch_of_its_own_would(study: runner.Study) -
     x, label = study.test
     told = measurements.told(contestant, x, label, "inpainting")
     once = torch.cat([items for items, _, _ in measurements.draw(contestant, told, 40, 0, 4)])
-    measurements.BATCH = 7
+    measurements.AT_ONCE = 7
     torch.testing.assert_close(torch.cat([i for i, _, _ in measurements.draw(contestant, told, 40, 0, 4)]), once)
 
 
