@@ -232,7 +232,7 @@ def study(which: str, domain: str, seeds: str, updates: str, out: str, plot: str
                  absorbing state): Frechet distance against time and against evaluations of the network
 
     \b
-      refine study hypotheses                       three seeds; about three hours on two CPU cores for both
+      refine study hypotheses                       three seeds; about six CPU hours for both
       refine study frontier                         what both need is trained once
       refine study frontier --seeds 1 updates=200 --out quick
       refine study frontier --plot study/study.json --out pictures
