@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from refine.codec import Codec
 from refine.config import ModelConfig, SamplerConfig, TrainConfig
 from refine.domain import Domain
-from refine.errors import require
+from refine.errors import RefineError
 from refine.inference import inference
 from refine.items import Items
 from refine.model import Model
@@ -143,5 +143,4 @@ class Contestant(Model):
         return self.num_levels
 
     def score(self, items: Items, samples: Samples, batch_size: int) -> dict[str, Any]:
-        require(False, "contestants of a study are scored by it")
-        return {}
+        raise RefineError("contestants of a study are scored by it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -214,18 +214,17 @@ def run_all(setting: Study, names: Sequence[str], seeds: Sequence[int], with_poi
     store = Store(setting.folder / "study.json", StudyKey)
     store.about |= about(setting)
     for seed in seeds:
-        _keep(store, StudyKey("codec", seed, CODEC.steps), lambda s=seed: codec_figures(setting, s))
+        _keep(store, StudyKey("codec", seed, CODEC.steps), codec_figures, setting, seed)
         for name in names:
             key = StudyKey(name, seed, setting.updates)
-            _keep(store, key, lambda n=name, s=seed: contestant_figures(setting, n, s))
+            _keep(store, key, contestant_figures, setting, name, seed)
     for seed in seeds if with_points else ():
         for name in (n for n in names if n in FRONTIER):
             lacking = [p for p in points(name, seed) if StudyKey(p[0], seed, setting.updates) not in store]
             contestant = setting.contestant(name, seed)[0] if lacking else None
             for experiment, steps, solver in lacking:
-                assert contestant is not None
                 key = StudyKey(experiment, seed, setting.updates)
-                _keep(store, key, lambda c=contestant, s=seed, t=steps, m=solver: _point(setting, c, s, t, m))
+                _keep(store, key, _point, setting, contestant, seed, steps, solver)
     store.write()
     return store.path
 
@@ -252,10 +251,10 @@ def _point(setting: Study, contestant: Contestant, seed: int, steps: int, solver
     return figures
 
 
-def _keep(store: Store[StudyKey], key: StudyKey, work: Any) -> None:
-    """Do work whose figures are not known yet."""
+def _keep(store: Store[StudyKey], key: StudyKey, work: Callable[..., dict[str, Any]], *given: Any) -> None:
+    """Do work, which returns figures, unless they are known."""
     if key in store:
         return
     console.print(f"{key.experiment}, seed {key.seed}", highlight=False)
     start = time.process_time()
-    store.add(key, work(), time.process_time() - start)
+    store.add(key, work(*given), time.process_time() - start)
