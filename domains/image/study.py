@@ -105,14 +105,14 @@ class ImageSubject:
             "frechet": frechet_distance(self.real, features),
             "agreement": float((found == label.cpu()).float().mean()),
         }
-        drawn, x = (drawn.clamp(-1, 1) + 1) / 2, (x + 1) / 2
+        shown, real = (drawn.clamp(-1, 1) + 1) / 2, (x + 1) / 2
         named = [f"{h}x{w}" for h, w in reversed(self.bands.resampler.shapes)]  # type: ignore[arg-type]
         if task == "generation":
-            pairs = zip(self._bands(drawn), self._bands(x), strict=True)
+            pairs = zip(self._bands(shown), self._bands(real), strict=True)
             errors = [float(abs(a.square().mean() / b.square().mean() - 1)) for a, b in pairs]
         else:
-            errors = [float(band.square().mean()) for band in self._bands(drawn - x)]
-            out |= {"mse": float((drawn - x).square().mean()), "psnr": fidelity(2 * drawn - 1, 2 * x - 1)["psnr"]}
+            errors = [float(band.square().mean()) for band in self._bands(shown - real)]
+            out |= {"mse": float((shown - real).square().mean()), "psnr": fidelity(drawn, x)["psnr"]}
         return out | {"bands": [{"name": n, "error": e} for n, e in zip(named, errors, strict=True)]}
 
     @cached_property
