@@ -182,7 +182,7 @@ def _quality(results: Results, group: Mapping[str, str]) -> str:
 
 
 def _passes(values: Sequence[float]) -> str:
-    return f"{mean_and_deviation(values)[0]:g}" if values else MISSING
+    return f"{mean_and_deviation(values)[0]:.3g}" if values else MISSING
 
 
 def _likelihood(results: Results, experiment: str) -> list[str]:
