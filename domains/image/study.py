@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from refine.domain import FieldsDataset
 from refine.domains.image.classifier import Classifier, predict, trained_classifier
 from refine.domains.image.metrics import fidelity, frechet_distance
+from refine.domains.image.pictures import grid, save_picture
 from refine.domains.image.pixels import to_float, to_uint8
 from refine.errors import require
 from refine.pyramid import LaplacianPyramid
@@ -114,6 +116,11 @@ class ImageSubject:
             errors = [float(band.square().mean()) for band in self._bands(shown - real)]
             out |= {"mse": float((shown - real).square().mean()), "psnr": fidelity(drawn, x)["psnr"]}
         return out | {"bands": [{"name": n, "error": e} for n, e in zip(named, errors, strict=True)]}
+
+    def show(self, items: Tensor, path: Path) -> None:
+        """See :class:`refine.studies.contestant.Subject`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(grid([to_uint8(items)]), path)
 
     @cached_property
     def bands(self) -> LaplacianPyramid:

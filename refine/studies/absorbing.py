@@ -134,7 +134,9 @@ class Absorbing(Contestant):
         return self.tokens
 
     @inference
-    def draw(self, noise: Noise, condition: Condition, steps: int, method: str = "") -> tuple[Tensor, float]:
+    def draw(
+        self, noise: Noise, condition: Condition, steps: int, method: str = "", temperature: float = 1.0
+    ) -> tuple[Tensor, float]:
         """See :meth:`refine.studies.contestant.Contestant.draw`; ancestral sampling in ``steps`` equal steps of time.
 
         A masked code is revealed in step i of T, ..., 1 with probability 1 / i, so that each is revealed in one of the
@@ -148,13 +150,14 @@ class Absorbing(Contestant):
         rounds = turns(noise.uniform(0, (self.tokens,), self.device, stream=TURNS), steps)
         uniform = noise.uniform(0, (self.tokens, self.head.draws), self.device)
         codes, field = torch.zeros_like(rounds.index), self.fields(condition)
+        sampler = ScaleSampler(temperature=temperature)
         for _, known, now in rounds:
             rows = now.any(1).nonzero()[:, 0]
             drawn = codes[rows]
             hidden = self.hidden(drawn, known[rows], condition[rows], None if field is None else field[rows])
             parts = (x.split(self.sites, 1) for x in (drawn, hidden, now[rows], uniform[rows]))
             for k, (part, h, new, u) in enumerate(zip(*parts, strict=True)):
-                part[new] = self.head.sample(self.head(h[new][None], k), u[new][None], ScaleSampler())[0]
+                part[new] = self.head.sample(self.head(h[new][None], k), u[new][None], sampler)[0]
             codes[rows] = drawn
         *_, last = self.tokenizer.replay(list(codes.split(self.sites, 1)), condition.base)
         passes = float((rounds.index.amax(1) + 1).double().mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -48,6 +49,9 @@ class Subject(Protocol):
     def score(self, task: str, drawn: Tensor, x: Tensor, label: Tensor) -> dict[str, Any]:
         """Figures of items drawn for the conditions of ``x``."""
 
+    def show(self, items: Tensor, path: Path) -> None:
+        """A picture of items in a row, in a folder that may not be there yet."""
+
 
 class Contestant(Model):
     """A generator on the finest scale's sites, with the Transformer that all contestants share.
@@ -82,7 +86,9 @@ class Contestant(Model):
         """What training minimises, of latents (B, N, C)."""
 
     @abc.abstractmethod
-    def draw(self, noise: Noise, condition: Condition, steps: int, method: str = "") -> tuple[Tensor, float]:
+    def draw(
+        self, noise: Noise, condition: Condition, steps: int, method: str = "", temperature: float = 1.0
+    ) -> tuple[Tensor, float]:
         """Latents (B, N, C) for B samples, and how many passes through the network a sample took.
 
         Args:
@@ -90,6 +96,8 @@ class Contestant(Model):
             condition: of the B samples.
             steps: how many passes it may take.
             method: where there are several samplers, which.
+            temperature: of the laws that codes are drawn from; for diffusion, the standard deviation of the noise that
+                it starts from.
         """
 
     def nats(self, latent: Tensor, condition: Condition) -> Tensor | None:

@@ -126,7 +126,9 @@ class Diffusion(Contestant):
         return 50
 
     @inference
-    def draw(self, noise: Noise, condition: Condition, steps: int, method: str = "") -> tuple[Tensor, float]:
+    def draw(
+        self, noise: Noise, condition: Condition, steps: int, method: str = "", temperature: float = 1.0
+    ) -> tuple[Tensor, float]:
         """See :meth:`refine.studies.contestant.Contestant.draw`; the passes are the steps.
 
         Args:
@@ -136,6 +138,7 @@ class Diffusion(Contestant):
                 2305.08891); where they do not divide 1000, DDIM's levels of noise are rounded.
             method: ``ddim`` (Song et al., arXiv 2010.02502, eta = 0; also where none is named) or ``dpm``
                 (DPM-Solver++ 2M, Lu et al., arXiv 2211.01095).
+            temperature: the standard deviation of the noise that it starts from.
 
         Raises:
             RefineError: another method or number of steps.
@@ -149,7 +152,7 @@ class Diffusion(Contestant):
         else:
             solver = scheduler("DDIMScheduler", clip_sample=False)
         solver.set_timesteps(steps)
-        x = noise.normal(0, (self.tokens, self.codec.channels), self.device)
+        x = temperature * noise.normal(0, (self.tokens, self.codec.channels), self.device)
         for time in solver.timesteps:
             clean = self.clean(x, time.to(x.device).expand(len(x)), condition)
             x = solver.step(clean, time, x).prev_sample

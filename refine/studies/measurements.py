@@ -26,35 +26,24 @@ def told(contestant: Contestant, x: Tensor, label: Tensor, task: str) -> Conditi
 
 
 def draw(
-    contestant: Contestant, condition: Condition, num: int, seed: int, steps: int, method: str = ""
+    contestant: Contestant,
+    condition: Condition,
+    num: int,
+    seed: int,
+    steps: int,
+    method: str = "",
+    temperature: float = 1.0,
 ) -> Iterator[tuple[Tensor, float, float]]:
-    """Items for ``num`` conditions, batch by batch, with the passes that a sample took and CPU seconds of the batch,
+    """Items for ``num`` conditions, batch by batch, with the passes that their samples took together, and CPU seconds,
     decoding included."""
     for first in range(0, num, AT_ONCE):
         stop = min(first + AT_ONCE, num)
         start = time.process_time()
         with torch.no_grad():
             noise = Noise(seed, range(first, stop))
-            latent, passes = contestant.draw(noise, condition[first:stop], steps, method)
+            latent, passes = contestant.draw(noise, condition[first:stop], steps, method, temperature)
             items = contestant.codec.decode(latent)
-        yield items, passes, time.process_time() - start
-
-
-def point(
-    contestant: Contestant, x: Tensor, label: Tensor, seed: int, steps: int, method: str = ""
-) -> Iterator[dict[str, Any] | None]:
-    """A point of the frontier: generation for the labels. None while it works, at last ``frechet``, ``agreement``,
-    ``passes`` and CPU ``seconds_per_image``."""
-    task = contestant.subject.tasks[0]
-    parts = []
-    for part in draw(contestant, told(contestant, x, label, task), len(x), seed, steps, method):
-        parts.append(part)
-        yield None
-    items, passes, seconds = zip(*parts, strict=True)
-    figures = contestant.subject.score(task, torch.cat(items), x, label)
-    sizes = [len(i) for i in items]
-    mean_passes = sum(p * n for p, n in zip(passes, sizes, strict=True)) / len(x)
-    yield figures | {"passes": mean_passes, "seconds_per_image": sum(seconds) / len(x)}
+        yield items, passes * len(items), time.process_time() - start
 
 
 @inference

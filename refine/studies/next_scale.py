@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from refine.codec import Codec
-from refine.config import ModelConfig
+from refine.config import ModelConfig, SamplerConfig
 from refine.domain import Domain
 from refine.noise import Noise
 from refine.refiner import Refiner
@@ -47,8 +47,10 @@ class NextScale(Contestant):
             codes = [step.codes for step in self.refiner.tokenizer.forward_process(latent)]
         return self.refiner.loss(codes, condition)[0]
 
-    def draw(self, noise: Noise, condition: Condition, steps: int, method: str = "") -> tuple[Tensor, float]:
-        codes = self.refiner.generate(noise, condition).codes
+    def draw(
+        self, noise: Noise, condition: Condition, steps: int, method: str = "", temperature: float = 1.0
+    ) -> tuple[Tensor, float]:
+        codes = self.refiner.generate(noise, condition, SamplerConfig(temperature=temperature)).codes
         *_, last = self.refiner.tokenizer.replay(codes)
         return self.refiner.tokenizer.pyramid.latent(last.state, last.k), float(self.num_levels)
 

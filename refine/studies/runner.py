@@ -22,7 +22,7 @@ from refine.runs import new_run, read_metrics
 from refine.studies import measurements
 from refine.studies.contestant import Contestant, Subject
 from refine.studies.diffusion import scheduler
-from refine.studies.store import Store, StudyKey
+from refine.studies.store import Store, StudyKey, shown
 from refine.studies.variants import (
     REFERENCE,
     VARIANTS,
@@ -37,6 +37,7 @@ from refine.studies.variants import (
 from refine.training.engine import fit
 
 SAMPLES = 1000
+SHOWN = 10
 FIT_ITEMS = 6000
 CODEC = StageConfig(steps=1500, batch_size=64, lr=2e-3, ema=0.0)
 CODEC_FIT_AFTER = 400
@@ -145,20 +146,34 @@ def codec_figures(study: Study, seed: int) -> dict[str, Any]:
     return study.subject.score(study.subject.tasks[-1], out, x, label)
 
 
+def draw(
+    study: Study, contestant: Contestant, key: StudyKey, task: str, steps: int, method: str = ""
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Let a contestant draw for the test items, and keep a picture of the first.
+
+    Returns:
+        Figures of what it drew; and what a sample took, ``passes`` and CPU ``seconds_per_image``.
+    """
+    x, label = study.test
+    condition = measurements.told(contestant, x, label, task)
+    parts = measurements.draw(contestant, condition, len(x), key.seed, steps, method)
+    items, passes, seconds = zip(*track(parts, f"{key.experiment}: {task}"), strict=True)
+    drawn = torch.cat(items)
+    study.subject.show(drawn[:SHOWN], shown(study.folder, key, task))
+    cost = {"passes": sum(passes) / len(x), "seconds_per_image": sum(seconds) / len(x)}
+    return study.subject.score(task, drawn, x, label), cost
+
+
 def contestant_figures(study: Study, name: str, seed: int) -> dict[str, Any]:
     """Everything but the points of the frontier."""
     contestant, batch = study.contestant(name, seed)
     x, label = study.test
     tasks: dict[str, Any] = {}
     for task in study.subject.tasks:
-        figures: dict[str, Any] = {"bits_per_dim": measurements.bits(contestant, x, label, task)}
+        tasks[task] = {"bits_per_dim": measurements.bits(contestant, x, label, task)}
         if name not in ITERATIVE:
-            condition = measurements.told(contestant, x, label, task)
-            parts = track(
-                measurements.draw(contestant, condition, len(x), seed, contestant.num_levels), f"{name}: {task}"
-            )
-            figures |= study.subject.score(task, torch.cat([items for items, _, _ in parts]), x, label)
-        tasks[task] = figures
+            key = StudyKey(name, seed, study.updates)
+            tasks[task] |= draw(study, contestant, key, task, contestant.num_levels)[0]
     return {
         "parameters": parameters(contestant),
         "flops_per_update": batch * operations(contestant),
@@ -213,6 +228,7 @@ def run_all(setting: Study, names: Sequence[str], seeds: Sequence[int], with_poi
         scheduler("DDPMScheduler")  # so that a missing package is told now, not after the trainings before
     store = Store(setting.folder / "study.json", StudyKey)
     store.about |= about(setting)
+    setting.subject.show(setting.test[0][:SHOWN], shown(setting.folder))
     for seed in seeds:
         _keep(store, StudyKey("codec", seed, CODEC.steps), codec_figures, setting, seed)
         for name in names:
@@ -224,7 +240,7 @@ def run_all(setting: Study, names: Sequence[str], seeds: Sequence[int], with_poi
             contestant = setting.contestant(name, seed)[0] if lacking else None
             for experiment, steps, solver in lacking:
                 key = StudyKey(experiment, seed, setting.updates)
-                _keep(store, key, _point, setting, contestant, seed, steps, solver)
+                _keep(store, key, _point, setting, contestant, key, steps, solver)
     store.write()
     return store.path
 
@@ -243,12 +259,10 @@ def about(setting: Study) -> dict[str, Any]:
     }
 
 
-def _point(setting: Study, contestant: Contestant, seed: int, steps: int, solver: str) -> dict[str, Any]:
-    x, label = setting.test
-    work = measurements.point(contestant, x, label, seed, steps, solver)
-    *_, figures = track(work, f"{type(contestant).__name__}, {steps} steps")
-    assert figures is not None
-    return figures
+def _point(setting: Study, contestant: Contestant, key: StudyKey, steps: int, solver: str) -> dict[str, Any]:
+    """A point of the frontier: generation for the labels, and what it took."""
+    figures, cost = draw(setting, contestant, key, setting.subject.tasks[0], steps, solver)
+    return figures | cost
 
 
 def _keep(store: Store[StudyKey], key: StudyKey, work: Callable[..., dict[str, Any]], *given: Any) -> None:

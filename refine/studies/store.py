@@ -30,6 +30,12 @@ class StudyKey(NamedTuple):
     updates: int
 
 
+def shown(folder: Path, key: StudyKey | None = None, task: str = "") -> Path:
+    """Where a study in ``folder`` keeps the picture of what was drawn for a task; without a key, of the real items."""
+    name = f"{key.experiment.replace('/', '-')}-{task}-{key.updates}-{key.seed}" if key else "real"
+    return folder / "samples" / f"{name}.png"
+
+
 K = TypeVar("K", Key, StudyKey)
 
 

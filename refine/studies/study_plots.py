@@ -56,7 +56,7 @@ def plot_frontier(results: Results, path: Path) -> Path:
     a logarithmic axis, or no place at all, is left out."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
-    figure, axes = _figure(1, 2, (10, 5.4), sharey=True)
+    figure, axes = figure_of(1, 2, (10, 5.4), sharey=True)
     (left, right), points = axes[0], {series: list(filter(_has_place, results.points(series))) for series in SERIES}
     for series, name in SERIES.items():
         _series(left, points[series], "seconds_per_image", series, name)
@@ -83,7 +83,7 @@ def plot_frontier(results: Results, path: Path) -> Path:
         fontsize=12,
     )
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _has_place(point: Point) -> bool:
@@ -148,7 +148,7 @@ def plot_hypotheses(results: Results, path: Path) -> Path | None:
     from matplotlib.patches import Patch
 
     sizes = [len(group) for group in groups.values()]
-    figure, axes = _figure(len(groups), len(TASKS), (10, 1.4 + 0.4 * sum(sizes)), sizes, sharex="col")
+    figure, axes = figure_of(len(groups), len(TASKS), (10, 1.4 + 0.4 * sum(sizes)), sizes, sharex="col")
     for row, (title, group) in zip(axes, groups.items(), strict=True):
         row[0].text(-0.04, 1.0, title, transform=row[0].transAxes, ha="right", va="bottom", fontweight="bold")
         for axis, task in zip(row, TASKS, strict=True):
@@ -164,7 +164,7 @@ def plot_hypotheses(results: Results, path: Path) -> Path | None:
         ),
     ]
     figure.legend(handles=marks, loc="outside lower center", ncols=3, frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _bars(axis: Axes, results: Results, group: Mapping[str, str], task: str) -> None:
@@ -193,7 +193,7 @@ def plot_curves(results: Results, path: Path) -> Path | None:
     if not groups:
         return None
     rows = -(-len(groups) // 2)
-    figure, axes = _figure(rows, 2, (10, 3.4 * rows))
+    figure, axes = figure_of(rows, 2, (10, 3.4 * rows))
     for axis in axes.flat[len(groups) :]:
         axis.remove()
     for axis, (title, names) in zip(axes.flat, groups.items(), strict=False):
@@ -207,7 +207,7 @@ def plot_curves(results: Results, path: Path) -> Path | None:
             axis.fill_between(list(curve), least, largest, color=color, alpha=0.2, linewidth=0)
         axis.set(title=title, xlabel="updates", ylabel="validation loss, each in its own unit")
         axis.legend(fontsize="small", frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _groups(results: Results, where: tuple[str, ...]) -> dict[str, dict[str, str]]:
@@ -216,9 +216,10 @@ def _groups(results: Results, where: tuple[str, ...]) -> dict[str, dict[str, str
     return {title: group for title, group in found.items() if group}
 
 
-def _figure(
+def figure_of(
     rows: int, columns: int, size: tuple[float, float], ratios: Sequence[int] | None = None, **shared: Any
 ) -> tuple[Figure, Any]:
+    """A figure of ``size`` inches with axes in rows and columns, of heights in these ratios."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -240,7 +241,8 @@ def _figure(
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure, and forget it."""
     import matplotlib.pyplot as plt
 
     with atomic_write(path) as temporary:

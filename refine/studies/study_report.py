@@ -16,6 +16,7 @@ from refine.files import write_text
 from refine.studies.report import rows_table
 from refine.studies.study_plots import plot_curves, plot_frontier, plot_hypotheses
 from refine.studies.study_results import GROUPS, SERIES, TASKS, Results, Where, mean_and_deviation, read_results
+from refine.studies.study_samples import plot_frontier_samples, plot_hypotheses_samples
 
 MISSING = "-"
 LOWER, HIGHER = -1, 1
@@ -55,7 +56,11 @@ def _write_hypotheses(results: Results, out: Path) -> list[Path]:
     _require_any(results, any(name in results.figures for group in GROUPS.values() for name in group), "hypotheses")
     report = out / "hypotheses.md"
     write_text(report, hypotheses(results))
-    drawn = [plot_hypotheses(results, out / "hypotheses.png"), plot_curves(results, out / "curves.png")]
+    drawn = [
+        plot_hypotheses(results, out / "hypotheses.png"),
+        plot_hypotheses_samples(results, out / "hypotheses-samples.png"),
+        plot_curves(results, out / "curves.png"),
+    ]
     return [report, *(path for path in drawn if path)]
 
 
@@ -63,7 +68,8 @@ def _write_frontier(results: Results, out: Path) -> list[Path]:
     _require_any(results, any(results.points(series) for series in SERIES), "the frontier")
     report = out / "frontier.md"
     write_text(report, frontier(results))
-    return [report, plot_frontier(results, out / "frontier.png")]
+    drawn = [plot_frontier(results, out / "frontier.png"), plot_frontier_samples(results, out / "frontier-samples.png")]
+    return [report, *(path for path in drawn if path)]
 
 
 STUDIES: dict[str, Callable[[Results, Path], list[Path]]] = {

@@ -67,11 +67,13 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> Absorbing:
     return out
 
 
-def drawn(absorbing: Absorbing, count: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, float]:
+def drawn(
+    absorbing: Absorbing, count: int, steps: int, monkeypatch: pytest.MonkeyPatch, temperature: float = 1.0
+) -> tuple[Tensor, float]:
     """The codes that were drawn, and the passes."""
     seen, replay = [], absorbing.tokenizer.replay
     monkeypatch.setattr(absorbing.tokenizer, "replay", lambda c, base: seen.append(torch.cat(c, 1)) or replay(c, base))  # type: ignore[func-returns-value]
-    _, passes = absorbing.draw(Noise(0, range(count)), Condition(), steps)
+    _, passes = absorbing.draw(Noise(0, range(count)), Condition(), steps, temperature=temperature)
     return seen[0], passes
 
 
@@ -157,6 +159,16 @@ def test_masked_codes_are_not_seen_and_known_ones_are() -> None:
     seen = absorbing.hidden(torch.tensor([[1, 1, 2]]), known, Condition(), None)
     assert (seen - hidden).abs().amax(-1).min() > 1e-3  # by every site of every scale
     assert (absorbing.hidden(codes, ~known, Condition(), None) - hidden).abs().amax(-1).min() > 1e-3
+
+
+def test_codes_are_drawn_at_the_temperature(exact: Absorbing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one step all are independent, each by its own law to the power of two."""
+    codes, _ = drawn(exact, 4000, 1, monkeypatch, temperature=0.5)
+    none = torch.zeros(1, SITES, dtype=torch.int64), torch.zeros(1, SITES, dtype=torch.bool)
+    squared = conditionals(*none)[0] ** 2
+    for site, expected in enumerate(squared / squared.sum(1, keepdim=True)):
+        counts = codes[:, site].bincount(minlength=VALUES)
+        assert chisquare(counts.numpy(), (4000 * expected).numpy()).pvalue > 1e-3
 
 
 def test_a_code_of_value_zero_is_not_a_masked_one() -> None:

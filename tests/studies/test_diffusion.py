@@ -66,6 +66,14 @@ def test_many_steps_take_noise_to_a_gaussian(monkeypatch: pytest.MonkeyPatch, me
     torch.testing.assert_close(drawn, 0.7 + spread * noise.normal(0, (4, 2)), rtol=0.03, atol=0.03)
 
 
+@both
+def test_the_temperature_stretches_what_is_drawn(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """The same flow from half the noise."""
+    diffusion, noise = gaussian(monkeypatch, 0.7, 2.0), Noise(0, range(20))
+    drawn, _ = diffusion.draw(noise, Condition(), 250, method, 0.5)
+    torch.testing.assert_close(drawn, 0.7 + noise.normal(0, (4, 2)), rtol=0.03, atol=0.03)
+
+
 def test_dpm_needs_fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     diffusion, noise = gaussian(monkeypatch, 0.7, 0.3), Noise(0, range(20))
     wanted = 0.7 + 0.3 * noise.normal(0, (4, 2))

@@ -11,14 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from torch.utils._pytree import tree_flatten
+from toy import stir
 
+from refine.config import SamplerConfig
 from refine.errors import RefineError
+from refine.noise import Noise
 from refine.studies import measurements, runner, variants
 from refine.studies.contestant import Contestant
-from refine.studies.store import Store, StudyKey
+from refine.studies.store import Store, StudyKey, shown
 from refine.studies.study_results import read_results
 from refine.types import Condition
 
@@ -172,6 +176,9 @@ def test_every_contestant_can_be_measured(study: runner.Study) -> None:
     assert found["gaussian"]["floor"]["mse"] == pytest.approx(found["codec"]["mse"], rel=1e-3)  # nothing is rounded
     assert all(found[n]["tasks"]["inpainting"]["mse"] > 0 for n in NAMES if n in runner.HYPOTHESES)
     assert [step for step, _ in found["scales_1"]["curve"]][-1] == 3
+    drawn = [shown(study.folder, StudyKey(name, 0, 4), "inpainting") for name in NAMES if name in runner.HYPOTHESES]
+    drawn += [shown(study.folder, StudyKey("absorbing/3", 0, 4), "generation"), shown(study.folder)]
+    assert len({plt.imread(path).shape for path in drawn}) == 1 and len({path.read_bytes() for path in drawn}) > 1
 
 
 def test_a_contestant_draws_what_a_batch_of_its_own_would(study: runner.Study) -> None:
@@ -182,6 +189,18 @@ def test_a_contestant_draws_what_a_batch_of_its_own_would(study: runner.Study) -
     once = torch.cat([items for items, _, _ in measurements.draw(contestant, told, 40, 0, 4)])
     measurements.AT_ONCE = 7
     torch.testing.assert_close(torch.cat([i for i, _, _ in measurements.draw(contestant, told, 40, 0, 4)]), once)
+
+
+def test_a_low_temperature_draws_the_likeliest_codes(study: runner.Study) -> None:
+    contestant, _ = untrained(study, "scales_4")
+    stir(contestant)
+    x, label = study.test
+    told, noise = measurements.told(contestant, x, label, "generation"), Noise(0, range(40))
+    refiner: Any = contestant.refiner
+    *_, last = refiner.tokenizer.replay(refiner.generate(noise, told, SamplerConfig(greedy=True)).codes)
+    greedy = refiner.tokenizer.pyramid.latent(last.state, last.k)
+    torch.testing.assert_close(contestant.draw(noise, told, 4, temperature=1e-6)[0], greedy)
+    assert not torch.allclose(contestant.draw(noise, told, 4)[0], greedy)
 
 
 def test_points_are_all_for_the_first_seed_and_the_ends_for_others() -> None:

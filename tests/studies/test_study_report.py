@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
+import numpy as np
 import pytest
 
 from refine.errors import RefineError
+from refine.studies.store import StudyKey, shown
 from refine.studies.study_report import cell, column, write_report
 from refine.studies.study_results import read_results
 
@@ -191,6 +194,30 @@ def test_pictures_bear_what_failed(tmp_path: Path) -> None:
     assert "| nan |" in pages[0] and "| inf |" in pages[1]
     nowhere = written(tmp_path / "none.json", [point("scales_1/1", 0, float("nan"), 1, 0.0)])
     assert write_report(nowhere, tmp_path / "none", "frontier")[1].exists()
+
+
+def test_what_was_drawn_is_put_together_below_the_real_items(tmp_path: Path) -> None:
+    points = [point("scales_4/4", 1, 2.0, 4, 0.1), *(point(f"absorbing/{t}", 1, 3.0, t, 0.2) for t in (2, 5, 250))]
+    path = written(tmp_path / "study.json", points)
+    before = write_report(path, tmp_path, "frontier")
+    colours = {"scales_4/4": (0, 1, 0), "absorbing/2": (0, 0, 1), "absorbing/5": (0, 1, 1), "absorbing/250": (1, 1, 0)}
+    shown(tmp_path).parent.mkdir()
+    paint(shown(tmp_path), (1, 0, 0))
+    assert write_report(path, tmp_path, "frontier") == before  # real items alone are no picture
+    for experiment, colour in colours.items():
+        paint(shown(tmp_path, StudyKey(experiment, 1, 20), "generation"), colour)
+    *same, sheet = write_report(path, tmp_path, "frontier")
+    assert same == before and sheet.name == "frontier-samples.png"
+    picture = matplotlib.image.imread(sheet)[..., :3]
+    order = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0)]
+    places = [(abs(picture - colour).max(-1) < 0.01).nonzero()[0] for colour in order]
+    assert all(len(p) > 1000 for p in places)
+    assert all(a.max() < b.min() for a, b in itertools.pairwise(places))
+    assert (abs(picture - (0, 1, 1)).max(-1) > 0.01).all()  # neither end of the range
+
+
+def paint(path: Path, colour: tuple[float, ...]) -> None:
+    matplotlib.image.imsave(path, np.full((60, 600, 3), colour, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
