@@ -241,11 +241,11 @@ def figure_of(
     return figure, axes
 
 
-def save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path, **options: Any) -> Path:
     """Write a figure, and forget it."""
     import matplotlib.pyplot as plt
 
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=160)
+        figure.savefig(temporary, dpi=160, **options)
     plt.close(figure)
     return path

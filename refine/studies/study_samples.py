@@ -45,7 +45,7 @@ def _sheet(results: Results, rows: Mapping[str, str], tasks: Sequence[str], path
         return None
     columns = [np.concatenate([plt.imread(paths[i]) for paths in found.values()]) for i in range(len(tasks))]
     height = len(columns[0])
-    inches = 3.2 + sum(column.shape[1] for column in columns) / PIXELS_AN_INCH, 0.4 + height / PIXELS_AN_INCH
+    inches = 2.5 + sum(column.shape[1] for column in columns) / PIXELS_AN_INCH, 0.4 + height / PIXELS_AN_INCH
     figure, axes = figure_of(1, len(tasks), inches)
     middles = height / len(found) * (np.arange(len(found)) + 0.5)
     for axis, column, task in zip(axes[0], columns, tasks, strict=True):
@@ -55,4 +55,4 @@ def _sheet(results: Results, rows: Mapping[str, str], tasks: Sequence[str], path
         axis.spines[:].set_visible(False)
     axes[0, 0].set_yticks(middles, found)
     axes[0, 0].tick_params(left=False)
-    return save(figure, path)
+    return save(figure, path, bbox_inches="tight")  # the layout leaves too little for labels of images
