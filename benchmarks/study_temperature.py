@@ -31,7 +31,7 @@ from refine.studies.store import Store, StudyKey
 from refine.studies.study_report import cell
 from refine.studies.variants import VARIANTS
 
-TEMPERATURES = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3)
+TEMPERATURES = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2)
 CASES = [(name, VARIANTS[name].scales, "") for name in SCALED] + [
     *(("absorbing", steps, "") for steps in (2, 10)),
     *(("latent_velocity", steps, "ddim") for steps in (2, 5, 10)),
