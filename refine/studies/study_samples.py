@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from refine.errors import RefineError, require
 from refine.studies.store import StudyKey, shown
 from refine.studies.study_plots import figure_of, save
 from refine.studies.study_results import GROUPS, SERIES, TASKS, Results
@@ -31,8 +33,11 @@ def plot_hypotheses_samples(results: Results, path: Path) -> Path | None:
 
 
 def _sheet(results: Results, rows: Mapping[str, str], tasks: Sequence[str], path: Path) -> Path | None:
-    """A row for each experiment that its first seed has pictures of, below the real items."""
-    import matplotlib.pyplot as plt
+    """A row for each experiment that its first seed has pictures of, below the real items.
+
+    Raises:
+        RefineError: a file that is no picture, or of another size.
+    """
     import numpy as np
 
     folder = results.path.parent
@@ -43,7 +48,11 @@ def _sheet(results: Results, rows: Mapping[str, str], tasks: Sequence[str], path
     found = {label: paths for label, paths in found.items() if all(p.exists() for p in paths)}
     if len(found) < 2:
         return None
-    columns = [np.concatenate([plt.imread(paths[i]) for paths in found.values()]) for i in range(len(tasks))]
+    strips = [[_picture(p) for p in paths] for paths in found.values()]
+    for paths, row in zip(found.values(), strips, strict=True):
+        for p, strip in zip(paths, row, strict=True):
+            require(strip.shape == strips[0][0].shape, f"{p} is not accepted: it is of another size; move it away")
+    columns = [np.concatenate(column) for column in zip(*strips, strict=True)]
     height = len(columns[0])
     inches = 2.5 + sum(column.shape[1] for column in columns) / PIXELS_AN_INCH, 0.4 + height / PIXELS_AN_INCH
     figure, axes = figure_of(1, len(tasks), inches)
@@ -56,3 +65,13 @@ def _sheet(results: Results, rows: Mapping[str, str], tasks: Sequence[str], path
     axes[0, 0].set_yticks(middles, found)
     axes[0, 0].tick_params(left=False)
     return save(figure, path, bbox_inches="tight")  # the layout leaves too little for labels of images
+
+
+def _picture(path: Path) -> Any:
+    """(height, width, channels)."""
+    import matplotlib.pyplot as plt
+
+    try:
+        return plt.imread(path)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise RefineError(f"{path} is no picture ({error}); move it away") from None

@@ -214,10 +214,16 @@ def test_what_was_drawn_is_put_together_below_the_real_items(tmp_path: Path) -> 
     assert all(len(p) > 1000 for p in places)
     assert all(a.max() < b.min() for a, b in itertools.pairwise(places))
     assert (abs(picture - (0, 1, 1)).max(-1) > 0.01).all()  # neither end of the range
+    paint(shown(tmp_path), (1, 0, 0), width=9)
+    with pytest.raises(RefineError, match=r"generation-20-1\.png is not accepted: it is of another size"):
+        write_report(path, tmp_path, "frontier")
+    shown(tmp_path).write_text("junk")
+    with pytest.raises(RefineError, match=r"real\.png is no picture"):
+        write_report(path, tmp_path, "frontier")
 
 
-def paint(path: Path, colour: tuple[float, ...]) -> None:
-    matplotlib.image.imsave(path, np.full((60, 600, 3), colour, dtype=np.float32))
+def paint(path: Path, colour: tuple[float, ...], width: int = 600) -> None:
+    matplotlib.image.imsave(path, np.full((60, width, 3), colour, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
