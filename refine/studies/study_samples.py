@@ -22,7 +22,7 @@ def plot_frontier_samples(results: Results, path: Path) -> Path | None:
     for series, name in SERIES.items():
         if series != "scales" and not series.endswith("dpm"):
             steps = [point.steps for point in results.points(series)]
-            rows |= {f"{name}, T = {t}": f"{series}/{t}" for t in (*steps[:1], *steps[1:][-1:])}
+            rows |= {f"{name}, T = {t}": f"{series}/{t}" for t in sorted({*steps[:1], *steps[-1:]})}
     return _sheet(results, rows, ["generation"], path)
 
 
