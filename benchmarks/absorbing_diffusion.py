@@ -7,7 +7,7 @@ Trains in the folder RUN for that many minutes of process CPU time on one thread
 graphs (a killed run goes on from its checkpoint, written every minute), then draws samples and adds rows to
 ``results/absorbing_diffusion.json``. A finished training is not repeated: call again for other numbers of steps.
 
-The network is the :class:`~refine.domains.graph.network.GraphNetwork` of ``configs/experiment/planar.yaml`` (width,
+The network is the :class:`~refine.domains.graph.network.network.GraphNetwork` of ``configs/experiment/planar.yaml`` (width,
 depth, triangle channels), its edges are all pairs of nodes, and each pair is "no edge", "edge" or, while it is unknown,
 "masked". Invariants (walks, degree, common neighbours) are those of our predictor, of the graph of known edges, for all
 pairs; triangles have at least two known edges, so that the update also tells a masked pair of its common neighbours, at
@@ -40,13 +40,13 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.domains.graph.benchmarks import read_benchmark
-from refine.domains.graph.graphs import Graph
-from refine.domains.graph.metrics import graph_metrics
-from refine.domains.graph.network import GRAPH_FEATURES, REACH, GraphNetwork, View
-from refine.sampler import ScaleSampler
-from refine.training.checkpoint_io import SafetensorsIO
-from refine.training.engine import ema
+from refine.domains.graph.graphs.benchmarks import read_benchmark
+from refine.domains.graph.graphs.graphs import Graph
+from refine.domains.graph.metrics.metrics import graph_metrics
+from refine.domains.graph.network.network import GRAPH_FEATURES, REACH, GraphNetwork, View
+from refine.drawing.sampler import ScaleSampler
+from refine.learning.checkpoint_io import SafetensorsIO
+from refine.learning.engine import ema
 
 WIDTH, DEPTH, TRIANGLE = 64, 6, 16  # configs/experiment/planar.yaml
 BATCH, LR, DECAY, WARMUP = 8, 2e-3, 0.01, 0.02  # half its batch, as steps are far dearer; warm-up is a share
@@ -69,7 +69,7 @@ class PairNetwork(nn.Module):
 
 
 def view_pairs(x_BP: Tensor, noise_B: Tensor, n: int) -> View:
-    """All pairs as edges of one view, with the invariants of :mod:`refine.domains.graph.view`."""
+    """All pairs as edges of one view, with the invariants of :mod:`refine.domains.graph.network.view`."""
     batch, (u, v) = len(x_BP), torch.triu_indices(n, n, 1)
     known = torch.zeros(batch, n, n)
     known[:, u, v] = known[:, v, u] = (x_BP == 1).float()

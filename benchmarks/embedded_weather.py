@@ -19,8 +19,8 @@ import numpy as np
 import xarray as xr
 from numcodecs import BZ2, Delta
 
-from refine.domains.weather.sources import EMBEDDED, locate, open_fields, open_static
-from refine.files import atomic_write
+from refine.domains.weather.fields.sources import EMBEDDED, locate, open_fields, open_static
+from refine.storage.files import atomic_write
 
 STEPS = {  # of the packing, as in the store
     "geopotential_500": 10.0,

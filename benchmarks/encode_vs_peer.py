@@ -16,9 +16,9 @@ from common import compare, report
 from vector_quantize_pytorch import HierarchicalVQ
 
 from refine import GridResampler, LaplacianPyramid, ResidualPyramid
-from refine.codec import IdentityCodec
-from refine.tokenizer import Tokenizer
-from refine.vq import VQ
+from refine.codes.vq import VQ
+from refine.models.codec import IdentityCodec
+from refine.models.tokenizer import Tokenizer
 
 SCHEDULES = [(1, 2, 3, 4, 5, 6, 8, 10, 13, 16), (1, 2, 4, 7, 14)]  # VAR at 256 pixels; our MNIST model
 

@@ -29,12 +29,12 @@ from rich.table import Table
 from rivals.folders import ControlFolder, is_control
 
 import refine
-from refine.checkpoint import read_header
-from refine.config import SamplerConfig
-from refine.domains.weather.ensemble import Forecaster, Job, initial_states, timeline_of, write_ensemble
+from refine.domains.weather.ensembles.ensemble import Forecaster, Job, initial_states, timeline_of, write_ensemble
+from refine.domains.weather.ensembles.initial_times import lead_steps
 from refine.domains.weather.forecast import Checkpoint
-from refine.domains.weather.initial_times import lead_steps
-from refine.runs import load_run_config
+from refine.settings.config import SamplerConfig
+from refine.storage.checkpoint import read_header
+from refine.storage.runs import load_run_config
 
 BATCH, STEPS = 10, 3  # members and steps of the timing
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from refine.domains.weather.config import WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
-from refine.domains.weather.harmonics import HarmonicTransform, at_points
-from refine.domains.weather.sphere import HarmonicResampler, NestedResampler, SphereResampler
+from refine.domains.weather.sphere.harmonics import HarmonicTransform, at_points
+from refine.domains.weather.sphere.resamplers import HarmonicResampler, NestedResampler, SphereResampler
 
 DEGREE, EVERY, ROTATIONS = 31, 8, 4
 TRUNCATIONS, NSIDES = [2, 4, 8, 12, 16, 21, DEGREE], [1, 2, 4, 8, 16]

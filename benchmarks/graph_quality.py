@@ -26,10 +26,10 @@ from rich.table import Table
 
 import refine
 from refine.domains.graph import Graph, GraphDomain
-from refine.domains.graph.archive import read_npz
-from refine.domains.graph.generators import RECIPES, generate
-from refine.domains.graph.metrics import graph_metrics
-from refine.runs import load_run_config
+from refine.domains.graph.graphs.archive import read_npz
+from refine.domains.graph.graphs.generators import RECIPES, generate
+from refine.domains.graph.metrics.metrics import graph_metrics
+from refine.storage.runs import load_run_config
 
 SHOWN = ("vun", "valid", "unique", "novel", "ratio_average", "valid_of_samples", "fcd")
 PARTS = tuple(f"ratio_{part}" for part in ("degree", "clustering", "orbit", "spectral", "wavelet"))

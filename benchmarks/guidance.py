@@ -17,9 +17,9 @@ from rich.table import Table
 from torch.utils.data import Subset
 
 import refine
-from refine.domains.image.classifier import accuracy
-from refine.domains.image.metrics import _classifier, _extractor, distances
-from refine.domains.image.pixels import to_uint8
+from refine.domains.image.data.pixels import to_uint8
+from refine.domains.image.judging.classifier import accuracy
+from refine.domains.image.judging.metrics import _classifier, _extractor, distances
 
 SETTINGS = [
     {},

@@ -17,10 +17,10 @@ import torch
 from common import compare, report
 
 import refine
-from refine.draw import Draw
+from refine.drawing.draw import Draw
+from refine.drawing.sampler import build_sampler
 from refine.noise import Noise
-from refine.sampler import build_sampler
-from refine.walk import walk
+from refine.scales.walk import walk
 
 TEN = [1, 2, 3, 4, 5, 6, 8, 10, 12, 14]
 

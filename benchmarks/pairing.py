@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from common import compare, report
 
-from refine.domains.graph import GraphConfig, GraphDomain, pairing
-from refine.domains.graph.sparse import Graphs
+from refine.domains.graph import GraphConfig, GraphDomain
+from refine.domains.graph.splitting import pairing
+from refine.domains.graph.splitting.sparse import Graphs
 
 NUM = 32
 
 
 def networkx_match(edges: pairing.Array, weights: pairing.Array) -> pairing.Array:
-    """As :func:`refine.domains.graph.pairing.match`, by networkx."""
+    """As :func:`refine.domains.graph.splitting.pairing.match`, by networkx."""
     graph = nx.Graph()
     graph.add_weighted_edges_from(zip(*edges.tolist(), (1 + (1e4 * weights).astype(int)).tolist(), strict=True))
     pairs = nx.max_weight_matching(graph, maxcardinality=True)

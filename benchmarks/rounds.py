@@ -25,11 +25,11 @@ from rich.table import Table
 
 import refine
 from refine.commands.train import run as train
-from refine.compose import compose
-from refine.config import Config, EvaluateConfig
-from refine.encoding import batch_codes
 from refine.items import in_batches
-from refine.training.engine import fit
+from refine.learning.engine import fit
+from refine.models.encoding import batch_codes
+from refine.settings.compose import compose
+from refine.settings.config import Config, EvaluateConfig
 
 ROUNDS: list[Any] = [1, [1, 1, 4, 4]]
 ORDERS = range(8)

@@ -19,10 +19,10 @@ from common import RESULTS, machine
 from rich.console import Console
 from rich.table import Table
 
-from refine.domains.image.classifier import predict
-from refine.domains.image.metrics import frechet_distance
-from refine.domains.image.pixels import to_uint8
-from refine.domains.image.study import ImageSubject
+from refine.domains.image.data.pixels import to_uint8
+from refine.domains.image.judging.classifier import predict
+from refine.domains.image.judging.metrics import frechet_distance
+from refine.domains.image.judging.study import ImageSubject
 from refine.items import spread
 from refine.studies import measurements
 from refine.studies.contestant import Contestant

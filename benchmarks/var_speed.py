@@ -30,11 +30,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import refine
-from refine.domains.image.var_import import import_var
-from refine.draw import Draw
+from refine.domains.image.var.var_import import import_var
+from refine.drawing.draw import Draw
+from refine.drawing.sampler import build_sampler
 from refine.noise import Noise
-from refine.sampler import build_sampler
-from refine.walk import walk
+from refine.scales.walk import walk
 
 PUBLISHED = refine.SamplerConfig(top_k=900, top_p=0.96, guidance=2.5, schedule="linear")
 GREEDY = refine.SamplerConfig(greedy=True, guidance=2.5, schedule="linear")

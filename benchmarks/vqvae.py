@@ -21,10 +21,10 @@ from rich.table import Table
 from torch import Tensor
 
 import refine
-from refine.domains.image.metrics import _classifier, _extractor, _shuffled, distances, fidelity
-from refine.domains.image.pictures import grid, save_picture
-from refine.domains.image.pixels import to_float, to_picture, to_uint8
-from refine.runs import read_metrics
+from refine.domains.image.data.pixels import to_float, to_picture, to_uint8
+from refine.domains.image.judging.metrics import _classifier, _extractor, _shuffled, distances, fidelity
+from refine.domains.image.pictures.grids import grid, save_picture
+from refine.storage.runs import read_metrics
 
 SIDE, STRIDE, SHOWN = 64, 16, 10
 ENOUGH = 1000  # images for a Fréchet distance

@@ -39,20 +39,20 @@ from rich.table import Table
 from rivals.folders import KINDS, LEARNED, ControlFolder, is_control, make, mean_of
 from rivals.rollout import Timed
 
-from refine.checkpoint import read_header
-from refine.config import SamplerConfig
-from refine.domains.weather.climatology import Climatology
-from refine.domains.weather.comparison import compare
-from refine.domains.weather.ensemble import Job, timeline_of, write_ensemble
+from refine.domains.weather.ensembles.ensemble import Job, timeline_of, write_ensemble
+from refine.domains.weather.ensembles.initial_times import lead_steps, stamps
+from refine.domains.weather.ensembles.store import open_forecast
+from refine.domains.weather.fields.sources import locate
 from refine.domains.weather.forecast import Checkpoint
-from refine.domains.weather.initial_times import lead_steps, stamps
-from refine.domains.weather.new_days import NewDays
-from refine.domains.weather.scores import score_forecast
-from refine.domains.weather.sources import locate
-from refine.domains.weather.store import open_forecast
+from refine.domains.weather.forecaster.new_days import NewDays
+from refine.domains.weather.scores.climatology import Climatology
+from refine.domains.weather.scores.comparison import compare
+from refine.domains.weather.scores.scores import score_forecast
 from refine.errors import require
-from refine.files import write_text
-from refine.runs import load_run_config
+from refine.settings.config import SamplerConfig
+from refine.storage.checkpoint import read_header
+from refine.storage.files import write_text
+from refine.storage.runs import load_run_config
 
 PHYSICS = "speedy_t31_physics_ensemble.zarr"
 PARTS = ("energy", "spectra", "calibration")

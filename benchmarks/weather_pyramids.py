@@ -22,13 +22,13 @@ from safetensors.torch import load_file
 
 from refine.cli import configure
 from refine.commands import train
-from refine.compose import to_yaml
-from refine.config import SamplerConfig
-from refine.domains.weather.climatology import Climatology
-from refine.domains.weather.scores import score_forecast
-from refine.files import write_text
-from refine.model import Model
+from refine.domains.weather.scores.climatology import Climatology
+from refine.domains.weather.scores.scores import score_forecast
+from refine.models.model import Model
 from refine.registry import load_domain_class
+from refine.settings.compose import to_yaml
+from refine.settings.config import SamplerConfig
+from refine.storage.files import write_text
 
 STEPS, MEMBERS, LEADS, EVERY = 120, 8, 3, 30
 VARIANTS: dict[str, tuple[list[str], list[Any]]] = {

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from refine.compose import to_yaml
-from refine.files import write_text
-from refine.model import Model
-from refine.runs import load_run_config
+from refine.models.model import Model
+from refine.settings.compose import to_yaml
+from refine.storage.files import write_text
+from refine.storage.runs import load_run_config
 
 STARTER = Path(__file__).parents[1] / "domains" / "weather" / "starter"
 

@@ -16,32 +16,32 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "Codec": "refine.codec",
+    "Codec": "refine.models.codec",
     "Codes": "refine.types",
     "Condition": "refine.types",
     "ConditionSpec": "refine.types",
     "Domain": "refine.domain",
     "FieldsDataset": "refine.domain",
-    "GridResampler": "refine.resample",
-    "IdentityCodec": "refine.codec",
-    "LaplacianPyramid": "refine.pyramid",
+    "GridResampler": "refine.scales.resample",
+    "IdentityCodec": "refine.models.codec",
+    "LaplacianPyramid": "refine.scales.pyramid",
     "Level": "refine.types",
-    "LogProb": "refine.likelihood",
-    "Model": "refine.model",
-    "ModelConfig": "refine.config",
+    "LogProb": "refine.models.likelihood",
+    "Model": "refine.models.model",
+    "ModelConfig": "refine.settings.config",
     "Noise": "refine.noise",
-    "Pyramid": "refine.pyramid",
-    "Quantizer": "refine.quantizer",
+    "Pyramid": "refine.scales.pyramid",
+    "Quantizer": "refine.codes.quantizer",
     "RefineError": "refine.errors",
-    "Refiner": "refine.refiner",
-    "Resampler": "refine.resample",
-    "ResidualPyramid": "refine.pyramid",
-    "Rounds": "refine.rounds",
-    "SamplerConfig": "refine.config",
+    "Refiner": "refine.models.refiner",
+    "Resampler": "refine.scales.resample",
+    "ResidualPyramid": "refine.scales.pyramid",
+    "Rounds": "refine.drawing.rounds",
+    "SamplerConfig": "refine.settings.config",
     "Samples": "refine.types",
     "Step": "refine.types",
     "Symmetry": "refine.domain",
-    "Tokenizer": "refine.tokenizer",
+    "Tokenizer": "refine.models.tokenizer",
     "load_domain": "refine.registry",
     "starter": "refine.registry",
 }
@@ -49,20 +49,20 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from refine.codec import Codec, IdentityCodec
-    from refine.config import ModelConfig, SamplerConfig
+    from refine.codes.quantizer import Quantizer
     from refine.domain import Domain, FieldsDataset, Symmetry
+    from refine.drawing.rounds import Rounds
     from refine.errors import RefineError
-    from refine.likelihood import LogProb
-    from refine.model import Model
+    from refine.models.codec import Codec, IdentityCodec
+    from refine.models.likelihood import LogProb
+    from refine.models.model import Model
+    from refine.models.refiner import Refiner
+    from refine.models.tokenizer import Tokenizer
     from refine.noise import Noise
-    from refine.pyramid import LaplacianPyramid, Pyramid, ResidualPyramid
-    from refine.quantizer import Quantizer
-    from refine.refiner import Refiner
     from refine.registry import load_domain, starter
-    from refine.resample import GridResampler, Resampler
-    from refine.rounds import Rounds
-    from refine.tokenizer import Tokenizer
+    from refine.scales.pyramid import LaplacianPyramid, Pyramid, ResidualPyramid
+    from refine.scales.resample import GridResampler, Resampler
+    from refine.settings.config import ModelConfig, SamplerConfig
     from refine.types import Codes, Condition, ConditionSpec, Level, Samples, Step
 
 

@@ -12,8 +12,8 @@ from typing import NoReturn
 import click
 
 from refine import __version__
-from refine.arguments import SECTIONS, FlagsCommand, KeysCommand, configure
 from refine.errors import RefineError
+from refine.settings.arguments import SECTIONS, FlagsCommand, KeysCommand, configure
 
 __all__ = ["SECTIONS", "cli", "configure", "main"]
 

@@ -19,16 +19,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from refine.codec import Codec
-from refine.config import ModelConfig
 from refine.errors import RefineError
-from refine.resample import Resampler
+from refine.models.codec import Codec
+from refine.scales.resample import Resampler
+from refine.settings.config import ModelConfig
 from refine.types import ConditionSpec, Samples
 
 if TYPE_CHECKING:
-    from refine.config import Config as RunConfig
-    from refine.config import EvaluateConfig
-    from refine.model import Model
+    from refine.models.model import Model
+    from refine.settings.config import Config as RunConfig
+    from refine.settings.config import EvaluateConfig
     from refine.studies.contestant import Subject
 
 
@@ -84,14 +84,14 @@ class Domain(abc.ABC):
         return RefineError(f"domain {self.name!r} has neither {what}() nor a model() that does without")
 
     def model(self, config: Any) -> Model:
-        """A fresh model; ``config`` is a ``ModelConfig``. By default a :class:`refine.refiner.Refiner`."""
-        from refine.refiner import Refiner
+        """A fresh model; ``config`` is a ``ModelConfig``. By default a :class:`refine.models.refiner.Refiner`."""
+        from refine.models.refiner import Refiner
 
         return Refiner(self, config)
 
     def describe(self, config: Any) -> dict[str, Any]:
         """What ``refine inspect`` says of the scales of such a model, without making one."""
-        from refine.build_quantizer import build_quantizer
+        from refine.codes.build_quantizer import build_quantizer
 
         resampler = self.resampler()
         quantizer = build_quantizer(config.quantizer, resampler.num_levels, self.codec().channels)

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refine import hub
-from refine.compose import to_yaml
-from refine.config import Config, SamplerConfig
 from refine.domain import Domain
 from refine.errors import RefineError, not_accepted, require
-from refine.files import write_text
-from refine.model import Model
+from refine.models.model import Model
+from refine.models.refiner import Refiner
 from refine.noise import Noise
-from refine.refiner import Refiner
-from refine.runs import CONFIG, load_run_config
+from refine.settings.compose import to_yaml
+from refine.settings.config import Config, SamplerConfig
+from refine.storage import hub
+from refine.storage.files import write_text
+from refine.storage.runs import CONFIG, load_run_config
 from refine.types import Condition
 
 OUTPUT_TYPES = ("pil", "np", "pt")

@@ -9,7 +9,7 @@ from typing import Any
 
 from refine.domain import Domain
 from refine.errors import RefineError, not_accepted
-from refine.typed import typed
+from refine.settings.typed import typed
 
 GROUP = "refine.domains"
 

@@ -56,7 +56,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Known:
-    """Codes of a scale that are known while the rest of it is predicted (:mod:`refine.rounds`).
+    """Codes of a scale that are known while the rest of it is predicted (:mod:`refine.drawing.rounds`).
 
     Attributes:
         values: (B, N, C) embeddings of codes; read where ``mask`` says so.
@@ -69,7 +69,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Step:
-    """What one turn of the scale loop did (:func:`refine.walk.walk`).
+    """What one turn of the scale loop did (:func:`refine.scales.walk.walk`).
 
     Attributes:
         k: scale, 0 coarsest.

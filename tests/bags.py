@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from refine import Condition, ConditionSpec, Domain, Model, Noise, Samples
-from refine.sampler import build_sampler
+from refine.drawing.sampler import build_sampler
 
 
 @dataclass

@@ -10,9 +10,9 @@ import torch
 from toy import stir
 
 from refine.domains.graph.config import GraphConfig, GraphModelConfig
-from refine.domains.graph.graphs import Graph
+from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.model import GraphModel
-from refine.domains.graph.predictor import GraphPredictor
+from refine.domains.graph.network.predictor import GraphPredictor
 
 
 def of(g: nx.Graph) -> Graph:

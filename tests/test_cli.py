@@ -18,7 +18,7 @@ from strangers import install, install_toy
 
 import refine
 from refine.cli import main
-from refine.runs import load_run_config
+from refine.storage.runs import load_run_config
 
 TINY = "width=16 depth=1 heads=2 model.quantizer.size=8 fit_after=2 val_every=4 tokenizer.steps=4 predictor.steps=4"
 

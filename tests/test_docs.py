@@ -11,10 +11,10 @@ from strangers import install
 
 import refine
 from refine.cli import SECTIONS, cli, main
-from refine.compose import compose
-from refine.domains.weather.grids import Grid
+from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
-from refine.overrides import take
+from refine.settings.compose import compose
+from refine.settings.overrides import take
 from refine.studies.paper import TABLES
 from refine.studies.study_report import STUDIES
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import refine.refiner
+import refine.models.refiner
 from refine import Domain, FieldsDataset, GridResampler, Samples, Symmetry
-from refine.predictor import Predictor
+from refine.network.predictor import Predictor
 from refine.testing import CheckError, check_domain
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "signals"
@@ -223,6 +223,6 @@ class CountsSites(Predictor):
 
 
 def test_check_refuses_a_predictor_that_counts_sites(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refine.refiner, "Predictor", CountsSites)
+    monkeypatch.setattr(refine.models.refiner, "Predictor", CountsSites)
     with pytest.raises(CheckError, match="renumbering sites: relative equivariance error"):
         check_domain(small(signals.SignalDomain))

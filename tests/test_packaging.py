@@ -69,7 +69,9 @@ def test_domains_do_not_import_one_another() -> None:
                 assert not other and not name.startswith("domains"), f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("module", ["refine", "refine.cli", "refine.refiner", "refine.compose", "refine.runs"])
+@pytest.mark.parametrize(
+    "module", ["refine", "refine.cli", "refine.models.refiner", "refine.settings.compose", "refine.storage.runs"]
+)
 def test_importing_the_core_loads_no_domain_and_no_data_library(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {HEAVY} if m in sys.modules])"
     code += "; print([m for m in sys.modules if m.startswith('refine.domains.')])"
@@ -118,14 +120,14 @@ def elsewhere(installed: Path, folder: Path, *command: str) -> str:
 @pytest.mark.slow
 def test_wheel_works_from_another_folder(installed: Path, tmp_path: Path) -> None:
     code = """if True:
-        import refine, refine.compose, refine.configs, refine.domains.image
+        import refine, refine.settings.compose, refine.configs, refine.domains.image
         print(refine.__file__, refine.domains.__file__, refine.configs.__file__)
-        print(refine.compose.compose(["experiment=mnist", "sampler=var"]).sampler.top_k)
-        for group in refine.compose.GROUPS: print(group, *refine.compose.group_files(group))
+        print(refine.settings.compose.compose(["experiment=mnist", "sampler=var"]).sampler.top_k)
+        for group in refine.settings.compose.GROUPS: print(group, *refine.settings.compose.group_files(group))
     """
     first, *rest = elsewhere(installed, tmp_path, "python", "-c", code).splitlines()
     assert all(path.startswith(str(installed)) for path in first.split())
-    from refine.compose import GROUPS, group_files
+    from refine.settings.compose import GROUPS, group_files
 
     assert rest == ["900", *(" ".join([group, *group_files(group)]) for group in GROUPS)]
     assert "image" in elsewhere(installed, tmp_path, "refine", "domains")

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import refine
-from refine.config import SamplerConfig
 from refine.noise import Noise
 from refine.pipelines import NextScalePipeline
-from refine.runs import load_run_config
+from refine.settings.config import SamplerConfig
+from refine.storage.runs import load_run_config
 
 
 @pytest.fixture(scope="module")

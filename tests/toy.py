@@ -11,12 +11,12 @@ import torch
 from strangers import install
 from torch import Tensor, nn
 
-from refine.codec import Codec, IdentityCodec
-from refine.config import ModelConfig
+from refine.codes.quantizer import Quantizer
 from refine.domain import Domain, FieldsDataset
-from refine.quantizer import Quantizer
-from refine.refiner import Refiner
-from refine.resample import DOWN, UP, GridResampler
+from refine.models.codec import Codec, IdentityCodec
+from refine.models.refiner import Refiner
+from refine.scales.resample import DOWN, UP, GridResampler
+from refine.settings.config import ModelConfig
 from refine.types import Condition, ConditionSpec
 
 SCHEDULES: dict[str, list[Any]] = {

@@ -9,8 +9,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from refine.domains.weather.climatology import YEAR
-from refine.domains.weather.model import Forecaster
+from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.scores.climatology import YEAR
 from refine.noise import Noise
 from rivals.known import Days, Known
 from rivals.rollout import Control

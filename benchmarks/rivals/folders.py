@@ -10,10 +10,10 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from refine.checkpoint import read_header
 from refine.errors import require
-from refine.files import atomic_write, write_text
-from refine.model import Model
+from refine.models.model import Model
+from refine.storage.checkpoint import read_header
+from refine.storage.files import atomic_write, write_text
 from rivals.dressed import Dressed
 from rivals.edm import EDM
 from rivals.inflation import PARTS, inflate, inflation

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from refine.domains.weather.new_days import NewDays, successive_errors
+from refine.domains.weather.forecaster.new_days import NewDays, successive_errors
+from refine.learning.data import derive_seed
 from refine.noise import Noise
-from refine.training.data import derive_seed
 from rivals.known import Days
 from rivals.rollout import Control
 

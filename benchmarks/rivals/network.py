@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from refine.domains.weather.model import Forecaster
-from refine.domains.weather.unet import NHWC, Conv, Residual, UNet
+from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.unet import NHWC, Conv, Residual, UNet
 from rivals.known import Known
 
 WIDTHS, BLOCKS = [56, 104, 120], 1  # 1.14 million parameters, as many as the predictor of the codes has

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refine.config import SamplerConfig
-from refine.domains.weather.calendar import forcings
-from refine.domains.weather.initial_times import shifted, stamps
-from refine.domains.weather.model import Forecaster
-from refine.domains.weather.new_days import NewDays
+from refine.domains.weather.ensembles.initial_times import shifted, stamps
+from refine.domains.weather.fields.calendar import forcings
+from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.new_days import NewDays
+from refine.learning.data import derive_seed
 from refine.noise import Noise
-from refine.training.data import derive_seed
+from refine.settings.config import SamplerConfig
 from rivals.known import Known, known
 
 
@@ -69,7 +69,7 @@ class Control:
         seed: int = 0,
         sampler: SamplerConfig | None = None,
     ) -> Iterator[Tensor]:
-        """As :meth:`refine.domains.weather.model.Forecaster.forecast`; ``sampler`` is for codes, not looked at."""
+        """As :meth:`refine.domains.weather.forecaster.forecaster.Forecaster.forecast`; ``sampler`` is for codes, not looked at."""
         count, change = len(members), self.model.mean.change
         streams = [derive_seed(stamp, m) for stamp in stamps(times) for m in members]
         last: Tensor | None = None

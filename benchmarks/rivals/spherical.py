@@ -8,8 +8,8 @@ import math
 import torch
 from torch import Tensor
 
-from refine.domains.weather.harmonics import HarmonicTransform, degrees
-from refine.domains.weather.model import Forecaster
+from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.sphere.harmonics import HarmonicTransform, degrees
 from refine.noise import Noise
 
 EDGES = (0, 1 / 6, 0.4, 0.68, 1)  # of the bands, as shares of the truncation: the scales of the codes

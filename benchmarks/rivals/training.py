@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from refine.config import StageConfig
-from refine.training.checkpoint_io import SafetensorsIO
-from refine.training.engine import ema
-from refine.training.optimizers import build_optimizer
+from refine.learning.checkpoint_io import SafetensorsIO
+from refine.learning.engine import ema
+from refine.learning.optimizers import build_optimizer
+from refine.settings.config import StageConfig
 from rivals.known import Days
 
 STAGE = StageConfig(optimizer="muon", lr=3e-3, weight_decay=0.05, grad_clip=1.0, ema=0.998)  # as the mean's

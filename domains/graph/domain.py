@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from refine.domain import Domain
 from refine.domains.graph.config import GraphConfig, GraphModelConfig
-from refine.domains.graph.data import load_split, source_of
+from refine.domains.graph.graphs.data import load_split, source_of
+from refine.domains.graph.graphs.molecules import are_molecules
+from refine.domains.graph.graphs.packed import PackedGraphs
 from refine.domains.graph.model import GraphModel
-from refine.domains.graph.molecules import are_molecules
-from refine.domains.graph.outputs import save_graphs
-from refine.domains.graph.packed import PackedGraphs
+from refine.domains.graph.pictures.outputs import save_graphs
 from refine.types import ConditionSpec, Samples
 
 if TYPE_CHECKING:
-    from refine.config import EvaluateConfig
+    from refine.settings.config import EvaluateConfig
 
 SHOWN = 24  # graphs in a picture
 
@@ -82,7 +82,7 @@ class GraphDomain(Domain):
 
     def save(self, samples: Samples, folder: Path, strip: int = 8, gif: bool = False, **options: Any) -> list[Path]:
         """``graphs.npz``, GraphML files, ``graphs.png``, the strip ``refinement.png``, and files of molecules."""
-        from refine.domains.graph.pictures import plot_animation, plot_grid, plot_strip
+        from refine.domains.graph.pictures.drawings import plot_animation, plot_grid, plot_strip
 
         names = self.labels[0]
         paths = save_graphs(samples.items, folder, *self.labels).paths
@@ -97,7 +97,7 @@ class GraphDomain(Domain):
         return paths
 
     def metrics(self, model: Any, samples: Samples, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
-        from refine.domains.graph.metrics import graph_metrics
+        from refine.domains.graph.metrics.metrics import graph_metrics
 
         reference, train = self.dataset(config.split), self.dataset("train")
         return graph_metrics(samples.items, reference, train, self.kind, *self.labels)

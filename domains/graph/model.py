@@ -11,25 +11,25 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from refine.config import SamplerConfig, TrainConfig
 from refine.domains.graph.config import GraphModelConfig
-from refine.domains.graph.examples import Examples, Scales, ordered_labels, random_examples
-from refine.domains.graph.graphs import Graph
-from refine.domains.graph.labels import Labels
-from refine.domains.graph.pairing import build_pyramid
-from refine.domains.graph.predictor import GraphPredictor
-from refine.domains.graph.sampling import SIZES, ScaleDraw, ScaleScore
-from refine.domains.graph.sizes import SizeLaw
-from refine.domains.graph.sparse import Graphs
-from refine.domains.graph.splits import Splits, split
+from refine.domains.graph.graphs.graphs import Graph
+from refine.domains.graph.network.examples import Examples, Scales, ordered_labels, random_examples
+from refine.domains.graph.network.labels import Labels
+from refine.domains.graph.network.predictor import GraphPredictor
+from refine.domains.graph.network.sampling import SIZES, ScaleDraw, ScaleScore
+from refine.domains.graph.splitting.pairing import build_pyramid
+from refine.domains.graph.splitting.sizes import SizeLaw
+from refine.domains.graph.splitting.sparse import Graphs
+from refine.domains.graph.splitting.splits import Splits, split
+from refine.drawing.sampler import build_sampler
 from refine.errors import require
-from refine.inference import inference
 from refine.items import Items
-from refine.model import Model
+from refine.models.inference import inference
+from refine.models.model import Model
 from refine.noise import Noise
-from refine.sampler import build_sampler
+from refine.scales.walk import walk
+from refine.settings.config import SamplerConfig, TrainConfig
 from refine.types import Condition, Samples
-from refine.walk import walk
 
 if TYPE_CHECKING:
     from refine.domains.graph.domain import GraphDomain

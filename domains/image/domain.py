@@ -12,25 +12,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refine.codec import Codec
 from refine.domain import Domain
-from refine.domains.image import folder as folders
-from refine.domains.image import pictures
-from refine.domains.image.codec import ConvCodec, GridCodec, LinearCodec, PixelCodec
-from refine.domains.image.data import CANONICAL, DATA, read_canonical
-from refine.domains.image.dataset import ImageDataset, check_split
-from refine.domains.image.patches import PatchCodec, PatchResampler
-from refine.domains.image.pixels import to_picture, to_uint8
-from refine.domains.image.vqgan import VQGANCodec
+from refine.domains.image.codecs.codec import ConvCodec, GridCodec, LinearCodec, PixelCodec
+from refine.domains.image.codecs.patches import PatchCodec, PatchResampler
+from refine.domains.image.codecs.vqgan import VQGANCodec
+from refine.domains.image.data import folder as folders
+from refine.domains.image.data.dataset import ImageDataset, check_split
+from refine.domains.image.data.pixels import to_picture, to_uint8
+from refine.domains.image.data.splits import CANONICAL, DATA, read_canonical
+from refine.domains.image.pictures import grids as pictures
 from refine.errors import not_accepted, require
-from refine.files import atomic_write
-from refine.resample import GridResampler
+from refine.models.codec import Codec
+from refine.scales.resample import GridResampler
+from refine.storage.files import atomic_write
 from refine.types import ConditionSpec, Samples
 
 if TYPE_CHECKING:
-    from refine.config import Config as RunConfig
-    from refine.config import EvaluateConfig
-    from refine.refiner import Refiner
+    from refine.models.refiner import Refiner
+    from refine.settings.config import Config as RunConfig
+    from refine.settings.config import EvaluateConfig
     from refine.studies.contestant import Subject
 
 MAX_ROWS, MAX_COLUMNS = 40, 16  # of a sample grid
@@ -195,26 +195,26 @@ class ImageDomain(Domain):
         return [pictures.save_picture(picture, folder / "reconstructions.png")]
 
     def metrics(self, refiner: Refiner, samples: Samples, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
-        """See :func:`refine.domains.image.metrics.image_metrics`."""
-        from refine.domains.image.metrics import image_metrics
+        """See :func:`refine.domains.image.judging.metrics.image_metrics`."""
+        from refine.domains.image.judging.metrics import image_metrics
 
         return image_metrics(self, refiner, samples, config)
 
     def inpaint(self, refiner: Refiner, config: RunConfig, folder: Path) -> list[Path]:
-        """See :func:`refine.domains.image.editing.inpaint`."""
-        from refine.domains.image.editing import inpaint
+        """See :func:`refine.domains.image.pictures.editing.inpaint`."""
+        from refine.domains.image.pictures.editing import inpaint
 
         return inpaint(self, refiner, config, folder)
 
     def subject(self) -> Subject:
-        """See :class:`refine.domains.image.study.ImageSubject`."""
-        from refine.domains.image.study import ImageSubject
+        """See :class:`refine.domains.image.judging.study.ImageSubject`."""
+        from refine.domains.image.judging.study import ImageSubject
 
         return ImageSubject(self)
 
     def export(self, samples: Samples, path: Path) -> None:
-        """See :func:`refine.domains.image.export.export`."""
-        from refine.domains.image.export import export
+        """See :func:`refine.domains.image.judging.export.export`."""
+        from refine.domains.image.judging.export import export
 
         export(samples.items, path)
 
@@ -226,8 +226,8 @@ class ImageDomain(Domain):
 
     @classmethod
     def import_weights(cls, kind: str, to: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``var``: see :func:`refine.domains.image.var_import.import_var`."""
-        from refine.domains.image.var_import import import_var
+        """``var``: see :func:`refine.domains.image.var.var_import.import_var`."""
+        from refine.domains.image.var.var_import import import_var
 
         return import_var(to=to, **given)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from refine.config import ModelConfig, PredictorConfig, QuantizerConfig
+from refine.settings.config import ModelConfig, PredictorConfig, QuantizerConfig
 
 
 @dataclass

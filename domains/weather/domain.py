@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from refine.domain import Domain, Symmetry
-from refine.domains.weather import checks, sources
-from refine.domains.weather.calendar import DAILY, FORCINGS
-from refine.domains.weather.codec import SphereCodec
 from refine.domains.weather.config import ForecasterConfig, WeatherConfig
-from refine.domains.weather.grids import Grid
-from refine.domains.weather.names import canonical
-from refine.domains.weather.pairs import Pairs
-from refine.domains.weather.sphere import (
+from refine.domains.weather.fields import checks, sources
+from refine.domains.weather.fields.calendar import DAILY, FORCINGS
+from refine.domains.weather.fields.names import canonical
+from refine.domains.weather.fields.pairs import Pairs
+from refine.domains.weather.forecaster.codec import SphereCodec
+from refine.domains.weather.sphere.grids import Grid
+from refine.domains.weather.sphere.resamplers import (
     HarmonicResampler,
     NestedResampler,
     SphereResampler,
@@ -32,8 +32,8 @@ from refine.errors import RefineError, not_accepted, require
 if TYPE_CHECKING:
     import xarray as xr
 
-    from refine.config import Config as RunConfig
-    from refine.model import Model
+    from refine.models.model import Model
+    from refine.settings.config import Config as RunConfig
 
 PYRAMIDS = ("harmonic", "healpix")
 SPLITS = ("train", "val", "test")
@@ -78,7 +78,7 @@ class WeatherDomain(Domain):
         found = Grid.of(ds)
         if found == self.grid:
             return ds
-        from refine.domains.weather.regrid import Regridder
+        from refine.domains.weather.sphere.regrid import Regridder
 
         return Regridder(found, self.grid).apply(ds)
 
@@ -198,7 +198,7 @@ class WeatherDomain(Domain):
     # -- model -------------------------------------------------------------------------------------------------------
 
     def model(self, config: Any) -> Model:
-        from refine.domains.weather.model import Forecaster
+        from refine.domains.weather.forecaster.forecaster import Forecaster
 
         return Forecaster(self, config)
 
@@ -226,7 +226,7 @@ class WeatherDomain(Domain):
 
     def plot_training(self, model: Any, folder: Path) -> list[Path]:
         """``refinement.png``: one step of one member, scale by scale."""
-        from refine.domains.weather.strip import plot_strip
+        from refine.domains.weather.pictures.strip import plot_strip
 
         return [plot_strip(model, folder / "refinement.png")] if "predictor" in model.info else []
 

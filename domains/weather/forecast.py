@@ -11,16 +11,16 @@ import numpy as np
 from rich.console import Console
 
 from refine import __version__
-from refine.checkpoint import read_header
 from refine.commands.sample import best_device
-from refine.config import Config
-from refine.domains.weather.ensemble import Forecaster, Job, job_of, plan_of, timeline_of, write_ensemble
-from refine.domains.weather.initial_times import hours
-from refine.domains.weather.store import open_forecast
-from refine.domains.weather.summary import summarise, summary_table
-from refine.domains.weather.unfinished import is_free, partial_folder
+from refine.domains.weather.ensembles.ensemble import Forecaster, Job, job_of, plan_of, timeline_of, write_ensemble
+from refine.domains.weather.ensembles.initial_times import hours
+from refine.domains.weather.ensembles.store import open_forecast
+from refine.domains.weather.ensembles.unfinished import is_free, partial_folder
+from refine.domains.weather.pictures.summary import summarise, summary_table
 from refine.errors import require
-from refine.model import Model
+from refine.models.model import Model
+from refine.settings.config import Config
+from refine.storage.checkpoint import read_header
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -82,7 +82,7 @@ def run_ensemble(model: Any, source: Path, config: Config, folder: Path) -> list
     """
     wanted = config.ensemble
     if wanted.at is not None:
-        from refine.domains.weather.plumes import parse_place
+        from refine.domains.weather.pictures.plumes import parse_place
 
         parse_place(wanted.at)  # before the work, not after it
     data = absolute(wanted.fields or model.domain.config.data)
@@ -137,8 +137,8 @@ def show(paths: list[Path], domain: Any, job: Job, stamps: list[str], step: np.t
 
     Pictures and report go into a folder beside the store, and are added to ``paths``.
     """
-    from refine.domains.weather.pictures import forecast_pictures
-    from refine.domains.weather.report import report_forecast
+    from refine.domains.weather.pictures.forecast_pictures import forecast_pictures
+    from refine.domains.weather.pictures.report import report_forecast
 
     out, forecast, truth = Console(), open_forecast(paths[0]), domain.fields()
     figures = summarise(forecast, truth)

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refine import __version__
-from refine.domains.weather.checks import unreadable
-from refine.domains.weather.grids import CELL, Grid
-from refine.domains.weather.reading import open_any
-from refine.domains.weather.regrid import Regridder
-from refine.domains.weather.sources import locate, open_fields
-from refine.domains.weather.store import OTHER_NAMES, open_forecast
+from refine.domains.weather.ensembles.store import OTHER_NAMES, open_forecast
+from refine.domains.weather.fields.checks import unreadable
+from refine.domains.weather.fields.reading import open_any
+from refine.domains.weather.fields.sources import locate, open_fields
+from refine.domains.weather.sphere.grids import CELL, Grid
+from refine.domains.weather.sphere.regrid import Regridder
 from refine.errors import RefineError, not_accepted, require
-from refine.files import sync
 from refine.progress import track
+from refine.storage.files import sync
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,7 +43,7 @@ def regrid_store(source: str, out: str | Path, grid: str) -> dict[str, dict[str,
     Args:
         source: zarr or netCDF: path, URL or glob, or the name of a known set; fields or a forecast store.
         out: ``NAME.zarr`` or ``NAME.nc``.
-        grid: name of the target (:mod:`refine.domains.weather.grids`).
+        grid: name of the target (:mod:`refine.domains.weather.sphere.grids`).
 
     Returns:
         By channel: ``units``; ``round_trip``, the root mean square of what is lost on the way there and back, and

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from refine.config import Config
-from refine.domains.weather.evaluation import evaluate_store
 from refine.domains.weather.forecast import run_ensemble
-from refine.domains.weather.report import report_evaluation
-from refine.domains.weather.tables import headline, tables
+from refine.domains.weather.pictures.report import report_evaluation
+from refine.domains.weather.pictures.tables import headline, tables
+from refine.domains.weather.scores.evaluation import evaluate_store
 from refine.items import spread
 from refine.progress import console
+from refine.settings.config import Config
 
 STARTS = "every:8d"  # initial times, if nothing else is asked for
 

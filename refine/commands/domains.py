@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from refine.errors import RefineError
-from refine.keys import keys_of
 from refine.registry import all_domains, entry_point_domains
+from refine.settings.keys import keys_of
 
 
 def run() -> None:

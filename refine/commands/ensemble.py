@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from refine.commands.sample import load_model
-from refine.config import Config
 from refine.registry import starter
-from refine.runs import find_run
+from refine.settings.config import Config
+from refine.storage.runs import find_run
 
 
 def run(config: Config) -> list[Path]:

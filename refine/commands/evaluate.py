@@ -12,15 +12,15 @@ from rich.table import Table
 
 from refine import __version__
 from refine.commands.sample import choose_labels, load_model
-from refine.config import Config
 from refine.domain import Domain
 from refine.errors import not_accepted, require
-from refine.files import write_text
 from refine.items import spread
-from refine.model import Model
+from refine.models.model import Model
 from refine.progress import console
 from refine.registry import load_domain_class, starter
-from refine.runs import find_run
+from refine.settings.config import Config
+from refine.storage.files import write_text
+from refine.storage.runs import find_run
 from refine.types import Condition
 
 

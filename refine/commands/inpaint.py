@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from refine.commands.sample import load_model, new_folder
-from refine.config import Config
 from refine.domain import Domain
 from refine.errors import require
 from refine.registry import load_domain_class, starter
-from refine.runs import find_run
+from refine.settings.config import Config
+from refine.storage.runs import find_run
 
 
 def run(config: Config) -> Path:

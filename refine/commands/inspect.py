@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from refine.checkpoint import open_checkpoint
 from refine.errors import RefineError, require
 from refine.registry import load_domain_class
-from refine.runs import find, read_metrics
-from refine.typed import typed
+from refine.settings.typed import typed
+from refine.storage.checkpoint import open_checkpoint
+from refine.storage.runs import find, read_metrics
 
 
 def run(folder: str | None = None) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from refine.arguments import whole
 from refine.errors import not_accepted, require
-from refine.files import write_text
 from refine.progress import console, track
+from refine.settings.arguments import whole
+from refine.storage.files import write_text
 from refine.studies.experiments import EXPERIMENTS, Experiment, Setting
 from refine.studies.mnist import Digits, mnist
 from refine.studies.paper import TABLES

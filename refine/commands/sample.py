@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from refine.config import Config, TrainerConfig
 from refine.domain import Domain
 from refine.errors import RefineError, not_accepted, require
-from refine.model import Model
+from refine.models.model import Model
 from refine.registry import starter
-from refine.runs import find_run, timestamp, unused
+from refine.settings.config import Config, TrainerConfig
+from refine.storage.runs import find_run, timestamp, unused
 from refine.types import Condition
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refine.arguments import whole
 from refine.errors import not_accepted, require
 from refine.progress import console
 from refine.registry import load_domain_class
+from refine.settings.arguments import whole
 from refine.studies.study_report import STUDIES, write_report
 
 

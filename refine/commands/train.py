@@ -10,17 +10,17 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from refine.commands.sample import draw_samples
-from refine.config import Config
+from refine.drawing.sampler import build_sampler
 from refine.errors import not_accepted, require
-from refine.model import Model
-from refine.plots import plot_curves
+from refine.learning.adversarial import build_objective
+from refine.learning.curves import plot_curves
+from refine.learning.engine import fit
+from refine.models.model import Model
+from refine.models.tokenizer import Tokenizer
 from refine.progress import console
 from refine.registry import load_domain_class
-from refine.runs import new_run
-from refine.sampler import build_sampler
-from refine.tokenizer import Tokenizer
-from refine.training.adversarial import build_objective
-from refine.training.engine import fit
+from refine.settings.config import Config
+from refine.storage.runs import new_run
 
 
 def run(config: Config) -> Path:

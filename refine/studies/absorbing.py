@@ -11,20 +11,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from refine.codec import Codec
-from refine.config import ModelConfig
+from refine.codes.head import build_head
 from refine.domain import Domain
+from refine.drawing.rounds import Rounds
+from refine.drawing.sampler import ScaleSampler
 from refine.errors import require
-from refine.head import build_head
-from refine.inference import inference
+from refine.models.codec import Codec
+from refine.models.inference import inference
+from refine.models.tokenizer import Tokenizer
+from refine.network.predictor import Predictor
 from refine.noise import Noise
-from refine.predictor import Predictor
-from refine.pyramid import Pyramid
-from refine.rounds import Rounds
-from refine.sampler import ScaleSampler
+from refine.scales.pyramid import Pyramid
+from refine.settings.config import ModelConfig
 from refine.studies.contestant import Contestant, Subject
 from refine.studies.stratified import stratified
-from refine.tokenizer import Tokenizer
 from refine.types import Condition, Level
 
 TURNS = 1  # the noise stream of when codes are revealed

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from refine.codes.vq import VQ
 from refine.studies.mnist import LATENT, SHIFTED_SIGMA, SIGMA, Digits, FixedNoise
-from refine.vq import VQ
 
 
 class Components(NamedTuple):

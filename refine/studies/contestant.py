@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from refine.codec import Codec
-from refine.config import ModelConfig, SamplerConfig, TrainConfig
 from refine.domain import Domain
 from refine.errors import RefineError
-from refine.inference import inference
 from refine.items import Items
-from refine.model import Model
+from refine.models.codec import Codec
+from refine.models.inference import inference
+from refine.models.model import Model
 from refine.noise import Noise
+from refine.settings.config import ModelConfig, SamplerConfig, TrainConfig
 from refine.types import Condition, ConditionSpec, Samples
 
 

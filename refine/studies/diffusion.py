@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.codec import Codec
-from refine.config import ModelConfig
 from refine.domain import Domain
 from refine.errors import RefineError, not_accepted, require
-from refine.inference import inference
-from refine.linear import Linear
+from refine.models.codec import Codec
+from refine.models.inference import inference
+from refine.network.linear import Linear
+from refine.network.predictor import Predictor
 from refine.noise import Noise
-from refine.predictor import Predictor
+from refine.settings.config import ModelConfig
 from refine.studies.contestant import Contestant, Subject
 from refine.studies.stratified import stratified
 from refine.types import Condition

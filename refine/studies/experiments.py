@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from refine.codec import Codec
-from refine.files import atomic_write
+from refine.codes.vq import VQ
+from refine.models.codec import Codec
+from refine.storage.files import atomic_write
 from refine.studies.closed_forms import (
     Components,
     codebook,
@@ -38,7 +39,6 @@ from refine.studies.networks import (
     paper_pyramid,
 )
 from refine.studies.training import Work, batches, evaluate, optimiser, psnr, train, update
-from refine.vq import VQ
 
 CODES = 64
 TIMED_STEPS = 200

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refine.inference import inference
+from refine.models.inference import inference
 from refine.noise import Noise
 from refine.studies.contestant import Contestant
 from refine.types import Condition

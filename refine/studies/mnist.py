@@ -8,8 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from refine.codec import Codec
 from refine.domain import Domain
+from refine.models.codec import Codec
 from refine.registry import load_domain
 
 SIDE = 28

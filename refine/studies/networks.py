@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.codec import Codec
-from refine.head import BitwiseHead, CategoricalHead, Head
-from refine.pyramid import LaplacianPyramid
-from refine.quantizer import Bitwise
-from refine.resample import GridResampler
+from refine.codes.head import BitwiseHead, CategoricalHead, Head
+from refine.codes.quantizer import Bitwise
+from refine.codes.vq import VQ
+from refine.models.codec import Codec
+from refine.scales.pyramid import LaplacianPyramid
+from refine.scales.resample import GridResampler
+from refine.scales.walk import walk
 from refine.studies.mnist import LATENT, SIDE
 from refine.types import Step
-from refine.vq import VQ
-from refine.walk import walk
 
 WIDTH = 512
 BITS = 8
@@ -175,7 +175,7 @@ def learned_words(centroids: Tensor, bits: int = BITS, rounds: int = 50) -> Tens
     """(V,) a word of ``bits`` bits for each of the centroids (V, C), different ones for all.
 
     Iterative quantisation (Gong & Lazebnik 2011): the leading principal components, turned so that they are near the
-    corners of a cube; corners are the core's :class:`~refine.quantizer.Bitwise` codes. Centroids that share a corner
+    corners of a cube; corners are the core's :class:`~refine.codes.quantizer.Bitwise` codes. Centroids that share a corner
     are given neighbouring free ones, by linear assignment.
     """
     from scipy.optimize import linear_sum_assignment

@@ -1,15 +1,15 @@
-"""The contestant that the project is about: a :class:`refine.refiner.Refiner`, whatever its scales, codes and head."""
+"""The contestant that the project is about: a :class:`refine.models.refiner.Refiner`, whatever its scales, codes and head."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from refine.codec import Codec
-from refine.config import ModelConfig, SamplerConfig
 from refine.domain import Domain
+from refine.models.codec import Codec
+from refine.models.refiner import Refiner
 from refine.noise import Noise
-from refine.refiner import Refiner
+from refine.settings.config import ModelConfig, SamplerConfig
 from refine.studies.contestant import Contestant, Subject
 from refine.types import Condition
 

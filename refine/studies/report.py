@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refine.files import atomic_write
+from refine.storage.files import atomic_write
 from refine.studies.tables import Cell, Claim, Table
 from refine.studies.training import BATCH, TARGET, Figures
 

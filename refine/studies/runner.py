@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refine.checkpoint import load_checkpoint, read_header
-from refine.config import Config, StageConfig, TrainConfig
 from refine.domain import Domain
 from refine.items import Items, spread
+from refine.learning.engine import fit
+from refine.models.refiner import Refiner
 from refine.progress import console, track
-from refine.refiner import Refiner
-from refine.runs import new_run, read_metrics
+from refine.settings.config import Config, StageConfig, TrainConfig
+from refine.storage.checkpoint import load_checkpoint, read_header
+from refine.storage.runs import new_run, read_metrics
 from refine.studies import measurements
 from refine.studies.contestant import Contestant, Subject
 from refine.studies.diffusion import scheduler
@@ -34,7 +35,6 @@ from refine.studies.variants import (
     operations,
     parameters,
 )
-from refine.training.engine import fit
 
 SAMPLES = 1000
 SHOWN = 10

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from refine import __version__
 from refine.errors import RefineError, require
-from refine.files import read_text, write_text
+from refine.storage.files import read_text, write_text
 from refine.studies.training import Figures
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from refine.files import atomic_write
+from refine.storage.files import atomic_write
 from refine.studies.study_results import (
     GROUPS,
     SERIES,

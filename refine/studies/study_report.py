@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from refine.errors import not_accepted, require
-from refine.files import write_text
+from refine.storage.files import write_text
 from refine.studies.report import rows_table
 from refine.studies.study_plots import plot_curves, plot_frontier, plot_hypotheses
 from refine.studies.study_results import GROUPS, SERIES, TASKS, Results, Where, mean_and_deviation, read_results

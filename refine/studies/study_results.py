@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refine.errors import RefineError, require
-from refine.files import read_text
+from refine.storage.files import read_text
 from refine.studies.variants import REFERENCE
 
 GROUPS: dict[str, dict[str, str]] = {

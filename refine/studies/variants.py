@@ -12,15 +12,15 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from refine.codec import Codec
-from refine.config import ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
 from refine.domain import Domain
+from refine.models.codec import Codec
 from refine.registry import load_domain_class
+from refine.settings.config import ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
+from refine.settings.typed import typed
 from refine.studies.absorbing import Absorbing
 from refine.studies.contestant import Contestant, Subject
 from refine.studies.diffusion import Diffusion
 from refine.studies.next_scale import NextScale
-from refine.typed import typed
 from refine.types import Condition
 
 DATA = {"data": "mnist", "factor": 4, "latent": 8, "width": 32, "blocks": 1}

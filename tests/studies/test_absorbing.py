@@ -11,10 +11,10 @@ from scipy.stats import chisquare
 from torch import Tensor, nn
 from toy import items_of, stir, tiny_refiner
 
-from refine.config import ModelConfig, PredictorConfig, QuantizerConfig
+from refine.codes.head import CategoricalHead
 from refine.errors import RefineError
-from refine.head import CategoricalHead
 from refine.noise import Noise
+from refine.settings.config import ModelConfig, PredictorConfig, QuantizerConfig
 from refine.studies.absorbing import Absorbing, turns
 from refine.types import Condition, ConditionSpec
 

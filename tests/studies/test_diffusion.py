@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from toy import TinyConfig, TinyDomain, stir
 
-from refine.config import ModelConfig, PredictorConfig
 from refine.errors import RefineError
 from refine.noise import Noise
+from refine.settings.config import ModelConfig, PredictorConfig
 from refine.studies.diffusion import METHODS, PREDICTED, TIMES, Diffusion, discretised
 from refine.studies.stratified import stratified
 from refine.types import Condition, ConditionSpec

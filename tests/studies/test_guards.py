@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from refine.downloads import local_file
+from refine.storage.downloads import local_file
 from refine.studies import experiments
 from refine.studies.experiments import EXPERIMENTS, Setting
 from refine.studies.mnist import mnist

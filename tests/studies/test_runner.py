@@ -17,9 +17,9 @@ import torch
 from torch.utils._pytree import tree_flatten
 from toy import stir
 
-from refine.config import SamplerConfig
 from refine.errors import RefineError
 from refine.noise import Noise
+from refine.settings.config import SamplerConfig
 from refine.studies import measurements, runner, variants
 from refine.studies.contestant import Contestant
 from refine.studies.store import Store, StudyKey, shown

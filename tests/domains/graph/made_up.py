@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch_geometric.utils import erdos_renyi_graph
 
-from refine.domains.graph.graphs import Graph
+from refine.domains.graph.graphs.graphs import Graph
 
 
 def same(a: Graph, b: Graph) -> bool:

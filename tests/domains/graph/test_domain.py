@@ -12,7 +12,7 @@ import torch
 import refine
 from refine.cli import main
 from refine.domains.graph import Graph, GraphConfig, GraphDomain
-from refine.domains.graph.archive import read_npz
+from refine.domains.graph.graphs.archive import read_npz
 from refine.testing import check_domain
 
 SMALL = ["model.width=16", "model.depth=1", "train.predictor.steps=6", "train.val_every=3", "train.val_items=8"]

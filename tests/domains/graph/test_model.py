@@ -14,19 +14,19 @@ import pytest
 import torch
 from graph_toys import generators, of, tiny_model
 
-from refine.config import SamplerConfig, TrainConfig
-from refine.domains.graph.counts import BINS, bin_counts
-from refine.domains.graph.graphs import Graph
-from refine.domains.graph.labels import Labels
+from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.model import GraphModel
-from refine.domains.graph.pairing import build_pyramid
-from refine.domains.graph.sampling import ScaleScore
-from refine.domains.graph.sizes import SizeLaw
-from refine.domains.graph.sparse import Graphs
-from refine.domains.graph.splits import LINKED, ONE, UNLINKED, Splits, split, unknown
-from refine.domains.graph.view import partial
+from refine.domains.graph.network.labels import Labels
+from refine.domains.graph.network.sampling import ScaleScore
+from refine.domains.graph.network.view import partial
+from refine.domains.graph.splitting.counts import BINS, bin_counts
+from refine.domains.graph.splitting.pairing import build_pyramid
+from refine.domains.graph.splitting.sizes import SizeLaw
+from refine.domains.graph.splitting.sparse import Graphs
+from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, split, unknown
 from refine.errors import RefineError
 from refine.noise import Noise
+from refine.settings.config import SamplerConfig, TrainConfig
 from refine.types import Condition
 
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from refine.config import ModelConfig
 from refine.domains.image import ImageConfig, ImageDomain
-from refine.domains.image.codec import ConvCodec, LinearCodec, PixelCodec
-from refine.domains.image.pixels import to_float
+from refine.domains.image.codecs.codec import ConvCodec, LinearCodec, PixelCodec
+from refine.domains.image.data.pixels import to_float
 from refine.errors import RefineError
-from refine.refiner import Refiner
-from refine.typed import typed
+from refine.models.refiner import Refiner
+from refine.settings.config import ModelConfig
+from refine.settings.typed import typed
 from refine.types import Condition, Samples
 
 

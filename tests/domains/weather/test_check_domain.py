@@ -12,7 +12,7 @@ from torch import Tensor
 
 from refine.domains.weather.config import WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
-from refine.domains.weather.sphere import HarmonicResampler
+from refine.domains.weather.sphere.resamplers import HarmonicResampler
 from refine.testing import CheckError, check_domain
 from refine.types import Level
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refine.domains.weather.calendar import DAILY, FORCINGS
 from refine.domains.weather.config import WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
+from refine.domains.weather.fields.calendar import DAILY, FORCINGS
 from refine.errors import RefineError
 
-from .fields import make_fields
+from .made_up_fields import make_fields
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from refine.cli import main
-from refine.domains.weather import sources
+from refine.domains.weather.fields import sources
 from refine.errors import RefineError
-from refine.model import Model
+from refine.models.model import Model
 
 
 def available() -> bool:

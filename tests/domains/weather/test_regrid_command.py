@@ -14,9 +14,9 @@ import xarray as xr
 
 from refine.cli import main
 from refine.domains.weather import regrid_command
-from refine.domains.weather.grids import Grid
-from refine.domains.weather.regrid import Regridder
 from refine.domains.weather.regrid_command import regrid_store
+from refine.domains.weather.sphere.grids import Grid
+from refine.domains.weather.sphere.regrid import Regridder
 from refine.errors import RefineError
 
 ERA5 = Path(os.environ.get("REFINE_DATA", "."), "weather", "era5_week.zarr")
@@ -132,8 +132,8 @@ def test_memory_holds_one_chunk_of_one_channel(monkeypatch: pytest.MonkeyPatch) 
         return real(self, x, least)
 
     monkeypatch.setattr(Regridder, "on_array", spy)
-    monkeypatch.setattr("refine.domains.weather.sources.CHUNK_BYTES", 4 * 3 * SOURCE.num_cells, raising=False)
-    monkeypatch.setattr("refine.domains.weather.reading.CHUNK_BYTES", 4 * 3 * SOURCE.num_cells, raising=False)
+    monkeypatch.setattr("refine.domains.weather.fields.sources.CHUNK_BYTES", 4 * 3 * SOURCE.num_cells, raising=False)
+    monkeypatch.setattr("refine.domains.weather.fields.reading.CHUNK_BYTES", 4 * 3 * SOURCE.num_cells, raising=False)
     write(fields(), "in.zarr")
     regrid_store("in.zarr", "out.zarr", "healpix:4")
     assert max(seen) == 3 and len(seen) == 2 * 2 * 4  # there and back, two channels, four chunks

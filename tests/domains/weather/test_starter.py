@@ -9,7 +9,7 @@ import pytest
 
 import refine
 from refine.cli import main
-from refine.domains.weather.store import open_forecast
+from refine.domains.weather.ensembles.store import open_forecast
 
 
 def test_it_is_small() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from refine.checkpoint import load_checkpoint
-from refine.compose import compose
-from refine.model import Model
-from refine.runs import read_metrics
+from refine.models.model import Model
+from refine.settings.compose import compose
+from refine.storage.checkpoint import load_checkpoint
+from refine.storage.runs import read_metrics
 
 from .tiny_forecaster import CHANNELS, GRID, first_states, make_world
 

@@ -10,14 +10,14 @@ import torch
 import xarray as xr
 from toy import stir
 
-from refine.config import PredictorConfig, QuantizerConfig
 from refine.domains.weather.config import ForecasterConfig, MeanConfig, WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
-from refine.domains.weather.errors import Errors
-from refine.domains.weather.grids import Grid
-from refine.domains.weather.harmonics import HarmonicTransform
-from refine.domains.weather.model import Forecaster
+from refine.domains.weather.forecaster.errors import Errors
+from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.sphere.grids import Grid
+from refine.domains.weather.sphere.harmonics import HarmonicTransform
 from refine.items import in_batches
+from refine.settings.config import PredictorConfig, QuantizerConfig
 
 GRID = Grid.parse("gaussian:8x16")
 CHANNELS = ["geopotential_500", "u_component_of_wind_850", "v_component_of_wind_850"]

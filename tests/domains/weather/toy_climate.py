@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from refine.domains.weather.grids import Grid
+from refine.domains.weather.sphere.grids import Grid
 
 GRID = Grid.parse("gaussian:8x16")
 UNITS = {"geopotential_500": "m2 s-2", "temperature_850": "K"}

@@ -18,10 +18,10 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from refine.config import SamplerConfig
-from refine.domains.weather.grids import Grid
-from refine.domains.weather.initial_times import stamps
+from refine.domains.weather.ensembles.initial_times import stamps
+from refine.domains.weather.sphere.grids import Grid
 from refine.noise import Noise
+from refine.settings.config import SamplerConfig
 
 CHANNELS = ["geopotential_500", "temperature_850", "temperature_500", "2m_temperature"]
 MEANS = {"geopotential": 54000.0, "temperature": 270.0, "2m_temperature": 285.0}

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from PIL import Image
 
-from refine.domains.weather.grids import Grid
+from refine.domains.weather.sphere.grids import Grid
 
 UNITS = {"geopotential_500": "m2 s-2", "2m_temperature": "K", "v_component_of_wind_850": "m s-1", "made_up": ""}
 

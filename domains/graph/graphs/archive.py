@@ -1,0 +1,73 @@
+"""Graphs in one ``.npz`` file: what the benchmark sets are in, what ``refine sample`` writes, what ``folder=`` reads.
+
+| key | type | meaning |
+|---|---|---|
+| ``num_nodes`` | int32 (G,) | nodes of each graph, which are called 0 to n - 1 |
+| ``num_edges`` | int32 (G,) | undirected edges of each graph |
+| ``edges`` | int16 or int32 (sum of ``num_edges``, 2) | edges, graph after graph, smaller node first, sorted |
+| ``node_label`` | integers (sum of ``num_nodes``,) | optional: kind of each node |
+| ``edge_label`` | integers (sum of ``num_edges``,) | optional: kind of each edge |
+| ``split`` | int8 (G,) | optional: 0 train, 1 val, 2 test; any other number says nothing |
+| ``meta`` | text | optional: JSON with ``node_kinds`` and ``edge_kinds``, the names of the kinds, and ``origin`` |
+
+Nothing in it is pickled; ``numpy.load(path)`` reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refine.domains.graph.graphs.packed import Array, PackedGraphs
+from refine.errors import RefineError, require
+from refine.storage.files import atomic_write
+
+SPLITS = ("train", "val", "test")
+DAMAGED = (OSError, EOFError, ValueError, AttributeError, TypeError, RuntimeError, zlib.error, zipfile.BadZipFile)
+
+
+def write_npz(path: Path, graphs: PackedGraphs, split: Array | None = None) -> Path:
+    """Write graphs, and the number of each one's split where there is one."""
+    kinds = {"node_kinds": graphs.node_kinds, "edge_kinds": graphs.edge_kinds}
+    arrays: dict[str, Any] = {
+        "num_nodes": graphs.num_nodes,
+        "num_edges": graphs.num_edges,
+        "edges": graphs.edges,
+        "node_label": graphs.node_label,
+        "edge_label": graphs.edge_label,
+        "split": None if split is None else split.astype(np.int8),
+        "meta": np.array(json.dumps({"origin": graphs.origin} | {k: v for k, v in kinds.items() if v})),
+    }
+    with atomic_write(path) as temporary:
+        np.savez_compressed(temporary, **{key: array for key, array in arrays.items() if array is not None})
+    return path
+
+
+def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
+    """Graphs, and the number of each one's split where the file says so. Kinds without names are called by number.
+
+    Raises:
+        RefineError: not such a file, or what is in there are not simple graphs; the message names the file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            arrays = {key: z[key] for key in z.files}
+        meta = json.loads(str(arrays.pop("meta", "{}")))
+        names = {key: meta.get(key) for key in ("node_kinds", "edge_kinds")}
+    except DAMAGED as error:
+        raise RefineError(f"{path} cannot be read ({error}); expected an .npz file of graphs") from error
+    missing = [key for key in ("num_nodes", "num_edges", "edges") if key not in arrays]
+    require(not missing, f"{path} has no {missing}; expected an .npz file of graphs")
+    for key, kinds in names.items():
+        fits = kinds is None or (isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds))
+        require(fits, f"{path}: {key} is {kinds!r}; expected a list of names")
+    fields = ("num_nodes", "num_edges", "edges", "node_label", "edge_label")
+    graphs = PackedGraphs.checked(**{key: arrays.get(key) for key in fields}, **names, origin=str(path))
+    split = arrays.get("split")
+    require(split is None or split.shape == (len(graphs),), f"{path}: split is not one number for each graph")
+    return graphs, split

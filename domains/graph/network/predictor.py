@@ -1,0 +1,117 @@
+"""The network and its heads: what one round of a scale is scored and drawn with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refine.domains.graph.config import GraphModelConfig
+from refine.domains.graph.network.examples import Examples
+from refine.domains.graph.network.network import GraphNetwork, View, mlp
+from refine.domains.graph.network.star import OTHER, StarHead
+from refine.domains.graph.network.subset import subset_log_prob
+from refine.domains.graph.network.view import EDGE_KINDS, NODE_KINDS, NOW
+from refine.domains.graph.splitting.counts import BINS, KINDS
+from refine.errors import not_accepted, require
+
+
+class GraphPredictor(nn.Module):
+    """Predicts node tokens, the answers of stars, and kinds, from a :class:`View`.
+
+    Args:
+        config: its sizes.
+        node_labels: kinds of nodes, 0 where a set has none.
+        edge_labels: kinds of edges.
+    """
+
+    def __init__(self, config: GraphModelConfig, node_labels: int = 0, edge_labels: int = 0) -> None:
+        super().__init__()
+        width, self.counts = config.width, config.counts
+        nodes, edges = ([n + 2] if n else [] for n in (node_labels, edge_labels))
+        if config.counts:
+            require(not (nodes or edges), "model.counts=true needs graphs without kinds of nodes and edges")
+            edges, edge_labels = [KINDS], BINS
+        tables = [NODE_KINDS, *nodes], [EDGE_KINDS, *edges]
+        self.network = GraphNetwork(width, config.depth, config.triangle, *tables, config.mlp_ratio, config.dropout)
+        self.token = nn.Linear(width, 3)
+        if config.head not in ("star", "rounds"):
+            raise not_accepted("model.head", config.head, ("star", "rounds"))
+        self.star = StarHead(width, width, config.star_depth, config.heads) if config.head == "star" else None
+        self.answer = mlp(3 * width, width, 3) if config.head == "rounds" else None
+        self.node_label = nn.Linear(width, node_labels) if node_labels else None
+        self.edge_label = nn.Linear(width, edge_labels) if edge_labels else None
+
+    def log_prob(self, x: Examples) -> tuple[Tensor, Tensor, Tensor]:
+        """Nats of the truth: (B_0,) of all node tokens of each graph that is asked for them, (T,) of each answer, and
+        (L,) of each kind."""
+        h, e = self.states(x.view)
+        tokens = self.token_log_prob(x, self.token(h[x.nodes]))
+        return tokens, self.star_log_prob(x, h, e), self.label_log_prob(x, h, e)
+
+    def token_log_prob(self, x: Examples, logits: Tensor) -> Tensor:
+        """Which nodes split, given how many do, and which of the pairs are linked."""
+        graph = x.view.graph[x.nodes]
+        split, linked = split_logits(logits)
+        table, row, column = padded(split, graph)
+        chosen = torch.zeros_like(table, dtype=torch.bool)
+        chosen[row, column] = two = x.tokens > 0
+        nats = subset_log_prob(table, chosen)
+        pair = F.logsigmoid(torch.where(x.tokens == 1, linked, -linked))
+        return nats.index_add(0, graph[two], pair[two])
+
+    def star_log_prob(self, x: Examples, h: Tensor, e: Tensor) -> Tensor:
+        """Each answer, given those before it in its star."""
+        if not len(x.codes):
+            return h.new_zeros(0)
+        if self.star is None:
+            logits = close(self.answers(h, e, x.centre, x.other, x.edge), x.open)
+            return -F.cross_entropy(logits, x.codes, reduction="none")
+        questions = self.star.questions(h, e, x.centre, x.other, x.edge)
+        biases = self.star.biases(e, (x.pairs[0], x.pairs[1], x.pairs[2]), x.seats)
+        apart = x.view.node_kind[x.centre, 0] == NOW + 1
+        logits = close(self.star(questions, apart, x.codes, biases, x.seats), x.open)
+        return -F.cross_entropy(logits, x.codes, reduction="none")
+
+    def answers(self, h: Tensor, e: Tensor, centre: Tensor, other: Tensor, edge: Tensor) -> Tensor:
+        """(T, 3) logits of answers with ``head="rounds"``, given those that the view shows."""
+        assert self.answer is not None
+        out: Tensor = self.answer(torch.cat([e[edge], h[centre], h[other]], 1))
+        return out
+
+    def label_log_prob(self, x: Examples, h: Tensor, e: Tensor) -> Tensor:
+        """Each kind, given those that are known."""
+        parts = []
+        for head, states, places in zip((self.node_label, self.edge_label), (h, e), x.labelled, strict=True):
+            asked = places >= 0
+            if head is not None:
+                parts.append(-F.cross_entropy(head(states[places[asked]]), x.label[asked], reduction="none"))
+        return torch.cat(parts) if parts else h.new_zeros(0)
+
+    def states(self, view: View) -> tuple[Tensor, Tensor]:
+        """(N, D) of nodes and (E, D) of edges."""
+        h, e = self.network(view)
+        return h, e
+
+
+def split_logits(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, 3) logits of one child, two linked, two not linked: log odds of splitting, and of being linked if so."""
+    one, linked, unlinked = logits.unbind(1)
+    return torch.logaddexp(linked, unlinked) - one, linked - unlinked
+
+
+def close(logits: Tensor, open_: Tensor) -> Tensor:
+    """Without OTHER where no child has been named yet."""
+    closed = torch.zeros_like(logits, dtype=torch.bool)
+    closed[:, OTHER] = ~open_
+    return logits.masked_fill(closed, -torch.inf)
+
+
+def padded(values: Tensor, graph: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(n,) values of nodes as (graphs, most), -inf where there is none; and the row and the column of each."""
+    if not len(values):
+        return values.new_zeros(0, 0), graph, graph
+    sizes = torch.bincount(graph)
+    column = torch.arange(len(graph), device=graph.device) - (sizes.cumsum(0) - sizes)[graph]
+    table = values.new_full((len(sizes), int(sizes.max())), -torch.inf)
+    return table.index_put((graph, column), values), graph, column

@@ -1,0 +1,239 @@
+"""One scale of the backward process, drawn or scored: node tokens, then the stars of one colour class after another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial as partial_
+
+import torch
+from torch import Tensor
+
+from refine.domains.graph.network.examples import Shown, examples, nothing, with_labels
+from refine.domains.graph.network.labels import Labels, label_rounds, view_labels
+from refine.domains.graph.network.network import View
+from refine.domains.graph.network.predictor import GraphPredictor, close, padded, split_logits
+from refine.domains.graph.network.star import BOTH, SAME, Seats, StarReader, along_links
+from refine.domains.graph.network.subset import draw_subset
+from refine.domains.graph.network.view import (
+    NOW,
+    Partial,
+    partial,
+    star_pairs,
+    view_answers,
+    view_coarse,
+    view_finished,
+    view_partial,
+)
+from refine.domains.graph.splitting.colour import colour
+from refine.domains.graph.splitting.sparse import Graphs
+from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, unknown
+from refine.drawing.rounds import Rounds
+from refine.drawing.sampler import ScaleSampler
+from refine.noise import Noise
+
+# streams of noise of a scale; STARS + 2r and + 1 are those of colour r; SIZES is drawn once
+SIZES, CHOICE, LINK, COLOUR, ORDER, KIND, STARS = range(7)
+
+
+class ScaleRounds:
+    """The rounds of one scale of a batch, in an order that the samples' own noise decides.
+
+    Args:
+        predictor: of tokens, stars and kinds.
+        noise: of the samples.
+        rest: scales that are still to come with this one, 0 for that of kinds; the noise of a sample is keyed by it, so
+            that it does not depend on how deep others of the batch are.
+        label_rounds: rounds in which kinds are revealed at most.
+    """
+
+    def __init__(self, predictor: GraphPredictor, noise: Noise, rest: int, label_rounds: int = 1) -> None:
+        self.predictor, self.noise, self.rest, self.most = predictor, noise, rest, label_rounds
+
+    def uniform(self, graph: Tensor, num: int, stream: int) -> Tensor:
+        """A number for each site, where ``graph`` (n,) says whose it is: of that sample's own stream."""
+        order = graph.argsort(stable=True)
+        counts = torch.bincount(graph, minlength=num)
+        out = torch.empty(len(graph), device=graph.device)
+        out[order] = self.noise.ragged(self.rest, counts, graph.device, stream)
+        return out
+
+    def colours(self, coarse: Graphs, token: Tensor) -> Rounds:
+        """The colour class in which each node splits."""
+        return Rounds(colour(coarse, token > 0, self.uniform(coarse.graph, coarse.num, COLOUR)))
+
+    def label_order(self, graphs: Graphs, labels: Labels) -> Rounds:
+        """The round in which each kind is revealed."""
+        owner = labels.owner(graphs)
+        return label_rounds(owner, self.uniform(owner, graphs.num, ORDER), self.most)
+
+
+class ScaleScore(ScaleRounds):
+    """Scores the codes of a scale."""
+
+    def __call__(self, coarse: Graphs, goal: Tensor, codes: Splits) -> Tensor:
+        """(B,) nats of the codes that make ``goal[:, 0]`` nodes of ``coarse``, exact for the order of the noise."""
+        nats = torch.zeros(coarse.num, device=goal.device)
+        if codes.count is not None:
+            nats = self.labels(coarse, Labels(None, codes.count))
+        rounds = self.colours(coarse, codes.token)
+        grows = torch.zeros(coarse.num, dtype=torch.bool, device=goal.device)
+        grows[coarse.graph[codes.token > 0]] = True
+        for turn in range(-1, rounds.num):
+            active = grows if turn < 0 else torch.zeros_like(grows)
+            active[coarse.graph[rounds.now(turn)]] = True
+            place = active.nonzero()[:, 0]
+            graphs, nodes, edges = coarse.take(active)
+            order = partial_(self._star_order, place, coarse.num, turn)
+            turns = torch.full_like(place, turn)
+            for shown in self._steps(graphs, codes[nodes, edges], rounds.index[nodes], turn):
+                x = examples(graphs, codes[nodes, edges], goal[active], rounds.index[nodes], turns, order, shown)
+                tokens, answers, _ = self.predictor.log_prob(x)
+                nats = nats.index_add(0, place, tokens) if turn < 0 else nats.index_add(0, place[x.owners[1]], answers)
+        return nats
+
+    def _steps(self, graphs: Graphs, codes: Splits, colours: Tensor, turn: int) -> list[Shown | None]:
+        """What each pass shows: with the star head one pass shows nothing, else one for each answer of a star."""
+        if self.predictor.star is not None or turn < 0:
+            return [None]
+        state = partial(graphs, codes, colours, torch.full((graphs.num,), turn, device=colours.device))
+        longest = int(torch.bincount(state.stars.centre).max()) if len(state.stars.centre) else 0
+        return [partial_(before, rank) for rank in range(longest)]
+
+    def _star_order(self, place: Tensor, num: int, turn: int, owner: Tensor) -> Tensor:
+        return self.uniform(place[owner], num, STARS + 2 * turn)
+
+    def labels(self, graphs: Graphs, labels: Labels) -> Tensor:
+        """(B,) nats of the kinds of finished graphs, exact for the order of the noise."""
+        nats = torch.zeros(graphs.num, device=graphs.graph.device)
+        for _, known, now in self.label_order(graphs, labels):
+            x = with_labels(nothing(graphs.graph.device), graphs, labels, known, now)
+            nats.index_add_(0, x.owners[2], self.predictor.log_prob(x)[2])
+        return nats
+
+
+def before(rank: int, seats: Seats) -> Tensor:
+    """The answers before ``rank`` in their star."""
+    return seats.rank < rank
+
+
+class ScaleDraw(ScaleRounds):
+    """Draws the codes of a scale; ``sampler`` says what to do with logits, ``passes`` counts those of the network."""
+
+    def __init__(
+        self, predictor: GraphPredictor, noise: Noise, rest: int, sampler: ScaleSampler, label_rounds: int = 1
+    ) -> None:
+        super().__init__(predictor, noise, rest, label_rounds)
+        self.sampler, self.passes = sampler, 0
+
+    def __call__(self, coarse: Graphs, goal: Tensor) -> Splits:
+        """The codes that make ``goal[:, 0]`` nodes of ``coarse``."""
+        if self.predictor.counts:
+            coarse = replace(coarse, count=self.labels(coarse).edge)
+        codes = replace(unknown(coarse, self.tokens(coarse, goal)), count=coarse.count)
+        rounds = self.colours(coarse, codes.token)
+        for turn, _, now in rounds:
+            active = torch.zeros(coarse.num, dtype=torch.bool, device=now.device)
+            active[coarse.graph[now]] = True
+            graphs, nodes, edges = coarse.take(active)
+            turns = torch.full((graphs.num,), turn, device=now.device)
+            state = partial(graphs, codes[nodes, edges], rounds.index[nodes], turns)
+            answered = self.stars(state, goal[active], turn, active.nonzero()[:, 0], coarse.num)
+            codes = replace(codes, pattern=codes.pattern.masked_scatter(edges, answered.pattern))
+        return codes
+
+    def tokens(self, coarse: Graphs, goal: Tensor) -> Tensor:
+        """(N,) node tokens: exactly as many nodes split as are missing."""
+        missing = goal[:, 0] - coarse.sizes
+        grows = missing > 0
+        token = torch.full_like(coarse.graph, ONE)
+        if not bool(grows.any()):
+            return token
+        graphs, nodes, _ = coarse.take(grows)
+        self.passes += 1
+        h, _ = self.predictor.states(view_coarse(graphs, goal[grows]))
+        split, linked = split_logits(self.predictor.token(h))
+        choice = self.uniform(coarse.graph, coarse.num, CHOICE)[nodes]
+        table, row, column = padded(split, graphs.graph)
+        numbers = torch.zeros_like(table).index_put((row, column), choice)
+        two = draw_subset(table, missing[grows], numbers)[row, column]
+        pairs = torch.stack([torch.zeros_like(linked), linked], 1)
+        is_linked = self.sampler.draw(pairs, self.uniform(coarse.graph, coarse.num, LINK)[nodes]) == 1
+        drawn = torch.where(two, torch.where(is_linked, LINKED, UNLINKED), ONE)
+        return token.masked_scatter(nodes, drawn)
+
+    def stars(self, state: Partial, goal: Tensor, turn: int, numbers: Tensor, num: int) -> Splits:
+        """The codes after the stars of one colour are answered: one pass, then one question of each star at a time."""
+        asked = state.stars
+        if not len(asked.centre):
+            return state.codes
+        view = view_partial(state, goal)
+        pairs = star_pairs(state, view)
+        owner = numbers[state.current.graph[asked.centre]]
+        rank = along_links(asked.centre, pairs[:2], self.uniform(owner, num, STARS + 2 * turn))
+        uniform = self.uniform(owner, num, STARS + 2 * turn + 1)
+        seats = Seats.of(asked.centre, rank.index)
+        reader = self._reader(state, view, pairs, seats)
+        codes = torch.empty_like(asked.centre)
+        named = torch.zeros(seats.shape[0], dtype=torch.bool, device=codes.device)
+        for r, _, now in rank:
+            here = now.nonzero()[:, 0]
+            rows = seats.star[here]
+            codes[here] = drawn = self.sampler.draw(close(reader.ask(r, here), named[rows]), uniform[here])
+            reader.tell(r, here, drawn)
+            named[rows] |= drawn == SAME
+        answers = torch.where(codes == BOTH, 3, codes + 1)
+        return asked.put(state.codes, answers)
+
+    def _reader(
+        self, state: Partial, view: View, pairs: tuple[Tensor, Tensor, Tensor], seats: Seats
+    ) -> StarReader | PassReader:
+        head, asked = self.predictor.star, state.stars
+        if head is None:
+            return PassReader(self, state, view)
+        self.passes += 1
+        h, e = self.predictor.states(view)
+        questions = head.questions(h, e, asked.centre, asked.other, asked.edge)
+        apart = state.kind[asked.centre] == NOW + 1
+        return head.reader(questions, apart, head.biases(e, pairs, seats), seats)
+
+    def labels(self, graphs: Graphs) -> Labels:
+        """Kinds of the nodes and edges of finished graphs; the codes of each in random rounds."""
+        predictor = self.predictor
+        device = graphs.graph.device
+        empty = torch.zeros(graphs.num_nodes, dtype=torch.int64, device=device), torch.zeros_like(graphs.edges[0])
+        heads = predictor.node_label, predictor.edge_label
+        labels = Labels(*(e if head is not None else None for e, head in zip(empty, heads, strict=True)))
+        rounds = self.label_order(graphs, labels)
+        uniform = self.uniform(labels.owner(graphs), graphs.num, KIND)
+        view = view_finished(graphs)
+        for _, known, now in rounds:
+            self.passes += 1
+            states = predictor.states(view_labels(view, graphs, labels, known))
+            drawn: list[Tensor | None] = []
+            parts = zip(heads, states, labels.parts(graphs, now), labels.parts(graphs, uniform), strict=True)
+            for codes, (head, state, here, numbers) in zip((labels.node, labels.edge), parts, strict=True):
+                if head is None or codes is None:
+                    drawn.append(None)
+                else:
+                    drawn.append(codes.masked_scatter(here, self.sampler.draw(head(state[here]), numbers[here])))
+            labels = Labels(*drawn)
+        return labels
+
+
+class PassReader:
+    """As :class:`refine.domains.graph.network.star.StarReader`, with a pass of the network for every rank."""
+
+    def __init__(self, draw: ScaleDraw, state: Partial, view: View) -> None:
+        self.draw, self.state, self.view = draw, state, view
+        self.codes = torch.full_like(state.stars.centre, -1)
+
+    def ask(self, rank: int, here: Tensor) -> Tensor:
+        """(len(here), 3) logits of the questions ``here``."""
+        self.draw.passes += 1
+        predictor, asked = self.draw.predictor, self.state.stars
+        h, e = predictor.states(view_answers(self.view, self.state, self.codes))
+        return predictor.answers(h, e, asked.centre[here], asked.other[here], asked.edge[here])
+
+    def tell(self, rank: int, here: Tensor, codes: Tensor) -> None:
+        """Their answers."""
+        self.codes[here] = codes

@@ -1,0 +1,289 @@
+"""Ensembles: which members of which initial times are forecast together, and how they get into the store.
+
+The work is cut into *parts*: some members of one or more initial times, all leads. A part is forecast lead by lead and
+written chunk by chunk, so that memory depends on the size of a part alone. What is in a part depends on the plan, not
+on who works or what was done before: a run that went on, or one on a cluster, forecasts the very same parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refine.domains.weather.ensembles import store
+from refine.domains.weather.ensembles.initial_times import Timeline, hours, lead_steps
+from refine.domains.weather.ensembles.unfinished import Unfinished
+from refine.domains.weather.fields import checks
+from refine.domains.weather.sphere.grids import Grid
+from refine.errors import RefineError, require
+from refine.progress import console, track
+from refine.settings.config import EnsembleConfig, SamplerConfig
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+BUFFER = 64 * 2**20  # bytes of fields that wait to be written together, where one lead of a part has less
+
+
+class Forecaster(Protocol):
+    """What can make ensembles."""
+
+    grid: Grid
+    channels: list[str]
+    step: np.timedelta64
+
+    @property
+    def device(self) -> torch.device:
+        """Where it wants its input."""
+
+    def forecast(
+        self,
+        before: Tensor,
+        now: Tensor,
+        times: Any,
+        members: Sequence[int],
+        steps: int,
+        seed: int,
+        sampler: SamplerConfig | None,
+    ) -> Iterator[Tensor]:
+        """Fields (T, M, C, *grid) of lead 1, 2, ..., ``steps``, from two states (T, C, *grid) each, in physical units.
+
+        Member m depends on (seed, initial time, m), not on what else is asked for.
+        """
+
+
+class Loader(Protocol):
+    """How another process gets the forecaster and the fields it starts from; small, hashable, and it can be pickled."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the forecaster's numbers."""
+
+    def load(self) -> tuple[Forecaster, xr.Dataset]:
+        """The forecaster and a canonical dataset on its grid."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Initial times ``first_time`` to ``stop_time`` - 1 and members ``first_member`` to ``stop_member`` - 1."""
+
+    first_time: int
+    stop_time: int
+    first_member: int
+    stop_member: int
+
+    @property
+    def name(self) -> str:
+        """As it stands in the record."""
+        times, members = (self.first_time, self.stop_time), (self.first_member, self.stop_member)
+        return f"times {times[0]}-{times[1] - 1} members {members[0]}-{members[1] - 1}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be forecast; all that has to be known beside the forecaster and the fields.
+
+    Attributes:
+        starts: indices of the initial times in the fields.
+        members: M in all.
+        steps: of the roll-out.
+        seed: of all noise.
+        sampler: what to do with logits.
+        rows: members times initial times that are forecast together.
+    """
+
+    starts: tuple[int, ...]
+    members: int
+    steps: int
+    seed: int
+    sampler: SamplerConfig
+    rows: int
+
+    @property
+    def member_chunk(self) -> int:
+        """Members in a part: as even as ``rows`` allows."""
+        return -(-self.members // -(-self.members // self.rows))
+
+    @property
+    def parts(self) -> list[Part]:
+        """All the work, one initial time after another."""
+        together = max(1, self.rows // self.members)
+        times = [(t, min(t + together, len(self.starts))) for t in range(0, len(self.starts), together)]
+        members = [(m, min(m + self.member_chunk, self.members)) for m in range(0, self.members, self.member_chunk)]
+        return [Part(*t, *m) for t, m in product(times, members)]
+
+    def lead_chunk(self, channels: int, cells: int) -> int:
+        """Leads in a chunk: all of them, or as many as the buffer holds."""
+        fit = max(1, BUFFER // (4 * self.rows * channels * cells))
+        return -(-self.steps // -(-self.steps // fit))
+
+
+def initial_states(fields: xr.Dataset, model: Forecaster, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The states one step before and at these times: two tensors (T, C, *grid), in physical units.
+
+    Raises:
+        RefineError: values are missing, not finite, or cannot be in their units.
+    """
+    timeline = timeline_of(fields, model.step)
+    before = [timeline.at(i, -1) for i in indices]
+    assert None not in before
+    both = fields[model.channels].isel(time=[*before, *indices]).compute(scheduler="synchronous")
+    first, last = timeline.stamps[indices[0]], timeline.stamps[indices[-1]]
+    where = f"initial time {first}" if first == last else f"initial times {first} to {last}"
+    for channel in model.channels:
+        checks.values(both[channel], f"{where}, or the fields one step before")
+    x = torch.from_numpy(np.stack([both[c].values for c in model.channels], 1)).to(model.device)
+    return x[: len(indices)], x[len(indices) :]
+
+
+def timeline_of(fields: xr.Dataset, step: np.timedelta64) -> Timeline:
+    """The times of a canonical dataset; runs apart where it has the coordinate ``branch``."""
+    return Timeline(fields["time"].values, step, fields["branch"].values if "branch" in fields.coords else None)
+
+
+def forecast_part(path: Path, job: Job, part: Part, model: Forecaster, fields: xr.Dataset) -> Iterator[int]:
+    """Forecast a part and write it; each lead is told when it is done, and the last one when all is on disk."""
+    indices = job.starts[part.first_time : part.stop_time]
+    before, now = initial_states(fields, model, indices)
+    members = range(part.first_member, part.stop_member)
+    size = job.lead_chunk(len(model.channels), int(np.prod(model.grid.shape)))
+    finite = True
+    waiting: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+    times = fields["time"].values[list(indices)]
+    leads = model.forecast(before, now, times, members, job.steps, job.seed, job.sampler)
+    for lead, fields_TMC in enumerate(leads):
+        waiting.append(fields_TMC.float().cpu().numpy().swapaxes(0, 1))
+        if finite and not np.isfinite(waiting[-1]).all():
+            finite = False
+            text = f"warning: the forecast of {part.name} is not finite from {(lead + 1) * hours(model.step)} h on"
+            console.print(text, highlight=False, soft_wrap=True)
+        if len(waiting) == size or lead == job.steps - 1:
+            corner = (part.first_member, part.first_time, lead + 1 - len(waiting))
+            store.write(path, model.channels, np.stack(waiting, 2), corner)
+            waiting.clear()
+        yield lead
+
+
+def write_ensemble(
+    target: Path,
+    job: Job,
+    model: Forecaster,
+    fields: xr.Dataset,
+    loader: Loader,
+    attributes: dict[str, Any],
+    scheduler: str | None = None,
+    netcdf: Path | None = None,
+) -> list[Path]:
+    """Forecast all of ``job`` into the store ``target``; go on where an earlier call with the same job stopped.
+
+    Args:
+        target: the store; it appears when it is complete.
+        job: what to forecast.
+        model: the forecaster, for work in this process.
+        fields: canonical dataset with the initial states, on the model's grid.
+        loader: the same two, for other processes.
+        attributes: of the store; they are no part of the plan.
+        scheduler: address of a Dask scheduler whose workers share the file system; None to work here.
+        netcdf: also write the store as this file.
+
+    Returns:
+        What was written.
+
+    Raises:
+        RefineError: the target exists or another plan is under way there; a full disk; a cluster that does not work.
+    """
+    plan = plan_of(job, model, fields, loader)
+    leads = np.arange(1, job.steps + 1) * model.step
+    chunks = (job.member_chunk, job.lead_chunk(len(model.channels), int(np.prod(model.grid.shape))))
+    times = fields["time"].values[list(job.starts)]
+    units = {c: str(fields[c].attrs.get("units", "1")) for c in model.channels}
+
+    def create(path: Path) -> None:
+        store.create(path, model.grid, units, times, leads, job.members, chunks, attributes, fields)
+
+    target = target.absolute()
+    work = Unfinished(target, plan, create)
+    left = [part for part in job.parts if part.name not in work.finished]
+    if len(left) < len(job.parts):
+        done = len(job.parts) - len(left)
+        console.print(f"going on: {done} of {len(job.parts)} parts are done", highlight=False, soft_wrap=True)
+    what = f"Forecasting {job.members} members from {len(job.starts)} initial time{'s' * (len(job.starts) > 1)}"
+    try:
+        if scheduler is None:
+            todo = _here(work, job, left, model, fields)
+        else:
+            from refine.domains.weather.ensembles.cluster import on_cluster
+
+            todo = on_cluster(scheduler, work, job, left, loader)
+        for _ in track(todo, what, total=len(left) * job.steps):
+            pass
+        written = [] if netcdf is None else [_as_netcdf(work.store, netcdf)]
+    except RefineError as error:
+        done = len([part for part in job.parts if part.name in work.finished])
+        kept = f"{done} of {len(job.parts)} parts are kept in {work.folder}; the same command goes on from there"
+        raise RefineError(f"{error}; {kept}") from error
+    return [work.publish(), *written]
+
+
+def _as_netcdf(path: Path, netcdf: Path) -> Path:
+    from refine.domains.weather.ensembles.netcdf import write_netcdf
+
+    return write_netcdf(path, netcdf)
+
+
+def _here(work: Unfinished, job: Job, parts: Sequence[Part], model: Forecaster, fields: xr.Dataset) -> Iterator[None]:
+    for part in parts:
+        for lead in forecast_part(work.store, job, part, model, fields):
+            if lead == job.steps - 1:
+                work.record(part.name)
+            yield
+
+
+def plan_of(job: Job, model: Forecaster, fields: xr.Dataset, loader: Loader) -> dict[str, Any]:
+    """All that the numbers in a store and their places depend on, as plain data under the names of the keys."""
+    timeline = timeline_of(fields, model.step)
+    return {
+        "model": loader.fingerprint,
+        "data": str(fields.attrs.get("source", "")),
+        "channels": list(model.channels),
+        "grid": model.grid.name,
+        "ensemble.start": [timeline.stamps[i] for i in job.starts],
+        "ensemble.members": job.members,
+        "ensemble.lead": f"{job.steps * hours(model.step)}h",
+        "ensemble.batch_size": job.rows,
+        "seed": job.seed,
+        **{f"sampler.{name}": value for name, value in asdict(job.sampler).items()},
+    }
+
+
+def job_of(
+    config: EnsembleConfig, sampler: SamplerConfig, seed: int, model: Forecaster, fields: xr.Dataset, candidates: Any
+) -> Job:
+    """What a configuration asks for.
+
+    Args:
+        config: the section ``ensemble``.
+        sampler: the section ``sampler``.
+        seed: of all noise.
+        model: the forecaster.
+        fields: what it starts from.
+        candidates: the times of ``ensemble.split``.
+
+    Raises:
+        RefineError: a value that is not accepted.
+    """
+    for name in ("members", "batch_size"):
+        value = getattr(config, name)
+        require(value > 0, f"ensemble.{name}={value} is not accepted; accepted: 1 or more")
+    steps = lead_steps(config.lead, model.step)
+    starts = timeline_of(fields, model.step).choose(config.start, steps, candidates)
+    return Job(tuple(starts), config.members, steps, seed, sampler, config.batch_size)

@@ -1,0 +1,127 @@
+"""A forecast store in the making: written beside its place, with a record of what is done, and moved there at the end.
+
+``forecast.zarr`` is written as ``forecast.zarr.partial/store.zarr``. Beside that store, ``plan.json`` says what it is
+to become and ``finished.txt`` has a line for every part that is on disk. Killed at any moment, the same plan goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from refine.errors import RefineError, require
+from refine.storage.files import read_text, sync, write_text
+
+STORE, PLAN, FINISHED = "store.zarr", "plan.json", "finished.txt"
+
+
+def partial_folder(target: Path) -> Path:
+    """Where ``target`` is made."""
+    return target.with_name(target.name + ".partial")
+
+
+class Unfinished:
+    """The store that is to become ``target``; begun, or gone on with if the plan is the same.
+
+    Attributes:
+        target: where the store will be.
+        store: where it is now.
+        finished: names of the parts that are on disk.
+
+    Raises:
+        RefineError: there is something at ``target``, or something else is being made there; both stay as they are.
+    """
+
+    def __init__(self, target: Path, plan: Mapping[str, Any], create: Callable[[Path], None]) -> None:
+        self.target, self.folder = target, partial_folder(target)
+        self.store = self.folder / STORE
+        taken = f"ensemble.out={str(target)!r} is not accepted: it is there already and is kept; name another store"
+        require(not target.exists(), taken)
+        if (self.folder / PLAN).is_file():
+            self._same(plan)
+        else:
+            self._begin(plan, create)
+        *lines, cut_off = read_text(self._record).split("\n") if self._record.is_file() else [""]
+        if cut_off:
+            write_text(self._record, "".join(f"{line}\n" for line in lines))
+        self.finished = set(lines)
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / FINISHED
+
+    def _begin(self, plan: Mapping[str, Any], create: Callable[[Path], None]) -> None:
+        if self.folder.exists():
+            ours = self.folder.is_dir() and {p.name for p in self.folder.iterdir()} <= {STORE}
+            require(ours, f"{self.folder} is in the way: it is no unfinished forecast; it is kept")
+            shutil.rmtree(self.folder)  # killed before it had a plan: nothing but empty arrays
+        try:
+            self.folder.mkdir(parents=True)
+            create(self.store)
+            write_text(self.folder / PLAN, json.dumps(dict(plan), indent=2) + "\n")
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise RefineError(f"{self.folder} cannot be written: {error.strerror or error}") from error
+
+    def _same(self, plan: Mapping[str, Any]) -> None:
+        saved, now = _read(self.folder), _plain(plan)
+        changed = [f"{name}={_short(saved.get(name))} (now {_short(now.get(name))})" for name in _differing(saved, now)]
+        message = f"{self.folder} was begun with {', '.join(changed)}; give the same command to go on, or another out"
+        require(not changed, message)
+
+    def record(self, part: str) -> None:
+        """Note that a part is on disk."""
+        try:
+            with self._record.open("ab") as file:
+                file.write(f"{part}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RefineError(f"{self._record} cannot be written: {error.strerror or error}") from error
+        self.finished.add(part)
+
+    def publish(self) -> Path:
+        """Move the store to its place and clear up; called once every part is on disk."""
+        sync(self.store)
+        require(
+            not self.target.exists(), f"{self.target} has appeared meanwhile and is kept; the forecast is {self.store}"
+        )
+        self.store.rename(self.target)
+        sync(self.target.parent)
+        shutil.rmtree(self.folder)
+        return self.target
+
+
+def is_free(target: Path, plan: Mapping[str, Any]) -> bool:
+    """Whether a store can be made at ``target``: nothing is there, and nothing else is being made."""
+    folder = partial_folder(target)
+    if target.exists() or not (folder / PLAN).is_file():
+        return not target.exists()
+    return not _differing(_read(folder), _plain(plan))
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        saved = json.loads(read_text(folder / PLAN))
+    except ValueError as error:
+        raise RefineError(f"{folder / PLAN} is damaged: {error}") from None
+    return saved if isinstance(saved, dict) else {}
+
+
+def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan as it would be read."""
+    return dict(json.loads(json.dumps(dict(plan))))
+
+
+def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and len(value) > 3:
+        return f"[{value[0]}, ..., {value[-1]}] ({len(value)})"
+    return json.dumps(value)

@@ -1,0 +1,186 @@
+"""Running the stages: from data to a published checkpoint, resumable at any moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, WeightAveraging
+from torch import Tensor
+from torch.utils.data import Subset
+
+from refine.errors import RefineError
+from refine.items import Items, Numbered, in_batches, spread
+from refine.learning.callbacks import JsonLines, Lines, Publish
+from refine.learning.checkpoint_io import SafetensorsIO
+from refine.learning.data import StepBatches, loader, read_cache, write_cache
+from refine.learning.modules import LearnerModule, StageModule, TokenizerModule
+from refine.models.model import Model
+from refine.models.tokenizer import Tokenizer
+from refine.progress import console
+from refine.settings.config import Config, StageConfig
+
+
+class StageData(pl.LightningDataModule):
+    """Training batches as a function of the step, and a fixed set for validation."""
+
+    def __init__(self, train: Items, val: Items, config: Config, stage: StageConfig) -> None:
+        super().__init__()
+        self.train_items, self.val_items, self.config, self.stage = train, val, config, stage
+
+    def train_dataloader(self) -> Any:
+        trainer = self.trainer
+        assert trainer is not None
+        batches = StepBatches(
+            len(self.train_items),  # type: ignore[arg-type]
+            self.stage.batch_size,
+            self.config.seed,
+            self.stage.steps,
+            first=lambda: trainer.global_step,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+        )
+        return loader(self.train_items, batches, self.config.train.workers)
+
+    def val_dataloader(self) -> Any:
+        return in_batches(Numbered(self.val_items), self.stage.batch_size)
+
+
+class CachedData(StageData):
+    """Batches of both splits computed by one process, once, before anything else happens."""
+
+    def __init__(self, train: Items, val: Items, config: Config, stage: StageConfig, model: Model, cache: Path) -> None:
+        super().__init__(train, val, config, stage)
+        self.model, self.paths = model, [cache / name for name in (cached_as("train", train), cached_as("val", val))]
+
+    def prepare_data(self) -> None:
+        assert self.trainer is not None
+        self.model.to(self.trainer.strategy.root_device)  # Lightning moves it there only later
+        for path, items in zip(self.paths, (self.train_items, self.val_items), strict=True):
+            write_cache(items, path, self.stage.batch_size)
+
+    def setup(self, stage: str) -> None:
+        self.train_items, self.val_items = map(read_cache, self.paths)
+
+
+def cached_as(split: str, items: Items) -> str:
+    """The name of the file for ``items`` or a part of them."""
+    whole = items.dataset if isinstance(items, Subset) else items
+    return f"{split}-{len(items)}-{whole.fingerprint}.safetensors"  # type: ignore
+
+
+def fit(model: Model, config: Config, run: Path, name: str) -> None:
+    """Run stage ``name`` of a run to its end, from its resume file if there is one, and publish the result.
+
+    Raises:
+        RefineError: the loss stopped being finite.
+    """
+    stage: StageConfig = getattr(config.train, name)
+    learner = model.learner(name)
+    read = model.tokenizer_items if name == "tokenizer" else partial(learner.training_items, seed=config.seed)
+    train, val = read("train"), spread(read("val"), config.train.val_items)
+    module: StageModule
+    data = StageData(train, val, config, stage)
+    if name == "tokenizer":
+        tokenizer, fit_items = cast(Tokenizer, model.tokenizer), spread(train, config.train.fit_items)
+        module = TokenizerModule(tokenizer, config.train, config.seed, fit_items)
+    else:
+        module = LearnerModule(learner, name, stage, config.seed, config.train)
+        if hasattr(train, "fingerprint"):
+            data = CachedData(train, val, config, stage, model, run / "cache")
+
+    module.train()  # Lightning keeps the mode it finds, and the stage before ended in evaluation
+
+    def publish(step: int) -> None:
+        module.check_weights()
+        if step >= stage.steps:
+            model.finish(name, config)
+        model.info[name] = {"steps": step, "of": stage.steps}
+        model.save_pretrained(run)
+
+    resume = run / "resume" / f"{name}.safetensors"
+    if resume.exists() and (done := SafetensorsIO().load_checkpoint(resume))["global_step"] >= stage.steps:
+        module.on_load_checkpoint(done)
+        module.load_state_dict(done["state_dict"])  # killed between the last step and its publication
+        publish(done["global_step"])
+        return
+    with quiet_lightning():
+        try:
+            trainer = build_trainer(config, stage, run, name, publish)
+        except (MisconfigurationException, ValueError) as error:
+            raise RefineError(f"Lightning does not accept {config.trainer}: {error}") from error
+        trainer.fit(module, data, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if trainer.is_global_zero:
+        publish(trainer.global_step)
+    trainer.strategy.barrier()
+
+
+def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publish: Any) -> pl.Trainer:
+    """A Lightning trainer for one stage; everything in ``config.trainer`` is passed to it as it is."""
+    save = ModelCheckpoint(
+        dirpath=run / "resume",
+        filename=name,
+        # never later than the first published weights, or a run killed between the two would begin again from those
+        every_n_train_steps=min(config.train.save_every, config.train.val_every),
+        enable_version_counter=False,
+        auto_insert_metric_name=False,
+    )
+    save.FILE_EXTENSION = ".safetensors"
+    show: Callback = RichProgressBar() if console.is_terminal else Lines(name)
+    after = config.train.fit_after if name == "tokenizer" else 0  # codebooks mean nothing before they were fitted
+    average = [WeightAveraging(avg_fn=partial(ema, stage.ema, after))] if stage.ema > 0 else []
+    return pl.Trainer(
+        **dataclasses.asdict(config.trainer),
+        max_steps=stage.steps,
+        max_epochs=-1,
+        val_check_interval=min(config.train.val_every, stage.steps),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=config.train.log_every,
+        gradient_clip_val=stage.grad_clip or None,
+        use_distributed_sampler=False,
+        logger=JsonLines(run, name),
+        callbacks=[Publish(publish, stage.steps), *average, show, save],
+        plugins=[SafetensorsIO()],
+        enable_progress_bar=console.is_terminal,
+        enable_model_summary=False,
+        default_root_dir=run,
+    )
+
+
+def ema(decay: float, after: int, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    """Exponential moving average from update ``after`` on; its memory grows with the updates made since, so that short
+    runs are not held back. Statistics that are buffers are averaged with the weights they belong to; counts are not."""
+    n = float(updates) - after
+    return (
+        current
+        if n < 1 or not current.is_floating_point()
+        else torch.lerp(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+    )
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Hide Lightning's banners, tips, and advice on worker counts: they do not concern our users."""
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

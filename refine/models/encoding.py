@@ -1,0 +1,67 @@
+"""Items as codes: what the predictor of latents trains on, computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from refine.items import Items, collate_of
+from refine.models.tokenizer import Tokenizer
+from refine.types import Codes
+
+
+class EncodedItems(Dataset[Any]):
+    """The items of a domain, whose batches hold their codes ``codes_0`` ... ``codes_{K-1}`` and conditions.
+
+    Args:
+        items: dicts with ``x``.
+        tokenizer: encodes a batch at once, where it is at the time.
+        extra: what says which items these are; it becomes part of ``fingerprint``.
+    """
+
+    def __init__(self, items: Items, tokenizer: Tokenizer, extra: Any) -> None:
+        self.items, self.tokenizer, self.extra = items, tokenizer, extra
+
+    def __len__(self) -> int:
+        return len(self.items)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A name for these codes: the hash of the tokenizer's weights and of what the items are."""
+        digest = hashlib.sha256(json.dumps([self.extra, len(self)], sort_keys=True, default=str).encode())
+        for name, tensor in sorted(self.tokenizer.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def collate(self, rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Codes as the smallest integers that hold them, and the conditions."""
+        batch: dict[str, Tensor] = collate_of(self.items)(rows)
+        tokenizer, sizes = self.tokenizer.eval(), self.tokenizer.quantizer.sizes
+        device, base = tokenizer.quantizer.fitted.device, batch.get("base")
+        codes = tokenizer.encode(batch.pop("x").to(device), None if base is None else base.to(device))
+        return {f"codes_{k}": shrink(c.cpu(), sizes[k]) for k, c in enumerate(codes)} | batch
+
+
+def shrink(codes: Tensor, size: int) -> Tensor:
+    """Codes in the smallest integer type that holds ``size`` of them; real ones as they are."""
+    for dtype in () if codes.is_floating_point() else (torch.uint8, torch.int16, torch.int32):
+        if size - 1 <= torch.iinfo(dtype).max:
+            return codes.to(dtype)
+    return codes
+
+
+def batch_codes(batch: dict[str, Tensor]) -> Codes:
+    """The codes of a batch of :class:`EncodedItems`."""
+    count = sum(name.startswith("codes_") for name in batch)
+    codes = [batch[f"codes_{k}"] for k in range(count)]
+    return [c if c.is_floating_point() else c.long() for c in codes]

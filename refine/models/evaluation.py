@@ -1,0 +1,82 @@
+"""Figures of every domain of latents: code usage, likelihood, token accuracy, and the variance of bands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from refine.items import Items, in_batches
+from refine.progress import track
+from refine.types import Codes, Condition
+
+if TYPE_CHECKING:
+    from refine.models.refiner import Refiner
+
+
+@dataclass
+class BandVariance:
+    """Running variance, over samples, of what each scale adds to the latent; summed over sites and channels."""
+
+    count: int = 0
+    sums: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def add(self, refiner: Refiner, codes: Codes, base: Tensor | None) -> None:
+        """Account for one batch of codes."""
+        pyramid, before = refiner.tokenizer.pyramid, None if base is None else base.double()
+        for step in refiner.tokenizer.replay(codes, base):
+            latent = pyramid.latent(step.state, step.k).double()
+            band = latent if before is None else latent - before
+            before = latent
+            first, second = self.sums.get(step.k, (torch.zeros_like(band[0]), torch.zeros_like(band[0])))
+            self.sums[step.k] = first + band.sum(0), second + band.square().sum(0)
+            batch = len(band)
+        self.count += batch
+
+    def values(self) -> list[float]:
+        """One variance for each scale."""
+        n = self.count
+        return [float((second / n - (first / n).square()).sum()) for _, (first, second) in sorted(self.sums.items())]
+
+
+@torch.no_grad()
+def score_codes(refiner: Refiner, items: Items, batch_size: int) -> tuple[dict[str, Any], BandVariance]:
+    """Encode held-out items and score the codes.
+
+    Returns:
+        usage, perplexity and token accuracy by scale, where codes can be counted; bits per dimension by scale and in
+        all; and the variance of the encoded bands.
+    """
+    quantizer, codes_seen = refiner.tokenizer.quantizer, list[Codes]()
+    bits: list[Tensor] = []
+    hits: list[Tensor] = []
+    variance = BandVariance()
+    for batch in track(in_batches(items, batch_size), "Encoding"):
+        condition = Condition.from_batch(batch).to(refiner.device)
+        codes = refiner.tokenizer.encode(batch["x"].to(refiner.device), condition.base)
+        variance.add(refiner, codes, condition.base)
+        first = sum(len(b) for b in bits)
+        score = refiner.log_prob(codes, condition, first=first)
+        bits.append(score.bits_per_dim.cpu())
+        if quantizer.discrete:
+            hits.append(refiner.accuracy(codes, condition).cpu())
+            codes_seen.append([c.cpu() for c in codes])
+    figures: dict[str, Any] = {"items": sum(map(len, bits)), "sites_by_scale": [c.shape[1] for c in codes]}
+    if quantizer.discrete:
+        used = [quantizer.usage(torch.cat(parts), k) for k, parts in enumerate(zip(*codes_seen, strict=True))]
+        figures |= {
+            "codes_by_scale": quantizer.sizes,
+            "usage_by_scale": [u for u, _ in used],
+            "perplexity_by_scale": [p for _, p in used],
+            "accuracy_by_scale": torch.cat(hits).mean(0).tolist(),
+        }
+    by_scale = torch.cat(bits).mean(0)
+    of = "" if quantizer.discrete else "density of latents, "
+    return figures | {
+        "likelihood": of + ("exact" if score.exact else "lower bound, one order of rounds an item"),
+        "bits_per_dim": float(by_scale.sum()),
+        "bits_per_dim_by_scale": by_scale.tolist(),
+    }, variance

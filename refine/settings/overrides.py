@@ -1,0 +1,110 @@
+"""Arguments of the command line: ``key=value``, ``--key value`` and ``--key=value`` are spellings of one thing.
+
+Values are read by the type of their key: a text key takes its value as it stands (paths with spaces, commas or ``=``
+need no quoting beyond the shell's), any other is YAML, so ``[1,2,4]``, ``1e-3``, ``true`` and ``null`` are what they
+look like.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from omegaconf import OmegaConf
+
+from refine.errors import RefineError, require
+from refine.settings.keys import Key
+
+BOOLS = ("true", "false")
+
+
+def take(arguments: Sequence[str], names: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Pick the values of ``names`` out of the arguments, in either spelling; the last one counts.
+
+    Returns:
+        The values found, and the other arguments in their order.
+    """
+    found: dict[str, str] = {}
+    rest: list[str] = []
+    tokens = iter(arguments)
+    for token in tokens:
+        flag = token.startswith("--")
+        name, equals, value = token.removeprefix("--").partition("=")
+        if name not in names or not (equals or flag):
+            rest.append(token)
+            continue
+        value = value if equals else next(tokens, "")
+        require(value != "", f"{name} needs a value: {name}=VALUE or --{name} VALUE")
+        found[name] = value
+    return found, rest
+
+
+def assignments(arguments: Sequence[str], keys: Mapping[str, Key]) -> dict[str, Any]:
+    """What the arguments say, by full key name.
+
+    Args:
+        arguments: ``key=value`` and ``--key [value]``, in any order; a flag of a boolean key may stand alone.
+        keys: those that are accepted, by full name.
+
+    Raises:
+        RefineError: unknown or ambiguous key, a value that is no YAML, or something that is no assignment at all.
+    """
+    out: dict[str, Any] = {}
+    tokens = list(arguments)
+    while tokens:
+        token = tokens.pop(0)
+        body = token.removeprefix("--")
+        name, equals, raw = body.partition("=")
+        if not body or body[0] in "-+~" or not (equals or token.startswith("--")):
+            raise RefineError(f"{token!r} is not understood; write key=value or --key value (keys: see --help)")
+        key = resolve(name.replace("-", "_"), keys)
+        if not equals:
+            alone = key.type is bool and not (tokens and tokens[0].lower() in BOOLS)
+            require(alone or bool(tokens), f"--{name} needs a value")
+            raw = "true" if alone else tokens.pop(0)
+        out[key.name] = parse(key, raw)
+    return out
+
+
+def resolve(name: str, keys: Mapping[str, Key]) -> Key:
+    """The key that ``name`` stands for: its full name, or a last part (or parts) of it that no other key has.
+
+    Raises:
+        RefineError: no such key, or several.
+    """
+    if name in keys:
+        return keys[name]
+    fits = [full for full in keys if full.endswith("." + name)]
+    if len(fits) == 1:
+        return keys[fits[0]]
+    if fits:
+        raise RefineError(f"{name!r} fits several keys; write one of {', '.join(fits)}")
+    raise unknown_key(name, keys)
+
+
+def unknown_key(name: str, keys: Iterable[str]) -> RefineError:
+    """The error for a key that does not exist: the nearest one, and those of its section, or all."""
+    keys = list(keys)
+    below = [k for k in keys if f".{name}." in f".{k}"]
+    if below:
+        return RefineError(f"{name!r} is a section; its keys are {', '.join(below)}")
+    last = {k if "." in name else k.rpartition(".")[2]: k for k in reversed(keys)}
+    close = difflib.get_close_matches(name, last, n=1)
+    hint = f" Did you mean {last[close[0]]!r}?" if close else ""
+    section = name.rpartition(".")[0]
+    beside = [k for k in keys if section and k.rpartition(".")[0] == section]
+    return RefineError(f"{name!r} is not a key.{hint} Accepted: {', '.join(beside or keys)}")
+
+
+def parse(key: Key, raw: str) -> Any:
+    """Plain data out of the text of a value; whether it has the right type is for :func:`refine.settings.typed.typed`."""
+    options = get_args(key.type) if get_origin(key.type) in (Union, types.UnionType) else (key.type,)
+    if str in options:
+        return None if type(None) in options and raw.lower() in ("null", "none") else raw
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={raw}"]))["value"]  # type: ignore[call-overload, index]
+    except yaml.YAMLError as error:
+        raise RefineError(f"{key.name}={raw!r} cannot be read: {error}".replace("\n", " ")) from None

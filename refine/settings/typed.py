@@ -1,0 +1,77 @@
+"""Plain data into dataclasses, checked; nothing but data gets through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from functools import reduce
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from refine.errors import RefineError, require
+from refine.settings.keys import field_types, keys_of
+from refine.settings.overrides import unknown_key
+
+T = TypeVar("T")
+
+
+def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """An instance of dataclass ``cls`` with ``values`` over its defaults, nested dataclasses included.
+
+    Args:
+        cls: the dataclass.
+        values: nested plain data.
+        where: what the values are, put before key names in messages.
+
+    Raises:
+        RefineError: unknown key, wrong type, missing value, or anything that is not plain data.
+    """
+    require(isinstance(values, Mapping), f"{where}={values!r} is not accepted: it is a section of keys")
+    plain_data(values, where)
+    _known(cls, values, where)
+    try:
+        node = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(dict(values)))
+        return OmegaConf.to_object(node)  # type: ignore[return-value]
+    except MissingMandatoryValue as error:
+        raise RefineError(f"{_join(where, error.full_key)} must be given") from None
+    except OmegaConfBaseException as error:
+        name = str(error.full_key or "").partition("[")[0]
+        if name not in keys_of(cls):
+            raise RefineError(f"{where or cls.__name__}: {error}") from None
+        value = reduce(lambda node, part: node[part], name.split("."), values)
+        expected = keys_of(cls)[name].type_name
+        raise RefineError(f"{_join(where, name)}={value!r} is not accepted; expected {expected}") from None
+
+
+def plain_data(value: Any, where: str = "") -> None:
+    """Refuse what could make a configuration more than data: interpolations, ``_target_``-like keys, objects."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            name = _join(where, key)
+            require(isinstance(key, str) and not key.startswith("_"), f"{name} is not accepted as a key")
+            plain_data(item, name)
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            plain_data(item, f"{where}[{i}]")
+    elif isinstance(value, str):
+        require("${" not in value, f"{where}={value!r} is not accepted: values are not interpolated")
+    else:
+        plain = value is None or isinstance(value, (bool, int, float))
+        require(plain, f"{where}={value!r} is not accepted: values are numbers, texts, lists and mappings")
+
+
+def _known(cls: type, values: Mapping[str, Any], where: str) -> None:
+    types = field_types(cls)
+    for name, value in values.items():
+        if name not in types:
+            raise unknown_key(_join(where, name), [_join(where, key) for key in types])
+        if is_dataclass(types[name]) and isinstance(types[name], type):
+            section = isinstance(value, Mapping)
+            require(section, f"{_join(where, name)}={value!r} is not accepted: it is a section of keys")
+            _known(types[name], value, _join(where, name))
+
+
+def _join(where: str, key: object) -> str:
+    return f"{where}.{key}" if where and key else f"{where}{key or ''}"

@@ -1,0 +1,153 @@
+"""Run folders: where they are, how the newest is found, and the metrics they keep.
+
+A run has ``config.yaml`` (its configuration), ``metrics.jsonl`` (a line of figures at a time), a checkpoint
+(:mod:`refine.storage.checkpoint`), and the pictures and samples made from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from refine.errors import RefineError, require
+from refine.settings.compose import from_values, to_yaml
+from refine.settings.config import Config
+from refine.storage.checkpoint import read_header
+from refine.storage.files import read_text, write_text
+
+RUNS = Path("runs")
+CONFIG, METRICS = "config.yaml", "metrics.jsonl"
+
+
+def new_run(config: Config) -> Path:
+    """The folder of a training run, made if needed, with its ``config.yaml``; ``config.run`` is set to it.
+
+    It is ``config.run`` where that is given: a new folder, or a run to go on with, which must then be of the same
+    domain and model. Otherwise ``runs/<domain>-<data>-<time>``.
+
+    Raises:
+        RefineError: the folder holds something else, or a run of another domain or model.
+    """
+    path = Path(config.run).expanduser() if config.run else unused(RUNS / _name(config))
+    if (path / CONFIG).exists():
+        _same_model(config, load_run_config(path), path)
+    elif path.exists():
+        empty = path.is_dir() and not any(path.iterdir())
+        require(empty, f"run={str(path)!r} is not accepted: it is there already, and is not a run")
+    path.mkdir(parents=True, exist_ok=True)
+    config.run = str(path)
+    write_text(path / CONFIG, to_yaml(config))
+    return path
+
+
+def find_run(config: Config) -> Path | None:
+    """The run that ``config`` means: ``config.run``, else the newest of its domain, else None.
+
+    Raises:
+        RefineError: ``config.run`` is given and holds no checkpoint.
+    """
+    return find(config.run, config.domain_name)
+
+
+def find(run: str | None, domain: str | None) -> Path | None:
+    """The folder ``run`` if given, else the newest under ``runs/`` with a checkpoint of ``domain`` (None: of any).
+
+    Raises:
+        RefineError: ``run`` is given and holds no checkpoint.
+    """
+    if run is not None:
+        read_header(Path(run).expanduser())
+        return Path(run).expanduser()
+    found: list[tuple[float, Path]] = []
+    for path in RUNS.iterdir() if RUNS.is_dir() else ():
+        try:
+            if domain in (None, read_header(path)["domain"]):
+                found.append(((path / "config.json").stat().st_mtime, path))
+        except (RefineError, OSError):
+            continue  # not a run, or not a readable one: another is newest then
+    return max(found)[1] if found else None
+
+
+def load_run_config(folder: Path) -> Config:
+    """The configuration of a run, from ``config.yaml``; of a bare checkpoint, from its header.
+
+    Raises:
+        RefineError: missing, damaged, or not accepted by this version.
+    """
+    if (folder / CONFIG).is_file():
+        try:
+            values = OmegaConf.to_container(OmegaConf.create(read_text(folder / CONFIG)))
+        except (yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
+            raise RefineError(f"{folder / CONFIG} is damaged: {error}") from None
+        require(isinstance(values, dict), f"{folder / CONFIG} is not a configuration")
+    else:
+        header = read_header(folder)
+        values = {"domain_name": header["domain"], "domain": header["domain_config"], "model": header["model"]}
+    config = from_values(values)  # type: ignore[arg-type]
+    config.run = str(folder)
+    return config
+
+
+def log_metrics(folder: Path, figures: Mapping[str, Any]) -> None:
+    """Append one line to ``metrics.jsonl``; what a crash left half written is closed off first."""
+    with (folder / METRICS).open("ab+") as file:
+        torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+        file.write((b"\n" if torn else b"") + json.dumps(dict(figures)).encode() + b"\n")
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Every whole line of ``metrics.jsonl``, in order; none if there is no such file."""
+    rows = []
+    for line in read_text(folder / METRICS).splitlines() if (folder / METRICS).is_file() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # half written when the run was killed
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def timestamp() -> str:
+    """Now, as it stands in folder names."""
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def unused(path: Path) -> Path:
+    """``path``, with a number behind it where that is taken."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def _name(config: Config) -> str:
+    data = getattr(config.domain, "data", None)
+    return "-".join(
+        [config.domain_name, *([data] if isinstance(data, str) and data.isidentifier() else []), timestamp()]
+    )
+
+
+def _same_model(config: Config, saved: Config, path: Path) -> None:
+    """Refuse to go on with a run under a configuration that its weights do not fit."""
+    names = ("domain_name", "domain", "model")
+    new, old = (_flat({n: asdict(c)[n] for n in names}) for c in (config, saved))
+    changed = [f"{n}={old.get(n)!r} (now {new.get(n)!r})" for n in {**old, **new} if old.get(n) != new.get(n)]
+    require(not changed, f"run={str(path)!r} was started with {', '.join(changed)}; keep that, or choose another run")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return out

@@ -1,0 +1,58 @@
+"""Atomic writes under failures, and paths that stay inside their folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from refine.errors import RefineError
+from refine.storage.files import atomic_write, inside, read_text, write_text
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("x")])
+def test_failure_leaves_the_old_file_and_no_other(tmp_path: Path, failure: BaseException) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(type(failure)), atomic_write(path) as temporary:
+        temporary.write_text("half of the n")
+        raise failure
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_new_file_appears_at_once_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with atomic_write(path) as temporary:
+        temporary.write_text("ne")
+        assert not path.exists()
+        assert temporary.parent == path.parent and temporary.suffix == ".npz"
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_permissions_are_those_of_an_ordinary_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "")
+    (tmp_path / "b").write_text("")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_inside(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "sub").mkdir(parents=True)
+    (tmp_path / "run2").mkdir()
+    (folder / "link").symlink_to(tmp_path / "run2")
+    (folder / "fine").symlink_to(folder / "sub")
+    assert inside(folder, "sub/x.png") == (folder / "sub" / "x.png").resolve()
+    assert inside(folder, "fine/x") == (folder / "sub" / "x").resolve()
+    for path in ("../x", "sub/../../x", "/etc/passwd", tmp_path / "run2" / "x", "link/x"):
+        with pytest.raises(RefineError, match="leads out of"):
+            inside(folder, path)
+
+
+def test_unreadable_text(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"\xff\xfe\xfd")
+    for name in ("latin", "missing", "."):
+        with pytest.raises(RefineError, match="cannot be read"):
+            read_text(tmp_path / name)

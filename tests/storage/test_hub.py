@@ -1,0 +1,49 @@
+"""Names of checkpoints: folders first, then repositories of the hub, and a clear word when there is neither."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from refine.storage import hub
+
+ASK = """
+from refine.errors import RefineError
+from refine.storage.hub import locate
+try:
+    locate({!r})
+except RefineError as error:
+    print(error)
+"""
+
+
+def test_folders_win_over_repositories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert hub.locate("owner/name") == Path("owner/name")
+
+
+@pytest.mark.parametrize("name", ["runs/a/b", "./owner/name", "/owner", "name"])
+def test_paths_are_not_asked_of_the_hub(name: str) -> None:
+    assert hub.locate(name) == Path(name)
+
+
+@pytest.mark.parametrize("name", ["owner/name", "owner/not a name"])
+def test_what_is_nowhere_is_named(name: str, tmp_path: Path) -> None:
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK.format(name)], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.startswith(f"{name!r} is neither a folder here nor a repository of the hub"), done.stderr
+
+
+def test_the_card_loads_what_was_uploaded() -> None:
+    card = hub.CARD.format(domain="image", repo_id="owner/name")
+    header, snippet = card.split("---\n")[1], card.split("```python\n")[1].split("```")[0]
+    assert "library_name: refine" in header
+    assert 'from_pretrained("owner/name")' in snippet
+    compile(snippet, "card", "exec")
