@@ -94,7 +94,9 @@ def test_unknown_atoms_and_bad_smiles_are_named_by_line(bare: Path) -> None:
         read_molecules("qm9", "train")
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"a,b\n1,2\n", mtime=0), gzip.compress(b"x" * 99)[:-12]])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"a,b\n1,2\n", mtime=0), gzip.compress(b"x" * 99, mtime=0)[:-12]]
+)
 def test_a_damaged_file_is_named(bare: Path, content: bytes) -> None:
     (bare / "qm9.csv.gz").write_bytes(content)
     with pytest.raises(RefineError, match=r"qm9.csv.gz cannot be read .* expected the molecules of qm9"):
