@@ -44,7 +44,7 @@ from refine.domains.graph.graphs.benchmarks import read_benchmark
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.metrics.metrics import graph_metrics
 from refine.domains.graph.network.network import GRAPH_FEATURES, REACH, GraphNetwork, View
-from refine.drawing.sampler import ScaleSampler
+from refine.codes.laws import ScaleSampler
 from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.engine import ema
 

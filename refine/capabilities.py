@@ -41,7 +41,7 @@ class Capability(abc.ABC):
         if not issubclass(domain, cls):
             able = ", ".join(cls.domains()) or "none that is installed"
             raise RefineError(f"domain {name!r} {cls.lacking}; accepted: {able}")
-        return domain  # type: ignore[no-any-return]
+        return domain
 
     @classmethod
     def anyone(cls) -> type:

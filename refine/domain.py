@@ -1,9 +1,11 @@
-"""What an adapter supplies.
+"""What an adapter supplies, and how adapters are found.
 
 A new domain is one file with a subclass of :class:`Domain`, announced by its distribution as
 
     [project.entry-points."refine.domains"]
     signal = "my_package.signal:SignalDomain"
+
+What only some domains can do is inherited beside it (:mod:`refine.capabilities`).
 """
 
 from __future__ import annotations
@@ -11,25 +13,28 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from refine.errors import RefineError
+from refine.codes.quantizer import build_quantizer
+from refine.errors import RefineError, not_accepted, require
+from refine.items import collate_of, spread
+from refine.kinds import DOMAINS
 from refine.models.codec import Codec
+from refine.models.model import Model
+from refine.models.refiner import Refiner
 from refine.scales.resample import Resampler
 from refine.settings.config import ModelConfig
-from refine.types import ConditionSpec, Samples
+from refine.settings.typed import typed
+from refine.types import Condition, ConditionSpec, Samples
 
-if TYPE_CHECKING:
-    from refine.models.model import Model
-    from refine.settings.config import Config as RunConfig
-    from refine.settings.config import EvaluateConfig
-    from refine.studies.contestant import Subject
+LOOKED_AT = 1024  # held-out items among which conditions of a class are looked for
 
 
 @dataclass(frozen=True)
@@ -45,21 +50,33 @@ class Symmetry:
     permutations: list[Tensor] = field(repr=False)
 
 
+@DOMAINS.base
 class Domain(abc.ABC):
     """Everything refine has to know about a kind of data.
 
     Subclasses set ``name``, ``Config`` (a dataclass of plain options) and ``group`` (the symmetry group their geometry
     has, in words), and implement :meth:`dataset`, :meth:`codec` and :meth:`resampler`. A domain whose items are no
     latents on a pyramid of sites brings a model of its own: it implements :meth:`dataset`, :meth:`model` and
-    :meth:`describe`, and sets ``ModelConfig``.
+    :meth:`describe`, and sets ``ModelConfig`` and ``stages``.
+
+    Attributes:
+        name: what the domain is called.
+        Config: dataclass of its options, the keys ``domain.*``.
+        ModelConfig: dataclass of the options of its model, the keys ``model.*``.
+        stages: those that its model is trained in, in order.
+        sections: for the names of sections that have more keys in this domain (``train``, or that of a command), a
+            subclass of the section's dataclass.
+        group: the symmetry group of the geometry, in words.
+        unconditional: whether items can be drawn from nothing but what :meth:`ask` says; a forecast cannot.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type]
     ModelConfig: ClassVar[type] = ModelConfig
+    stages: ClassVar[tuple[str, ...]] = Refiner.stages
+    sections: ClassVar[Mapping[str, type]] = {}
     group: ClassVar[str] = "none"
     unconditional: ClassVar[bool] = True
-    imports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -84,15 +101,11 @@ class Domain(abc.ABC):
         return RefineError(f"domain {self.name!r} has neither {what}() nor a model() that does without")
 
     def model(self, config: Any) -> Model:
-        """A fresh model; ``config`` is a ``ModelConfig``. By default a :class:`refine.models.refiner.Refiner`."""
-        from refine.models.refiner import Refiner
-
+        """A fresh model; ``config`` is a ``ModelConfig``. By default a :class:`refine.Refiner`."""
         return Refiner(self, config)
 
     def describe(self, config: Any) -> dict[str, Any]:
         """What ``refine inspect`` says of the scales of such a model, without making one."""
-        from refine.codes.build_quantizer import build_quantizer
-
         resampler = self.resampler()
         quantizer = build_quantizer(config.quantizer, resampler.num_levels, self.codec().channels)
         return {
@@ -104,6 +117,80 @@ class Domain(abc.ABC):
     def condition(self) -> ConditionSpec:
         """What items are conditioned on; nothing by default."""
         return ConditionSpec()
+
+    def ask(self, num: int, label: Any = None, size: Any = None, split: str = "val") -> Condition:
+        """Conditions for ``num`` samples: what is asked for, and what nobody can say on a command line.
+
+        By default fields, vectors, bases and masks are those of held-out items, of the class that is asked for if there
+        are some; ``refine sample``, the pictures of a training and ``refine evaluate`` use this.
+
+        Args:
+            num: B.
+            label: a class, by name or number, or a list of classes in turn; None for those of the held-out items, or
+                all classes in turn.
+            size: sites of an item, or a list of sizes in turn, where items differ in them.
+            split: whose items.
+
+        Raises:
+            RefineError: no such class or size.
+        """
+        spec, labels = self.condition, self.labels_of(label, num)
+        condition = Condition(label=labels, size=self._sizes(size, num))
+        if not (spec.vector or spec.field or spec.base or spec.mask):
+            return condition
+        held = self._held_out(split, num, None if label is None else labels)
+        return Condition(
+            held.label if label is None else labels, held.vector, held.field, held.base, condition.size, held.mask
+        )
+
+    def _held_out(self, split: str, num: int, labels: Tensor | None) -> Condition:
+        """Conditions of ``num`` items, evenly spread over a split; of the given labels (num,) where it has such items."""
+        items = self.dataset(split)
+        some = spread(items, num if labels is None else LOOKED_AT)
+        found = Condition.from_batch(collate_of(items)([some[i] for i in range(len(some))]))  # type: ignore[arg-type]
+        turns: dict[int, Any] = {}
+        index = []
+        for i in range(num):
+            wanted = -1 if labels is None or found.label is None else int(labels[i])
+            if wanted not in turns:
+                own = [] if found.label is None else (found.label == wanted).nonzero().flatten().tolist()
+                turns[wanted] = cycle(own or range(len(some)))  # type: ignore[arg-type]
+            index.append(next(turns[wanted]))
+        return self.condition.only(found)[torch.tensor(index)]
+
+    def labels_of(self, label: Any, num: int, key: str = "sample.label") -> Tensor | None:
+        """(num,) labels: the given class, the given classes in turn, or all in turn; None where there are no classes.
+
+        Args:
+            label: a class, its number or its name, or a list of classes.
+            num: how many.
+            key: what asks, for messages.
+
+        Raises:
+            RefineError: no such class.
+        """
+        classes, names = self.condition.num_classes, self.class_names()
+        if not classes:
+            require(label is None, f"{key}={label!r} is not accepted: this model is not conditioned on classes")
+            return None
+        accepted = [*range(classes), *(name for name in names if not name.isdecimal())]
+        numbers = []
+        for item in range(classes) if label is None else label if isinstance(label, list) else [label]:
+            if isinstance(item, bool) or item not in accepted:
+                raise not_accepted(key, item, accepted)
+            numbers.append(names.index(item) if isinstance(item, str) else int(item))
+        require(bool(numbers), f"{key}=[] is not accepted; accepted: a class, a list of classes, or null")
+        return torch.tensor(list(islice(cycle(numbers), num)))
+
+    def _sizes(self, size: Any, num: int) -> Tensor | None:
+        """(num,) sizes: the given one, or the given ones in turn; None where none is asked for."""
+        if size is None:
+            return None
+        require(self.condition.size, f"sample.size={size!r} is not accepted: items of this model have one size")
+        sizes = size if isinstance(size, list) else [size]
+        good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
+        require(good, f"sample.size={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
+        return torch.tensor(list(islice(cycle(sizes), num)))
 
     @property
     def dimensions(self) -> int | None:
@@ -126,138 +213,51 @@ class Domain(abc.ABC):
         return [path]
 
     def plot_training(self, model: Any, folder: Path) -> list[Path]:
-        """Pictures at the end of a training stage; none by default."""
+        """Pictures at the end of a training stage, written into ``folder``; none by default.
+
+        Args:
+            model: in evaluation mode, on the device that it was trained on; move items there (``model.device``).
+            folder: it is there.
+        """
         return []
 
-    def metrics(self, model: Any, samples: Samples, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
-        """Domain-specific figures of ``refine evaluate``, beside those of the model (``Model.score``)."""
-        return {}
-
-    def verify(self, model: Any, source: Path, config: RunConfig, folder: Path) -> dict[str, Any]:
-        """Figures of ``refine evaluate`` that take more than drawn samples: forecasts against what came to pass.
+    def metrics(self, model: Any, samples: Samples, config: Any, folder: Path) -> dict[str, Any]:
+        """Domain-specific figures of ``refine evaluate``, beside those of the model (``Model.score``).
 
         Args:
-            model: the domain's model.
-            source: the checkpoint it was loaded from.
-            config: of the command.
+            model: in evaluation mode, on the device that ``trainer.accelerator`` asks for.
+            samples: what was drawn, on the CPU.
+            config: the section ``evaluate``, an instance of :class:`refine.commands.evaluate.EvaluateConfig`.
             folder: for what is written beside the figures.
+
+        Returns:
+            Numbers, texts and lists, as JSON takes them. A name that ends in ``_by_scale`` has one number for each scale.
         """
         return {}
-
-    def ensemble(self, model: Any, source: Path, config: RunConfig, folder: Path) -> list[Path]:
-        """Forecast an ensemble, as ``config.ensemble`` says, and tell which files were written.
-
-        Args:
-            model: the domain's model.
-            source: the checkpoint it was loaded from.
-            config: of the command.
-            folder: where forecasts go if the configuration does not say.
-
-        Raises:
-            RefineError: the domain does not forecast.
-        """
-        raise self.lacks("ensemble", "does not forecast")
-
-    def inpaint(self, model: Any, config: RunConfig, folder: Path) -> list[Path]:
-        """Draw a part of an item anew, as ``config.inpaint`` says, and tell which files were written.
-
-        Args:
-            model: the domain's model.
-            config: of the command.
-            folder: for the files; it is made when there are some.
-
-        Raises:
-            RefineError: the domain does not in-paint.
-        """
-        raise self.lacks("inpaint", "does not in-paint")
-
-    def export(self, samples: Samples, path: Path) -> None:
-        """Write drawn items in the form that the field's own evaluator reads.
-
-        Raises:
-            RefineError: the domain has no such form.
-        """
-        raise self.lacks("export", "has no form that other evaluators read")
-
-    def pictures(self, items: Tensor, output_type: str) -> Any:
-        """Drawn items (B, ...) as pictures.
-
-        Args:
-            items: in the domain's units.
-            output_type: ``pil``, a list of B images of Pillow; ``np``, an array (B, H, W, C) in [0, 1]; ``pt``, a
-                tensor (B, C, H, W) in [0, 1].
-
-        Raises:
-            RefineError: items of the domain are no pictures.
-        """
-        raise self.lacks("pictures", "draws no pictures")
-
-    def subject(self) -> Subject:
-        """What ``refine study`` is about: items, tasks and a judge.
-
-        Raises:
-            RefineError: the domain has no study.
-        """
-        raise self.lacks("subject", "has no study")
-
-    @classmethod
-    def lacks(cls, method: str, words: str) -> RefineError:
-        """The error of a ``method`` that a domain does without; it names the domains that have it."""
-        from refine.registry import all_domains
-
-        classes = [other for _, other in all_domains() if isinstance(other, type)]
-        able = [other.name for other in classes if getattr(other, method) is not getattr(Domain, method)]
-        return RefineError(f"domain {cls.name!r} {words}; accepted: {', '.join(able) or 'none that is here'}")
-
-    @classmethod
-    def regrid(cls, source: str, out: Path, grid: str) -> dict[str, dict[str, Any]]:
-        """Write gridded data on another grid, and tell what that did to each field.
-
-        Args:
-            source: of the data, as the domain reads it.
-            out: a file or folder that is not there yet.
-            grid: name of a grid.
-
-        Raises:
-            RefineError: the domain has no grids.
-        """
-        from refine.registry import all_domains
-
-        classes = [other for _, other in all_domains() if isinstance(other, type)]
-        able = [other.name for other in classes if other.regrid.__func__ is not Domain.regrid.__func__]  # type: ignore[attr-defined]
-        raise RefineError(f"domain {cls.name!r} has no grids; accepted: {', '.join(able) or 'no installed domain'}")
-
-    @classmethod
-    def import_weights(cls, kind: str, to: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Make a run of weights that others published, and tell what they were found to be.
-
-        Args:
-            kind: whose weights; one of ``imports``.
-            to: the run's folder, new or empty.
-            given: files and what else the command was given, by name.
-
-        Raises:
-            RefineError: the domain does not know the kind.
-        """
-        raise RefineError(f"domain {cls.name!r} imports no weights of {kind}")
 
     def starter(self) -> Path | None:
         """Folder of the checkpoint that ships with the domain, if one does."""
         return None
 
 
-class FieldsDataset(Dataset[dict[str, Tensor]]):
-    """Items held in memory: one tensor per field, the first dimension counting items."""
+def load_domain(name: str, **options: Any) -> Domain:
+    """The domain called ``name`` with ``options`` of its ``Config`` set.
 
-    def __init__(self, **tensors: Tensor) -> None:
-        self.tensors: Mapping[str, Tensor] = tensors
+    Raises:
+        RefineError: no such domain, or no such option.
+    """
+    cls = DOMAINS.load(name)
+    domain: Domain = cls(typed(cls.Config, options, name))
+    return domain
 
-    def __len__(self) -> int:
-        return len(next(iter(self.tensors.values())))
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: tensor[index] for name, tensor in self.tensors.items()}
+def starter(name: str) -> Path:
+    """The checkpoint that ships with the domain called ``name``.
 
-    def __getitems__(self, indices: list[int]) -> list[dict[str, Tensor]]:
-        rows = {name: tensor[torch.as_tensor(indices)] for name, tensor in self.tensors.items()}
-        return [{name: row[i] for name, row in rows.items()} for i in range(len(indices))]
+    Raises:
+        RefineError: it has none.
+    """
+    path = load_domain(name).starter()
+    if path is None:
+        raise RefineError(f"domain {name!r} ships no starter checkpoint; train one with: refine train domain={name}")
+    return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -51,3 +51,20 @@ class Numbered(Dataset[tuple[int, Any]]):
         """A batch of the items' own, and ``index`` (B,)."""
         batch: dict[str, Tensor] = collate_of(self.items)([row for _, row in pairs])
         return {**batch, "index": torch.tensor([index for index, _ in pairs])}
+
+
+class FieldsDataset(Dataset[dict[str, Tensor]]):
+    """Items held in memory: one tensor per field, the first dimension counting items."""
+
+    def __init__(self, **tensors: Tensor) -> None:
+        self.tensors: Mapping[str, Tensor] = tensors
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: tensor[index] for name, tensor in self.tensors.items()}
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Tensor]]:
+        rows = {name: tensor[torch.as_tensor(indices)] for name, tensor in self.tensors.items()}
+        return [{name: row[i] for name, row in rows.items()} for i in range(len(indices))]

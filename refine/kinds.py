@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from refine.errors import RefineError, not_accepted, require
+from refine.extras import how_to_install
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class Kind(Generic[T]):
         try:
             cls = found[name].load()
         except ModuleNotFoundError as error:
-            raise RefineError(f"{self.word} {name!r} cannot be loaded: {needs(error, found[name])}") from error
+            raise RefineError(f"{self.word} {name!r} cannot be loaded: {_missing(error, found[name])}") from error
         except Exception as error:  # a stranger's part may fail in any way; say which one and why
             raise RefineError(f"{self.word} {name!r} ({found[name].value}) cannot be loaded: {error!r}") from error
         self._check(name, cls, found[name].value)
@@ -97,13 +98,12 @@ class Kind(Generic[T]):
         require(right, f"{self.word} {name!r} ({home}) is not a subclass of {base}")
 
 
-def needs(error: ModuleNotFoundError, announced: EntryPoint) -> str:
-    """What to install so that the import that failed works."""
-    distribution = announced.dist
-    extras = [] if distribution is None else distribution.metadata.get_all("Provides-Extra") or []
-    if announced.name in extras and distribution is not None:
-        return f"it needs the package {error.name}; pip install '{distribution.name}[{announced.name}]'"
-    return f"it needs the package {error.name}, which is not installed ({announced.value})"
+def _missing(error: ModuleNotFoundError, announced: EntryPoint) -> str:
+    """What to install, if a package is missing that the distribution itself does not contain."""
+    home = announced.module.partition(".")[0]
+    if error.name is None or error.name.partition(".")[0] == home or announced.dist is None:
+        return repr(error)
+    return how_to_install(error.name.partition(".")[0], announced.dist.name)
 
 
 DOMAINS: Kind[Any] = Kind("refine.domains", "domain", "domain")

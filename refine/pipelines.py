@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refine.domain import Domain
+from refine.capabilities import Pictures
 from refine.errors import RefineError, not_accepted, require
 from refine.models.model import Model
 from refine.models.refiner import Refiner
@@ -74,8 +74,10 @@ class NextScalePipeline:
         kind = type(sampler).__name__
         good = sampler is None or isinstance(sampler, SamplerConfig)
         require(good, f"sampler is of type {kind}; accepted: refine.SamplerConfig")
-        if not isinstance(model, Refiner) or type(model.domain).pictures is Domain.pictures:
-            raise model.domain.lacks("pictures", "draws no pictures")
+        name = model.domain.name
+        require(
+            isinstance(model, Refiner) and isinstance(model.domain, Pictures), f"domain {name!r} {Pictures.lacking}"
+        )
         self.model, self.sampler = model, sampler or SamplerConfig()
 
     @classmethod

@@ -48,6 +48,12 @@ class Level:
         """N, the number of sites."""
         return self.pos.shape[1]
 
+    def twice(self) -> Level:
+        """The geometry of the batch, and of the same batch again."""
+        batched = {"pos": self.pos, "mask": self.mask, "pair": self.pair}
+        many = {n: torch.cat([t, t]) for n, t in batched.items() if t is not None and len(t) > 1}
+        return replace(self, **many) if many else self
+
     def first(self, items: int) -> Level:
         """The geometry of the first items of the batch."""
         batched = {"pos": self.pos, "mask": self.mask, "pair": self.pair}
@@ -101,29 +107,85 @@ class ConditionSpec:
         num_classes: labels are integers in [0, num_classes).
         vector: length of a real vector.
         field: channels of a field that lives on the finest scale of the same pyramid.
-        size: whether items differ in their number of sites, so that it may be asked for.
+        size: whether items differ in their number of sites, so that it may be asked for (a model of latents has masks).
+        base: whether a part of the latent is known beforehand.
+        mask: whether items have only some of the sites of the finest scale.
     """
 
     num_classes: int = 0
     vector: int = 0
     field: int = 0
     size: bool = False
+    base: bool = False
+    mask: bool = False
 
-    def check(self, condition: Condition, num: int) -> None:
+    def only(self, condition: Condition) -> Condition:
+        """What of a condition a model with this specification is conditioned on."""
+        named = {"label": self.num_classes, "vector": self.vector, "field": self.field}
+        named |= {"base": self.base, "size": self.size, "mask": self.mask}
+        return replace(condition, **{name: None for name, wanted in named.items() if not wanted})
+
+    def check(self, condition: Condition, num: int, sites: int | None = None, channels: int | None = None) -> None:
         """Make sure that ``condition`` is one for ``num`` items.
 
+        Args:
+            condition: what is given.
+            num: B.
+            sites: N_{K-1}, where items have sites of a finest scale.
+            channels: C of latents, likewise.
+
         Raises:
-            RefineError: another number of them, a label that is none, or a size where items have but one.
+            RefineError: something that the model is not conditioned on, another number of items, another shape or type,
+                or a label or size that is none. The message names it.
         """
-        for f in fields(condition):
-            rows = num if (value := getattr(condition, f.name)) is None else len(value)
-            require(rows == num, f"condition.{f.name} has {rows} rows; expected one for each of num={num}")
-        if condition.label is not None and self.num_classes:
+        require(
+            isinstance(condition, Condition), f"condition={condition!r:.60} is not accepted; accepted: refine.Condition"
+        )
+        given = {f.name: value for f in fields(condition) if (value := getattr(condition, f.name)) is not None}
+        wanted = {
+            "label": (self.num_classes > 0, ()),
+            "vector": (self.vector > 0, (self.vector,)),
+            "field": (self.field > 0, (sites, self.field)),
+            "base": (self.base, (sites, channels)),
+            "size": (self.size, ()),
+            "mask": (self.mask, (sites,)),
+        }
+        for name, value in given.items():
+            announced, shape = wanted[name]
+            require(announced, f"condition.{name} is not accepted: this model is not conditioned on {_WORDS[name]}")
+            tensor = isinstance(value, Tensor)
+            require(tensor, f"condition.{name}={value!r:.60} is not accepted; accepted: a tensor")
+            require(
+                value.dim() > 0 and len(value) == num,
+                f"condition.{name} has {len(value) if value.dim() else 1} rows; expected one for each of num={num}",
+            )
+            found = tuple(value.shape[1:])
+            fits = len(found) == len(shape) and all(n is None or n == m for n, m in zip(shape, found, strict=True))
+            expected = ", ".join(["B", *("N" if n is None else str(n) for n in shape)])
+            require(fits, f"condition.{name} has shape {tuple(value.shape)}; expected ({expected}) with B={num}")
+            kind, word = _TYPES.get(name, (torch.float32, "floating point"))
+            right = value.is_floating_point() if kind is torch.float32 else not value.is_floating_point()
+            right = right and (kind is torch.bool) == (value.dtype is torch.bool)
+            require(right, f"condition.{name} has type {value.dtype}; expected {word}")
+        if condition.label is not None:
             wrong = condition.label[(condition.label < 0) | (condition.label >= self.num_classes)].tolist()
             require(not wrong, f"label={wrong[:5]} is not accepted; accepted: 0 to {self.num_classes - 1}")
         if condition.size is not None:
-            require(self.size, "size is not accepted: items of this model have one size")
             require(bool((condition.size > 0).all()), f"size={condition.size.tolist()[:5]}; accepted: 1 or more")
+        if condition.mask is not None:
+            empty = (~condition.mask.any(1)).nonzero().flatten().tolist()
+            require(not empty, f"condition.mask of items {empty[:5]} has no sites; accepted: one or more")
+
+
+_WORDS = {
+    "label": "classes",
+    "vector": "a vector",
+    "field": "a field",
+    "base": "a base",
+    "size": "a size: its items have one",
+    "mask": "a mask",
+}
+_TYPES = {"label": (torch.int64, "whole numbers"), "size": (torch.int64, "whole numbers"), "mask": (torch.bool, "bool")}
 
 
 @dataclass(frozen=True)
@@ -137,6 +199,8 @@ class Condition:
         base: (B, N_{K-1}, C) latent that is known already (a mean forecast, a small image); only the rest is coded.
         size: (B,) int64 sites of each item (nodes of a graph), where the domain's items differ in it; None: as in
             training.
+        mask: (B, N_{K-1}) bool, true where a site of the finest scale exists, for latents of items of varying size;
+            other sites are neither coded nor predicted, counted nor drawn. None: all exist.
     """
 
     label: Tensor | None = None
@@ -144,6 +208,7 @@ class Condition:
     field: Tensor | None = None
     base: Tensor | None = None
     size: Tensor | None = None
+    mask: Tensor | None = None
 
     @classmethod
     def from_batch(cls, batch: dict[str, Tensor]) -> Condition:

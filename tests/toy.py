@@ -12,7 +12,8 @@ from strangers import install
 from torch import Tensor, nn
 
 from refine.codes.quantizer import Quantizer
-from refine.domain import Domain, FieldsDataset
+from refine.domain import Domain
+from refine.items import FieldsDataset
 from refine.models.codec import Codec, IdentityCodec
 from refine.models.refiner import Refiner
 from refine.scales.resample import DOWN, UP, GridResampler

@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refine.codes.head import FactorisedHead, Head
+from refine.codes.packing import pack_digits, unpack_digits
 from refine.codes.quantizer import Quantizer, usage
 from refine.codes.vq import VQ
 from refine.errors import require
+from refine.settings.config import QuantizerConfig
 
 
 class CompositeVQ(Quantizer):
@@ -57,6 +60,23 @@ class CompositeVQ(Quantizer):
         self.groups = [list(group) for group in groups for _ in range(stages)]
         self.stages = stages
         self.books: Any = nn.ModuleList(VQ(num_scales, len(g), sizes, **options) for g in self.groups)
+
+    @classmethod
+    def build(cls, options: QuantizerConfig, num_scales: int, channels: int) -> Quantizer:
+        """Of one codebook a site, a plain :class:`refine.codes.vq.VQ`."""
+        listed = isinstance(options.size, Sequence) and not isinstance(options.size, str)
+        sizes = list(options.size) if listed else [options.size] * num_scales
+        whole = all(isinstance(v, int) for v in sizes)
+        require(
+            whole, f"model.quantizer.size={options.size!r} is not accepted; accepted: a whole number, or one by scale"
+        )
+        given = {n: getattr(options, n) for n in ("shared", "update", "decay", "cosine", "revive")}
+        if options.stages == 1 and options.groups is None:
+            return VQ(num_scales, channels, sizes, **given)
+        return cls(num_scales, channels, sizes, options.stages, options.groups or [range(channels)], **given)
+
+    def head(self, width: int) -> Head:
+        return FactorisedHead(width, self.parts_of, self.num_parts, self.shared)
 
     def _indices(self, x: Tensor, k: int, learn: str = "") -> Tensor:
         """(..., P) of residuals (..., C); ``learn`` names what each codebook does with those that it gets."""
@@ -105,13 +125,3 @@ class CompositeVQ(Quantizer):
         """Of the codebook that is used least: share of its codes, and their perplexity."""
         indices = unpack_digits(codes, self.parts_of[k], self.num_parts)
         return min(usage(index, self.parts_of[k]) for index in indices.unbind(-1))
-
-
-def pack_digits(digits: Tensor, base: int) -> Tensor:
-    """(..., P) int64 digits to (...,) numbers; the first digit counts ones."""
-    return (digits * base ** torch.arange(digits.shape[-1], device=digits.device)).sum(-1)
-
-
-def unpack_digits(numbers: Tensor, base: int, count: int) -> Tensor:
-    """(...,) int64 numbers to their ``count`` digits (..., P)."""
-    return numbers[..., None] // base ** torch.arange(count, device=numbers.device) % base

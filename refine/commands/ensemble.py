@@ -2,24 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from refine.commands.sample import load_model
-from refine.registry import starter
+from refine.capabilities import Forecasts
+from refine.commands.command import GOES_ON, Command
 from refine.settings.config import Config
-from refine.storage.runs import find_run
 
 
-def run(config: Config) -> list[Path]:
-    """Forecast with ``config.run``, else the newest run of the domain, else the checkpoint that ships with it.
+@dataclass
+class EnsembleConfig:
+    """Keys of ``refine ensemble``."""
 
-    Returns:
-        The store, and what was made from it.
+    members: int = 10  # forecasts from each initial time
+    lead: str = "10d"  # how far they go, in days or hours (240h)
+    start: Any = None  # a date, a list of dates, FIRST..LAST, every:8d, all; null for the last that can be verified
+    split: str = "test"  # train | val | test, whose initial times null, every: and all mean
+    fields: str | None = None  # data to start from, as domain.data takes it; null for that of the model's domain
+    batch_size: int = 10  # members times initial times that are forecast together
+    out: str | None = None  # the zarr store to write; null for one in forecasts/ of the run
+    scheduler: str | None = None  # address of a Dask scheduler whose workers share the files (tcp://host:8786)
+    netcdf: bool = False  # also as one netCDF file
+    at: str | None = None  # latitude,longitude of a place to draw a plume for
 
-    Raises:
-        RefineError: no model, a domain that does not forecast, or settings that it does not accept.
+
+class Ensemble(Command):
+    """Forecast an ensemble into a zarr store, or continue where the same command stopped.
+
+    The model is run=FOLDER, else the newest run of the domain, else the one that ships with it.
+
+    \b
+      refine ensemble domain=weather --members 50
+      refine ensemble run=runs/w --members 50 --start 2021-01-01 --at 51.5,-0.1
     """
-    folder = find_run(config)
-    source = folder or starter(config.domain_name)
-    model = load_model(source, config.trainer)
-    return model.domain.ensemble(model, source, config, Path("forecasts") if folder is None else folder / "forecasts")
+
+    Options = EnsembleConfig
+    needs = Forecasts
+    kept = True
+    example = ("ensemble domain=weather --members 50", "forecasts")
+    place = 60
+
+    def run(self, config: Config) -> list[Path]:
+        """Forecast as ``config.ensemble`` says.
+
+        Returns:
+            The store, and what was made from it.
+
+        Raises:
+            RefineError: no model, a domain that does not forecast, or settings that it does not accept.
+        """
+        from refine.domain import starter
+        from refine.models.loading import load_model
+        from refine.storage.runs import find_run
+
+        Forecasts.of(config.domain_name)
+        folder = find_run(config)
+        source = folder or starter(config.domain_name)
+        model = load_model(source, config.trainer)
+        out = Path("forecasts") if folder is None else folder / "forecasts"
+        paths: list[Path] = model.domain.ensemble(model, source, config, out)
+        return paths
+
+    def stopped(self, config: Config) -> str:
+        return GOES_ON

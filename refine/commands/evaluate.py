@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,64 +12,93 @@ from rich.markup import escape
 from rich.table import Table
 
 from refine import __version__
-from refine.commands.sample import choose_labels, load_model
-from refine.domain import Domain
+from refine.capabilities import Exports, Forecasts
+from refine.commands.command import Command
 from refine.errors import not_accepted, require
-from refine.items import spread
-from refine.models.model import Model
 from refine.progress import console
-from refine.registry import load_domain_class, starter
 from refine.settings.config import Config
-from refine.storage.files import write_text
-from refine.storage.runs import find_run
-from refine.types import Condition
+
+SPLITS = ("train", "val", "test")
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Score the run's checkpoint (or the domain's starter) on ``evaluate.split`` and write ``evaluate-SPLIT.json``.
+@dataclass
+class EvaluateConfig:
+    """Keys of ``refine evaluate`` in every domain."""
 
-    Returns:
-        The figures, by scale where they have one for each, coarsest first.
+    split: str = "test"  # train | val | test
+    items: int = 10000  # items of the split that are scored
+    samples: int = 10000  # drawn samples; of a conditional model, one for the condition of each of as many items
+    balanced: bool = False  # as many samples of every class, whatever the split has
+    batch_size: int = 100  # items at once
+    export: str | None = None  # an .npz to write the samples to, as the evaluator of the field reads them
 
-    Raises:
-        RefineError: nothing to evaluate, or a split that is none.
+
+class Evaluate(Command):
+    """Score a trained model on held-out data.
+
+    That is run=FOLDER, else the newest run of the domain, else the model that ships with it. Figures are shown, and
+    written as evaluate-SPLIT.json.
+
+    \b
+      refine evaluate run=runs/mnist
+      refine evaluate domain=graph --samples 128 --split val
     """
-    settings = config.evaluate
-    if settings.split not in ("train", "val", "test"):
-        raise not_accepted("evaluate.split", settings.split, ("train", "val", "test"))
-    require(settings.items > 0 and settings.samples > 0, "evaluate.items and evaluate.samples must be 1 or more")
-    export = None if settings.export is None else _new_npz(settings.export)
-    domain = load_domain_class(config.domain_name)
-    if export is not None and domain.export is Domain.export:
-        raise domain.lacks("export", "has no form that other evaluators read")
-    run_folder = find_run(config)
-    source = run_folder or starter(config.domain_name)
-    model = load_model(source, config.trainer)
-    dataset = model.domain.dataset(settings.split)
-    num, condition = _balanced(model, settings.samples) if settings.balanced else model.asked(dataset, settings.samples)
-    samples = model.sample_many(num, condition, config.seed, config.sampler, batch_size=settings.batch_size)
-    if export is not None:  # before the figures, which may take long
-        model.domain.export(samples, export)
-        console.print(f"Exported: {export}", highlight=False, soft_wrap=True)
-    figures = {"checkpoint": str(source), "split": settings.split, "seed": config.seed, "refine": __version__}
-    out = run_folder or Path("samples")
-    figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
-    figures |= {"samples": len(samples.items), "balanced": settings.balanced}
-    figures |= model.domain.metrics(model, samples, settings, out)
-    figures |= model.domain.verify(model, source, config, out)
-    path = out / f"evaluate-{settings.split}.json"
-    write_text(path, json.dumps(figures, indent=2) + "\n")
-    show(figures)
-    console.print(f"Written: {path}", highlight=False, soft_wrap=True)
-    return figures
 
+    Options = EvaluateConfig
+    kept = True
+    uses = ("ensemble", "sampler", "trainer", "seed", "run")
+    example = ("evaluate run=runs/mnist", "figures on held-out data")
+    place = 50
 
-def _balanced(model: Model, num: int) -> tuple[int, Condition]:
-    """Every class in turn, for as many samples as were asked for."""
-    given = model.domain.condition
-    classes = given.num_classes > 0 and not (given.vector or given.field)
-    require(classes, "evaluate.balanced=true is not accepted: this model is not conditioned on classes alone")
-    return num, Condition(label=choose_labels(None, num, model.domain))
+    def run(self, config: Config) -> dict[str, Any]:
+        """Score the checkpoint on ``evaluate.split`` and write ``evaluate-SPLIT.json``.
+
+        Returns:
+            The figures, by scale where they have one for each, coarsest first.
+
+        Raises:
+            RefineError: nothing to evaluate, or a split that is none.
+        """
+        from refine.domain import starter
+        from refine.items import spread
+        from refine.models.loading import load_model
+        from refine.storage.files import write_text
+        from refine.storage.runs import find_run
+
+        settings = config.evaluate
+        if settings.split not in SPLITS:
+            raise not_accepted("evaluate.split", settings.split, SPLITS)
+        require(settings.items > 0 and settings.samples > 0, "evaluate.items and evaluate.samples must be 1 or more")
+        export = None if settings.export is None else _new_npz(settings.export)
+        if export is not None:
+            Exports.of(config.domain_name)
+        run_folder = find_run(config)
+        source = run_folder or starter(config.domain_name)
+        model = load_model(source, config.trainer)
+        domain, dataset = model.domain, model.domain.dataset(settings.split)
+        if settings.balanced:
+            classes = domain.condition.num_classes
+            require(classes > 0, "evaluate.balanced=true is not accepted: this model is not conditioned on classes")
+            num = settings.samples
+            condition = domain.ask(num, list(range(classes)), split=settings.split)
+        else:
+            num, condition = model.asked(dataset, settings.samples)
+        samples = model.sample_many(num, condition, config.seed, config.sampler, batch_size=settings.batch_size)
+        if export is not None:  # before the figures, which may take long
+            domain.export(samples, export)
+            console.print(f"Exported: {export}", highlight=False, soft_wrap=True)
+        figures = {"checkpoint": str(source), "split": settings.split, "seed": config.seed, "refine": __version__}
+        out = run_folder or Path("samples")
+        figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
+        figures |= {"samples": len(samples.items), "balanced": settings.balanced}
+        figures |= domain.metrics(model, samples, settings, out)
+        if isinstance(domain, Forecasts):
+            figures |= domain.verify(model, source, config, out)
+        path = out / f"evaluate-{settings.split}.json"
+        write_text(path, json.dumps(figures, indent=2) + "\n")
+        show(figures)
+        console.print(f"Written: {path}", highlight=False, soft_wrap=True)
+        return figures
 
 
 def _new_npz(given: str) -> Path:

@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from refine.commands.sample import load_model, new_folder
-from refine.domain import Domain
-from refine.errors import require
-from refine.registry import load_domain_class, starter
+from refine.capabilities import Inpaints
+from refine.commands.command import Command
 from refine.settings.config import Config
-from refine.storage.runs import find_run
 
 
-def run(config: Config) -> Path:
-    """In-paint with ``config.run``, else the newest run of the domain, else the checkpoint that ships with it.
+@dataclass
+class InpaintConfig:
+    """Keys of ``refine inpaint`` in every domain; a domain adds what it is given and which part of it is kept."""
 
-    Returns:
-        The folder that was written: ``inpaint.out``, else a new one under ``samples/`` of the run.
+    keep_scales: int = 0  # coarsest scales whose codes are kept everywhere; without a mask: super-resolution
+    label: Any = None  # a class, a list of classes in turn, or null for none
+    num: int = 4  # results
+    batch_size: int = 64  # results drawn at once
+    out: str | None = None  # folder to write to; null for one in samples/ of the run
 
-    Raises:
-        RefineError: no model, a domain that does not in-paint, or an image, a mask or settings that it does not accept.
+
+class Inpaint(Command):
+    """Paint a part of an image anew, and keep the rest.
+
+    The model is run=FOLDER, else the newest run of the domain, else the one that ships with it. Codes of the known part
+    are kept at every scale, the others are drawn.
+
+    \b
+      refine inpaint run=RUN image=cat.png mask=mask.png                    in-painting: white is painted, black is kept
+      refine inpaint run=RUN image=cat.png mask=mask.png label=dog          editing: another class in its place
+      refine inpaint run=RUN image=cat.png place=[8,8,16,16]                out-painting: around the image, put there
+      refine inpaint run=RUN image=small.png keep_scales=3                  super-resolution: its coarse scales are kept
+      refine inpaint run=RUN image=test:17 mask=mask.png num=8 seed=1       an item of the test split
+
+    The mask has the size of the image, or of the model. Grey of 128 and more counts as white, transparent as black. An
+    image of another size is resized on its short side and cropped to the centre, and its mask with it.
     """
-    wanted, domain = config.inpaint, load_domain_class(config.domain_name)
-    if domain.inpaint is Domain.inpaint:
-        raise domain.lacks("inpaint", "does not in-paint")
-    for name in ("num", "batch_size"):
-        value = getattr(wanted, name)
-        require(value > 0, f"inpaint.{name}={value} is not accepted; accepted: 1 or more")
-    folder = find_run(config)
-    source = folder or starter(config.domain_name)
-    model = load_model(source, config.trainer)
-    out = new_folder("inpaint.out", wanted.out, folder, config.domain_name)
-    paths = model.domain.inpaint(model, config, out)
-    shown = [p.name for p in paths if p.parent == out]
-    text = f"{wanted.num} results of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
-    Console().print(text, highlight=False, soft_wrap=True)
-    return out
+
+    Options = InpaintConfig
+    needs = Inpaints
+    example = ("inpaint run=runs/mnist image=3.png mask=mask.png", "paint a part anew; editing, super-resolution")
+    place = 40
+
+    def run(self, config: Config) -> Path:
+        """In-paint as ``config.inpaint`` says.
+
+        Returns:
+            The folder that was written: ``inpaint.out``, else a new one under ``samples/`` of the run.
+
+        Raises:
+            RefineError: no model, a domain that does not in-paint, or an image, a mask or settings that it does not
+                accept.
+        """
+        from refine.domain import starter
+        from refine.errors import require
+        from refine.models.loading import load_model
+        from refine.storage.runs import find_run, new_folder
+
+        wanted = config.inpaint
+        Inpaints.of(config.domain_name)
+        for name in ("num", "batch_size"):
+            value = getattr(wanted, name)
+            require(value > 0, f"inpaint.{name}={value} is not accepted; accepted: 1 or more")
+        folder = find_run(config)
+        source = folder or starter(config.domain_name)
+        model = load_model(source, config.trainer)
+        out = new_folder("inpaint.out", wanted.out, folder, config.domain_name)
+        paths = model.domain.inpaint(model, config, out)
+        shown = [p.name for p in paths if p.parent == out]
+        text = f"{wanted.num} results of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
+        Console().print(text, highlight=False, soft_wrap=True)
+        return out

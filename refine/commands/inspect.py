@@ -4,40 +4,65 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from refine.commands.command import Command
 from refine.errors import RefineError, require
-from refine.registry import load_domain_class
+from refine.kinds import DOMAINS
 from refine.settings.typed import typed
 from refine.storage.checkpoint import open_checkpoint
 from refine.storage.runs import find, read_metrics
 
 
-def run(folder: str | None = None) -> dict[str, Any]:
-    """Describe the checkpoint in ``folder`` (the newest run if None) on the terminal.
+@dataclass
+class InspectConfig:
+    """Keys of ``refine inspect``."""
 
-    Returns:
-        What was shown.
+    run: str | None = None  # the folder of a run or a checkpoint; null for the newest run
 
-    Raises:
-        RefineError: there is no checkpoint, or it is damaged.
+
+class Inspect(Command):
+    """Tell what a checkpoint is.
+
+    Its domain, scales, codes, parameters by part, figures and files; no weights are read. RUN is its folder; by default
+    the newest run.
+
+    \b
+      refine inspect runs/mnist
     """
-    path = find(folder, None)
-    require(path is not None, "there is no run here; say which: refine inspect RUN")
-    assert path is not None
-    facts = describe(path)
-    table = Table("", show_header=False, title=str(path))
-    for name, value in facts.items():
-        rows = value.items() if isinstance(value, dict) else [("", value)]
-        for i, (inner, item) in enumerate(rows):
-            table.add_row(name if i == 0 else "", f"{inner}: {_show(item)}" if inner else _show(item))
-        table.add_section()
-    Console().print(table)
-    return facts
+
+    Options = InspectConfig
+    of_a_model = False
+    positional = ("run",)
+    example = ("inspect runs/mnist", "what a checkpoint is")
+    place = 90
+
+    def run(self, config: InspectConfig) -> dict[str, Any]:
+        """Describe a checkpoint on the terminal.
+
+        Returns:
+            What was shown.
+
+        Raises:
+            RefineError: there is no checkpoint, or it is damaged.
+        """
+        path = find(config.run, None)
+        require(path is not None, "there is no run here; say which: refine inspect RUN")
+        assert path is not None
+        facts = describe(path)
+        table = Table("", show_header=False, title=str(path))
+        for name, value in facts.items():
+            rows = value.items() if isinstance(value, dict) else [("", value)]
+            for i, (inner, item) in enumerate(rows):
+                table.add_row(name if i == 0 else "", f"{inner}: {_show(item)}" if inner else _show(item))
+            table.add_section()
+        Console().print(table)
+        return facts
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -63,9 +88,10 @@ def describe(folder: Path) -> dict[str, Any]:
 def _scales(header: dict[str, Any]) -> dict[str, Any]:
     """What the domain says of the scales, as far as it can be asked."""
     try:
-        cls = load_domain_class(header["domain"])
+        cls = DOMAINS.load(header["domain"])
         domain = cls(typed(cls.Config, header["domain_config"], "domain"))
-        return domain.describe(typed(cls.ModelConfig, header["model"], "model"))
+        described: dict[str, Any] = domain.describe(typed(cls.ModelConfig, header["model"], "model"))
+        return described
     except RefineError as error:
         return {"scales": f"unknown here: {error}"}
 

@@ -2,84 +2,89 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from refine.commands.command import GOES_ON, Command, whole
 from refine.errors import not_accepted, require
-from refine.progress import console, track
-from refine.settings.arguments import whole
+from refine.progress import console
 from refine.storage.files import write_text
-from refine.studies.experiments import EXPERIMENTS, Experiment, Setting
-from refine.studies.mnist import Digits, mnist
-from refine.studies.paper import TABLES
-from refine.studies.report import Seeds, markdown, plot, verdicts
-from refine.studies.store import Key, Store
-from refine.studies.training import BATCH, EPOCHS, flushed_denormals
 
 ALL = 60_000
 
 
-def run(table: str, seeds: str, train_size: str, out: str) -> list[Path]:
-    """Measure what has not been measured yet, and write what was found.
+@dataclass
+class ReproduceConfig:
+    """Keys of ``refine reproduce``."""
 
-    Returns:
-        ``reproduction.json`` with every figure, ``tables-N.md`` and ``curves-N.png``, N being ``train_size``.
-
-    Raises:
-        RefineError: an argument that is not accepted, no MNIST, or an output folder that cannot be used.
-    """
-    if table not in (*TABLES, "all"):
-        raise not_accepted("table", table, (*TABLES, "all"))
-    chosen = TABLES if table == "all" else {table: TABLES[table]}
-    count, size = whole("seeds", seeds, 1, 100), whole("train_size", train_size, BATCH, ALL)
-    folder = Path(out).expanduser()
-    require(not folder.exists() or folder.is_dir(), f"out={out!r} is not accepted: it is a file; accepted: a folder")
-    store = Store(folder / "reproduction.json", Key)
-    needed = {name for t in chosen.values() for name in t.experiments}
-    found = measure(store, [name for name in EXPERIMENTS if name in needed], range(count), size, EPOCHS, mnist())
-    report = folder / f"tables-{size}.md"
-    write_text(report, markdown(chosen, found, size))
-    written = [store.path, report, plot(found, folder / f"curves-{size}.png", size)]
-    shown = Table("table", "", "paper", "measured", "reproduced?")
-    for row in verdicts(chosen, found):
-        shown.add_row(*row)
-    Console().print(shown)
-    console.print(f"Written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
-    return written
+    table: str  # which of the paper's tables: 1 | 2 | 3 | 4 | all
+    seeds: int = 3  # seeds 0 to N - 1
+    train_size: int = ALL  # training images of the predictors
+    out: str = "reproduction"  # folder for what was measured
 
 
-def measure(store: Store[Key], names: list[str], seeds: range, train_size: int, epochs: int, data: Digits) -> Seeds:
-    """Run the experiments that the store lacks, each for every seed, and keep their figures there.
+class Reproduce(Command):
+    """Measure the paper's MNIST experiments, as its section 4 describes them.
 
-    Returns:
-        For each seed, figures by experiment.
+    Every cell of Tables 1 to 4, and every claim, beside what was measured, the floor that no such model can pass, and
+    whether it was reproduced.
+
+    \b
+      refine reproduce table=all                    three seeds; about half an hour on one CPU core
+      refine reproduce table=1 --seeds 1            pixel against latent denoising; a few minutes
+      refine reproduce table=all train_size=1000    few updates: where the latent model is ahead; a few minutes
+
+    Writes reproduction.json (figures and learning curves), tables-N.md and curves-N.png, N being train_size, which the
+    autoencoder does not feel. After an interruption the same command continues with the next training; nothing is
+    measured twice.
     """
 
-    def key(name: str, seed: int) -> Key:
-        return Key(name, seed, len(data.train) if EXPERIMENTS[name].all_images else train_size, epochs)
+    Options = ReproduceConfig
+    of_a_model = False
+    example = ("reproduce table=all", "the paper's tables, measured")
+    place = 84
 
-    def setting(seed: int) -> Setting:
-        return Setting(data, seed, train_size, epochs, store.path.parent)
+    def run(self, config: ReproduceConfig) -> list[Path]:
+        """Measure what has not been measured yet, and write what was found.
 
-    todo: list[tuple[Experiment, Key]] = []
-    for seed in seeds:
-        lacking = [name for name in names if key(name, seed) not in store]
-        wanted = any(EXPERIMENTS[name].needs_codec for name in lacking)
-        if wanted and "autoencoder" not in lacking and not setting(seed).codec_file.exists():
-            lacking = ["autoencoder", *lacking]  # its figures are known, but it is not there any more
-        todo += [(EXPERIMENTS[name], key(name, seed)) for name in lacking]
+        Returns:
+            ``reproduction.json`` with every figure, ``tables-N.md`` and ``curves-N.png``, N being ``train_size``.
 
-    def work() -> Iterator[None]:
-        for experiment, wanted in todo:
-            start = time.process_time()
-            figures = yield from experiment.work(setting(wanted.seed))
-            store.add(wanted, figures, time.process_time() - start)
+        Raises:
+            RefineError: an argument that is not accepted, no MNIST, or an output folder that cannot be used.
+        """
+        from refine.studies.experiments import EXPERIMENTS
+        from refine.studies.mnist import mnist
+        from refine.studies.paper import TABLES
+        from refine.studies.report import markdown, plot, verdicts
+        from refine.studies.reproduction import measure
+        from refine.studies.store import Key, Store
+        from refine.studies.training import BATCH, EPOCHS
 
-    with flushed_denormals():
-        for _ in track(work(), "reproduce", total=sum(e.pieces or epochs for e, _ in todo)):
-            pass
-    return [{name: store.figures(key(name, seed)) for name in names} for seed in seeds]
+        table, out = config.table, config.out
+        if table not in (*TABLES, "all"):
+            raise not_accepted("table", table, (*TABLES, "all"))
+        chosen = TABLES if table == "all" else {table: TABLES[table]}
+        count, size = whole("seeds", config.seeds, 1, 100), whole("train_size", config.train_size, BATCH, ALL)
+        folder = Path(out).expanduser()
+        require(
+            not folder.exists() or folder.is_dir(), f"out={out!r} is not accepted: it is a file; accepted: a folder"
+        )
+        store = Store(folder / "reproduction.json", Key)
+        needed = {name for t in chosen.values() for name in t.experiments}
+        found = measure(store, [name for name in EXPERIMENTS if name in needed], range(count), size, EPOCHS, mnist())
+        report = folder / f"tables-{size}.md"
+        write_text(report, markdown(chosen, found, size))
+        written = [store.path, report, plot(found, folder / f"curves-{size}.png", size)]
+        shown = Table("table", "", "paper", "measured", "reproduced?")
+        for row in verdicts(chosen, found):
+            shown.add_row(*row)
+        Console().print(shown)
+        console.print(f"Written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+        return written
+
+    def stopped(self, config: ReproduceConfig) -> str:
+        return GOES_ON

@@ -1,100 +1,34 @@
-"""`refine train`: one or both stages of a run, from where they stand."""
+"""``refine train``: the stages of a run, from where they stand."""
 
 from __future__ import annotations
 
-import os
+import shlex
 from pathlib import Path
-from typing import cast
 
-import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-
-from refine.commands.sample import draw_samples
-from refine.drawing.sampler import build_sampler
-from refine.errors import not_accepted, require
-from refine.learning.adversarial import build_objective
-from refine.learning.curves import plot_curves
-from refine.learning.engine import fit
-from refine.models.model import Model
-from refine.models.tokenizer import Tokenizer
-from refine.progress import console
-from refine.registry import load_domain_class
+from refine.commands.command import Command
 from refine.settings.config import Config
-from refine.storage.runs import new_run
 
 
-def run(config: Config) -> Path:
-    """Train, resuming whatever the run's folder holds, and draw pictures of the result.
+class Train(Command):
+    """Train a model, or continue with run=FOLDER.
 
-    Returns:
-        The run's folder: ``config.yaml``, ``config.json`` and ``model.safetensors`` (the checkpoint),
-        ``metrics.jsonl``, ``pictures/``, ``resume/`` and ``cache/``.
-
-    Raises:
-        RefineError: a stage that is unknown or needs a trained tokenizer first; a run of another model; a loss that is
-            not finite.
+    \b
+      refine train domain=image                              the default data, a few minutes
+      refine train domain=image data=mnist --run runs/mnist
+      refine train experiment=planar --run runs/planar       settings of a file
+      refine train run=runs/mnist                            continue where it was stopped or killed
     """
-    torch.manual_seed(config.seed)
-    fresh = load_domain_class(config.domain_name)(config.domain).model(config.model)
-    if config.stage not in (*fresh.stages, "all"):
-        raise not_accepted("stage", config.stage, (*fresh.stages, "all"))
-    build_sampler(config.sampler, fresh.num_levels)  # said now, not when the pictures are drawn
-    if config.stage in ("tokenizer", "all") and "tokenizer" in fresh.stages:
-        build_objective(cast(Tokenizer, fresh.tokenizer).codec, config.train, config.seed)  # likewise
-    if config.run is None:
-        fresh.domain.dataset("train")  # what cannot start leaves no folder
-    folder = run_folder(config)
-    model = last_published(fresh, folder)
-    for stage in fresh.stages if config.stage == "all" else [config.stage]:
-        model.check_stage(stage)
-        if model.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
-            console.print(f"{stage}: trained already", highlight=False)
-            continue
-        fit(model, config, folder, stage)
-        model.eval()
-    if leads():
-        draw_pictures(model, config, folder)
-    return folder
 
+    example = ("train domain=image data=mnist --run runs/mnist", "train; the default data if none is named")
+    place = 20
 
-def leads() -> bool:
-    """Whether this is the first of the processes that train together."""
-    return int(rank_zero_only.rank) == 0  # type: ignore[attr-defined]
+    def run(self, config: Config) -> Path:
+        """See :func:`refine.learning.train.train`."""
+        from refine.learning.train import train  # Lightning takes seconds to import
 
+        return train(config)
 
-def run_folder(config: Config) -> Path:
-    """The run's folder, made by the first process; the others, which run this very command again, are told."""
-    if leads():
-        folder = new_run(config)
-        os.environ["REFINE_RUN"] = str(folder)
-        return folder
-    told = os.environ.get("REFINE_RUN", config.run)
-    require(told is not None, "processes started from outside (torchrun, SLURM) need run=FOLDER, the same for all")
-    assert told is not None
-    return Path(told)
-
-
-def last_published(fresh: Model, folder: Path) -> Model:
-    """The model as the run last published it, or the new one.
-
-    Raises:
-        RefineError: the folder holds a model of another configuration.
-    """
-    if not (folder / "config.json").exists():
-        return fresh
-    saved = Model.from_pretrained(folder)
-    found, wanted = ((m.domain.name, m.domain.config, m.config) for m in (saved, fresh))
-    same = found == wanted
-    require(same, f"run={folder} holds a model of another domain or model configuration; see refine inspect {folder}")
-    return saved.train()
-
-
-def draw_pictures(model: Model, config: Config, folder: Path) -> None:
-    """Curves, the domain's own pictures, and samples."""
-    pictures = folder / "pictures"
-    pictures.mkdir(exist_ok=True)
-    written = [*plot_curves(folder, pictures), *model.domain.plot_training(model, pictures)]
-    if "predictor" in model.info and model.domain.unconditional:
-        written += draw_samples(model, config, pictures)
-    shown = ", ".join(str(p) for p in written if p.parent == pictures)
-    console.print(f"Checkpoint: {folder}\nPictures: {shown}", highlight=False, soft_wrap=True)
+    def stopped(self, config: Config) -> str:
+        return (
+            "stopped" if config.run is None else f"stopped; continue with: refine train run={shlex.quote(config.run)}"
+        )

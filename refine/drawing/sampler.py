@@ -1,124 +1,15 @@
-"""What to do with logits: temperature, min-p, top-k, top-p, greedy and guidance, each a number or a list by scale."""
+"""The sampler of each scale, as the configuration describes it: every value is a number or a list by scale."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from refine.codes.laws import ScaleSampler
 from refine.errors import not_accepted, require
+from refine.network.network import KINDS
+from refine.settings.by_scale import by_scale
 from refine.settings.config import SamplerConfig
-
-
-@dataclass(frozen=True)
-class Law:
-    """Distributions over V codes.
-
-    Attributes:
-        p: (..., V') their probabilities.
-        order: (..., V') the codes that these belong to, or None for all codes in order.
-        size: V.
-    """
-
-    p: Tensor
-    order: Tensor | None
-    size: int
-
-    def draw(self, uniform: Tensor) -> Tensor:
-        """One code (...,) from each, by inverse CDF of ``uniform`` (...,) in [0, 1)."""
-        cdf = self.p.cumsum(-1)
-        # 1 - u lies in (0, 1]: the first index that reaches it always has positive probability
-        threshold = (1 - uniform)[..., None] * cdf[..., -1:]
-        index = torch.searchsorted(cdf, threshold).clamp_max(cdf.shape[-1] - 1)
-        return (index if self.order is None else self.order.gather(-1, index))[..., 0]
-
-    def mixture(self, uniform: Tensor, power: float, temperature: float) -> Law:
-        """Weights of a mixture of codes instead of one code: Gumbel-softmax of p ** power (Jang et al. 2017,
-        https://arxiv.org/abs/1611.01144), by ``uniform`` (..., V') in [0, 1). As the temperature goes to zero, all
-        weight goes to one code, which is drawn with a probability in proportion to p ** power."""
-        tiny = torch.finfo(uniform.dtype).tiny
-        gumbel = -(-uniform.clamp_min(tiny).log()).log()
-        return replace(self, p=((power * self.p.log() + gumbel) / temperature).softmax(-1))
-
-    def probabilities(self) -> Tensor:
-        """(..., V) of all codes in order."""
-        if self.order is None:
-            return self.p
-        return self.p.new_zeros(*self.p.shape[:-1], self.size).scatter(-1, self.order, self.p)
-
-
-@dataclass(frozen=True)
-class ScaleSampler:
-    """The sampler at one scale."""
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    greedy: bool = False
-    guidance: float = 1.0
-    min_p: float = 0.0
-    gain: float | None = 1.0
-    smooth: tuple[float, float] | None = None  # power and temperature of mixtures (:meth:`Law.mixture`)
-
-    def draw(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """One index (...,) from each row of ``logits`` (..., V), by inverse CDF of ``uniform`` (...,) in [0, 1)."""
-        return self.law(logits).draw(uniform)
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """(..., V) the distribution that :meth:`draw` draws from."""
-        return self.law(logits).probabilities()
-
-    def law(self, logits: Tensor) -> Law:
-        """What rows of ``logits`` (..., V) say of their codes.
-
-        Temperature first; then min-p (drop codes less probable than that, but never the likeliest), top-k, and top-p
-        (keep a code while the mass before it is under p), each on what the one before has left.
-        """
-        size, order = logits.shape[-1], None
-        if self.greedy:
-            order = logits.argmax(-1, keepdim=True)
-            return Law(torch.ones_like(order, dtype=torch.float32), order, size)
-        logits = logits.float()
-        logits = logits if self.temperature == 1 else logits / self.temperature
-        if self.min_p > 0:
-            p = logits.softmax(-1)
-            logits = logits.masked_fill((p < self.min_p) & (p < p.amax(-1, keepdim=True)), -torch.inf)
-        if 0 < self.top_k < size:
-            logits, order = largest(logits, self.top_k)
-        elif self.top_p < 1:
-            logits, order = largest(logits, size)
-        p = logits.softmax(-1)
-        if self.top_p < 1:
-            p = torch.where(p.cumsum(-1) - p < self.top_p, p, 0.0)
-            p = p / p.sum(-1, keepdim=True)
-        return Law(p, order, size)
-
-
-def largest(x: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """The ``num`` largest of (..., V), in falling order, and their places."""
-    if x.device.type != "cpu":
-        return x.topk(num, dim=-1)
-    rising, some = -x, None  # NumPy selects and sorts with vector instructions, several times as fast as torch
-    if num < x.shape[-1]:
-        some = torch.from_numpy(np.argpartition(rising.numpy(), num - 1, axis=-1)[..., :num])
-        rising = rising.gather(-1, some)
-    order = torch.from_numpy(rising.numpy().argsort(axis=-1))
-    return -rising.gather(-1, order), order if some is None else some.gather(-1, order)
-
-
-def by_scale(name: str, value: Any, num_levels: int, valid: Callable[[float], bool], accepted: str) -> list[float]:
-    """A number or a list by scale as a checked list of K numbers."""
-    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * num_levels
-    require(len(values) == num_levels, f"{name}={value}: a list needs one number for each of {num_levels} scales")
-    for v in values:
-        good = isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) and valid(v)
-        require(good, f"{name}={value!r} is not accepted; accepted: {accepted}, or a list of them by scale")
-    return [float(v) for v in values]
 
 
 def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
@@ -148,6 +39,7 @@ def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
             raise not_accepted(name, value, (True, False))
     if config.schedule not in ("constant", "linear"):
         raise not_accepted("schedule", config.schedule, ("constant", "linear"))
+    guided = _guided(config.guided)
     way = [k / max(1, num_levels - 1) for k in range(num_levels)]
     if config.schedule == "linear":
         guidance = [1 + (g - 1) * w for g, w in zip(guidance, way, strict=True)]
@@ -161,6 +53,33 @@ def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
             min_p[k],
             None if one else gain[k],
             (1 + way[k], max(0.27 * (1 - 0.95 * way[k]), 0.005)) if config.smooth else None,
+            guided,
         )
         for k in range(num_levels)
     ]
+
+
+def _guided(value: Any) -> tuple[str, ...]:
+    """The kinds of condition that guidance is about."""
+    if value == "all":
+        return KINDS
+    names = [value] if isinstance(value, str) else value
+    good = isinstance(names, Sequence) and len(names) > 0 and all(name in KINDS for name in names)
+    require(good, f"guided={value!r} is not accepted; accepted: all, or a list of {', '.join(KINDS)}")
+    return tuple(names)
+
+
+def samplers_of(sampler: SamplerConfig | Sequence[ScaleSampler] | None, num_levels: int) -> list[ScaleSampler]:
+    """What :meth:`refine.Refiner.sample` takes as its sampler, as one for each scale.
+
+    Raises:
+        RefineError: something else, or a list of another length.
+    """
+    if sampler is None or isinstance(sampler, SamplerConfig):
+        return build_sampler(sampler or SamplerConfig(), num_levels)
+    good = isinstance(sampler, Sequence) and all(isinstance(s, ScaleSampler) for s in sampler)
+    require(good, f"sampler={sampler!r:.60} is not accepted; accepted: SamplerConfig, or a list of ScaleSampler")
+    require(
+        len(sampler) == num_levels, f"sampler has {len(sampler)} entries; expected one for each of {num_levels} scales"
+    )
+    return list(sampler)

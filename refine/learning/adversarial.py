@@ -20,7 +20,7 @@ DELTA, LARGEST = 1e-6, 1e4  # of the adaptive weight
 BY_GROUP = ("base_lrs", "_last_lr", "lr_lambdas")  # what a LambdaLR has an entry of for every group of parameters
 
 
-class Objective(nn.Module):
+class Reconstruction(nn.Module):
     """l1, l2 and perceptual terms, and from ``train.discriminator.start`` on a hinge GAN with an adaptive weight (Esser
     et al. 2021, arXiv 2012.09841, eq. 7).
 
@@ -96,10 +96,10 @@ class Objective(nn.Module):
                 p.grad = None
 
 
-def build_objective(codec: Codec, settings: TrainConfig, seed: int) -> Objective | None:
-    """An :class:`Objective`, or None where the codec's own loss is all."""
+def build_reconstruction(codec: Codec, settings: TrainConfig, seed: int) -> Reconstruction | None:
+    """A :class:`Reconstruction`, or None where the codec's own loss is all."""
     own = settings.loss == LossConfig()
-    return None if own else Objective(codec, settings, seed)
+    return None if own else Reconstruction(codec, settings, seed)
 
 
 def settle(checkpoint: dict[str, Any], own: dict[str, Tensor], fresh: Callable[[], dict[str, Any]]) -> None:

@@ -13,9 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from refine.domain import FieldsDataset
 from refine.errors import require
-from refine.items import Items, Numbered, in_batches
+from refine.items import FieldsDataset, Items, Numbered, in_batches
 from refine.progress import track
 from refine.storage.files import atomic_write
 

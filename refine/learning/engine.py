@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, WeightAveraging
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -40,12 +41,13 @@ class StageData(pl.LightningDataModule):
     def train_dataloader(self) -> Any:
         trainer = self.trainer
         assert trainer is not None
+        each = self.config.trainer.accumulate_grad_batches  # batches of a step
         batches = StepBatches(
             len(self.train_items),  # type: ignore[arg-type]
             self.stage.batch_size,
             self.config.seed,
-            self.stage.steps,
-            first=lambda: trainer.global_step,
+            self.stage.steps * each,
+            first=lambda: trainer.global_step * each,
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
@@ -78,8 +80,23 @@ def cached_as(split: str, items: Items) -> str:
     return f"{split}-{len(items)}-{whole.fingerprint}.safetensors"  # type: ignore
 
 
-def fit(model: Model, config: Config, run: Path, name: str) -> None:
+def fit(
+    model: Model,
+    config: Config,
+    run: Path,
+    name: str,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+) -> None:
     """Run stage ``name`` of a run to its end, from its resume file if there is one, and publish the result.
+
+    Args:
+        model: trained in place.
+        config: of the run.
+        run: its folder.
+        name: of the stage.
+        callbacks: of Lightning, beside our own.
+        loggers: of Lightning, beside ``metrics.jsonl``.
 
     Raises:
         RefineError: the loss stopped being finite.
@@ -115,7 +132,7 @@ def fit(model: Model, config: Config, run: Path, name: str) -> None:
         return
     with quiet_lightning():
         try:
-            trainer = build_trainer(config, stage, run, name, publish)
+            trainer = build_trainer(config, stage, run, name, publish, callbacks, loggers)
         except (MisconfigurationException, ValueError) as error:
             raise RefineError(f"Lightning does not accept {config.trainer}: {error}") from error
         trainer.fit(module, data, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
@@ -126,7 +143,15 @@ def fit(model: Model, config: Config, run: Path, name: str) -> None:
     trainer.strategy.barrier()
 
 
-def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publish: Any) -> pl.Trainer:
+def build_trainer(
+    config: Config,
+    stage: StageConfig,
+    run: Path,
+    name: str,
+    publish: Any,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+) -> pl.Trainer:
     """A Lightning trainer for one stage; everything in ``config.trainer`` is passed to it as it is."""
     save = ModelCheckpoint(
         dirpath=run / "resume",
@@ -144,14 +169,14 @@ def build_trainer(config: Config, stage: StageConfig, run: Path, name: str, publ
         **dataclasses.asdict(config.trainer),
         max_steps=stage.steps,
         max_epochs=-1,
-        val_check_interval=min(config.train.val_every, stage.steps),
+        val_check_interval=min(config.train.val_every, stage.steps) * config.trainer.accumulate_grad_batches,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=config.train.log_every,
         gradient_clip_val=stage.grad_clip or None,
         use_distributed_sampler=False,
-        logger=JsonLines(run, name),
-        callbacks=[Publish(publish, stage.steps), *average, show, save],
+        logger=[JsonLines(run, name), *loggers],
+        callbacks=[Publish(publish, stage.steps), *average, show, save, *callbacks],
         plugins=[SafetensorsIO()],
         enable_progress_bar=console.is_terminal,
         enable_model_summary=False,

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from refine.errors import RefineError, require
 from refine.items import Items, in_batches
-from refine.learning.adversarial import build_objective, settle
+from refine.learning.adversarial import build_reconstruction, settle
 from refine.learning.data import derive_seed
+from refine.learning.objectives import build_objective
 from refine.learning.optimizers import build_optimizer
 from refine.models.model import Learner
 from refine.models.tokenizer import Tokenizer, TokenizerLoss
-from refine.settings.config import StageConfig, TrainConfig
+from refine.settings.config import ObjectiveConfig, StageConfig, TrainConfig
+
+GIVEN = ("base", "mask")  # of a tokenizer's items, beside x
 
 
 class StageModule(pl.LightningModule):
@@ -45,7 +48,10 @@ class StageModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # all randomness of a step is a function of (seed, stage, step, process): nothing else has to be restored
-        torch.manual_seed(derive_seed(self.seed, self.name, self.global_step, self.global_rank))
+        part = batch_idx % self.trainer.accumulate_grad_batches  # of the batches of one step, the first as if alone
+        torch.manual_seed(
+            derive_seed(self.seed, self.name, self.global_step, self.global_rank, *([part] if part else []))
+        )
 
     def checked(self, loss: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """The loss itself, if it is finite."""
@@ -75,7 +81,7 @@ class TokenizerModule(StageModule):
 
     The codec trains as a plain autoencoder for ``fit_after`` steps, then the quantizer is fitted to its latents
     (k-means where it has codebooks): random starts collapse. With terms of ``train.loss`` beside the codec's own the
-    reconstruction is trained for those (:class:`refine.learning.adversarial.Objective`).
+    reconstruction is trained for those (:class:`refine.learning.adversarial.Reconstruction`).
     """
 
     name = "tokenizer"
@@ -84,7 +90,7 @@ class TokenizerModule(StageModule):
         super().__init__(settings.tokenizer, seed)
         self.tokenizer, self.fit_after = tokenizer, settings.fit_after
         self.fit_items: Callable[[], Items] = lambda: fit_items  # a copy of the module, for averages, copies no data
-        self.objective = build_objective(tokenizer.codec, settings, seed)
+        self.objective = build_reconstruction(tokenizer.codec, settings, seed)
         self._codes: list[list[Tensor]] = []
         # Lightning wants something to optimise, also where codebooks alone learn (from what they observe)
         learns = any(q.requires_grad for q in tokenizer.parameters())
@@ -109,8 +115,8 @@ class TokenizerModule(StageModule):
             f"latents of the {self.name} are not finite at step {self.global_step}, where the quantizer is fitted, on "
             f"training items {named}; training stops and the last good checkpoint is kept",
         )
-        base = torch.cat([b["base"] for b in batches]).to(self.device) if "base" in batches[0] else None
-        self.tokenizer.fit(latent, base)
+        base, mask = (torch.cat([b[n] for b in batches]).to(self.device) if n in batches[0] else None for n in GIVEN)
+        self.tokenizer.fit(latent, base, mask)
 
     def configure_optimizers(self) -> Any:
         """The stage's; where there is a discriminator, joined by its own, on the same cosine after a later warm-up."""
@@ -133,7 +139,7 @@ class TokenizerModule(StageModule):
         return self.objective.grown(step) * self.cosine(step)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        out = self.tokenizer(batch["x"], batch.get("base"))
+        out = self.tokenizer(batch["x"], batch.get("base"), batch.get("mask"))
         loss, terms = self.loss(out, batch["x"])
         self.log("reconstruction", out.reconstruction.detach(), prog_bar=True)
         self.log("commitment", out.commitment)
@@ -163,7 +169,7 @@ class TokenizerModule(StageModule):
         self.tokenizer.quantizer.update()  # before any checkpoint of this step is written
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        out = self.tokenizer(batch["x"], batch.get("base"))
+        out = self.tokenizer(batch["x"], batch.get("base"), batch.get("mask"))
         self.log("val_reconstruction", out.reconstruction, prog_bar=True, batch_size=len(batch["x"]))
         terms = {f"val_{name}": term for name, term in self.loss(out, batch["x"])[1].items()}
         self.log_dict(terms, batch_size=len(batch["x"]))
@@ -188,6 +194,7 @@ class LearnerModule(StageModule):
     def __init__(self, learner: Learner, name: str, stage: StageConfig, seed: int, settings: TrainConfig) -> None:
         super().__init__(stage, seed)
         self.model, self.name, self.settings = learner, name, settings
+        self.learns_by = build_objective(settings.objective if name == "predictor" else ObjectiveConfig())
         for part in learner.frozen():
             part.requires_grad_(False)
 
@@ -198,7 +205,7 @@ class LearnerModule(StageModule):
         return self
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        loss, figures = self.model.training_loss(batch, self.settings)
+        loss, figures = self.learns_by(self.model, batch, self.settings)
         for i, (name, value) in enumerate(figures.items()):
             self.log(name, value.detach(), prog_bar=i == 0)
         return self.checked(loss, batch)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from refine.items import Items, collate_of
 from refine.models.tokenizer import Tokenizer
-from refine.types import Codes
+from refine.types import Codes, Condition
 
 
 class EncodedItems(Dataset[Any]):
@@ -47,8 +47,9 @@ class EncodedItems(Dataset[Any]):
         """Codes as the smallest integers that hold them, and the conditions."""
         batch: dict[str, Tensor] = collate_of(self.items)(rows)
         tokenizer, sizes = self.tokenizer.eval(), self.tokenizer.quantizer.sizes
-        device, base = tokenizer.quantizer.fitted.device, batch.get("base")
-        codes = tokenizer.encode(batch.pop("x").to(device), None if base is None else base.to(device))
+        device, given = tokenizer.quantizer.fitted.device, Condition.from_batch(batch)
+        given = Condition(base=given.base, mask=given.mask).to(device)
+        codes = tokenizer.encode(batch.pop("x").to(device), given.base, given.mask)
         return {f"codes_{k}": shrink(c.cpu(), sizes[k]) for k, c in enumerate(codes)} | batch
 
 

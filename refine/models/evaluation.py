@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from refine.items import Items, in_batches
+from refine.models.likelihood import LogProb
+from refine.models.tokenizer import Tokenizer, rows
 from refine.progress import track
-from refine.types import Codes, Condition
+from refine.types import Codes, Condition, ConditionSpec
 
-if TYPE_CHECKING:
-    from refine.models.refiner import Refiner
+
+class Scored(Protocol):
+    """What scoring needs of a model; :class:`refine.Refiner` is one."""
+
+    spec: ConditionSpec
+    tokenizer: Tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    def log_prob(
+        self, codes: Codes, condition: Condition | None = None, orders: Sequence[int] = (0,), first: int = 0
+    ) -> LogProb:
+        """Log-likelihood of codes."""
+
+    def accuracy(self, codes: Codes, condition: Condition | None = None) -> Tensor:
+        """(B, K) share of each scale's codes that the most likely code gets right."""
 
 
 @dataclass
@@ -24,10 +43,11 @@ class BandVariance:
     sums: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @torch.no_grad()
-    def add(self, refiner: Refiner, codes: Codes, base: Tensor | None) -> None:
+    def add(self, tokenizer: Tokenizer, codes: Codes, condition: Condition) -> None:
         """Account for one batch of codes."""
-        pyramid, before = refiner.tokenizer.pyramid, None if base is None else base.double()
-        for step in refiner.tokenizer.replay(codes, base):
+        pyramid, base = tokenizer.pyramid, condition.base
+        before = None if base is None else base.double()
+        for step in tokenizer.replay(codes, base, condition.mask):
             latent = pyramid.latent(step.state, step.k).double()
             band = latent if before is None else latent - before
             before = latent
@@ -43,7 +63,7 @@ class BandVariance:
 
 
 @torch.no_grad()
-def score_codes(refiner: Refiner, items: Items, batch_size: int) -> tuple[dict[str, Any], BandVariance]:
+def score_codes(refiner: Scored, items: Items, batch_size: int) -> tuple[dict[str, Any], BandVariance]:
     """Encode held-out items and score the codes.
 
     Returns:
@@ -55,15 +75,16 @@ def score_codes(refiner: Refiner, items: Items, batch_size: int) -> tuple[dict[s
     hits: list[Tensor] = []
     variance = BandVariance()
     for batch in track(in_batches(items, batch_size), "Encoding"):
-        condition = Condition.from_batch(batch).to(refiner.device)
-        codes = refiner.tokenizer.encode(batch["x"].to(refiner.device), condition.base)
-        variance.add(refiner, codes, condition.base)
+        condition = refiner.spec.only(Condition.from_batch(batch)).to(refiner.device)
+        codes = refiner.tokenizer.encode(batch["x"].to(refiner.device), condition.base, condition.mask)
+        variance.add(refiner.tokenizer, codes, condition)
         first = sum(len(b) for b in bits)
         score = refiner.log_prob(codes, condition, first=first)
         bits.append(score.bits_per_dim.cpu())
         if quantizer.discrete:
             hits.append(refiner.accuracy(codes, condition).cpu())
-            codes_seen.append([c.cpu() for c in codes])
+            steps = refiner.tokenizer.replay(codes, condition.base, condition.mask)
+            codes_seen.append([rows(s.codes, s.level, condition.mask).cpu() for s in steps])
     figures: dict[str, Any] = {"items": sum(map(len, bits)), "sites_by_scale": [c.shape[1] for c in codes]}
     if quantizer.discrete:
         used = [quantizer.usage(torch.cat(parts), k) for k, parts in enumerate(zip(*codes_seen, strict=True))]

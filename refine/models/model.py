@@ -5,18 +5,17 @@ from __future__ import annotations
 import abc
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
-from refine.domain import Domain
 from refine.errors import require
 from refine.items import Items
+from refine.kinds import DOMAINS
 from refine.progress import track
-from refine.registry import load_domain_class
 from refine.settings.config import Config, SamplerConfig, TrainConfig
 from refine.settings.typed import typed
 from refine.storage import hub
@@ -43,16 +42,16 @@ class Model(nn.Module, abc.ABC):
     Attributes:
         stages: names of its training stages in order. ``predictor`` trains :meth:`training_loss`; a model that also has
             the stage ``tokenizer`` keeps what that one trains, a :class:`refine.models.tokenizer.Tokenizer`, as ``tokenizer``.
-        domain: what it is a model of.
+        domain: what it is a model of, a :class:`refine.Domain`.
         config: its configuration, an instance of the domain's ``ModelConfig``.
         info: what its training left to say, by stage; plain data.
     """
 
     stages: ClassVar[tuple[str, ...]] = ("predictor",)
 
-    def __init__(self, domain: Domain, config: Any) -> None:
+    def __init__(self, domain: Any, config: Any) -> None:
         super().__init__()
-        self.domain, self.config = domain, config
+        self.domain, self.config = domain, whole(config)
         self.info: dict[str, Any] = {}
 
     @property
@@ -138,7 +137,8 @@ class Model(nn.Module, abc.ABC):
 
     def tokenizer_items(self, split: str) -> Items:
         """What the tokenizer stage reads: dicts with ``x``, and ``base`` where there is one."""
-        return self.domain.dataset(split)
+        items: Items = self.domain.dataset(split)
+        return items
 
     def check_stage(self, stage: str) -> None:
         """Make sure that training ``stage`` can begin.
@@ -187,7 +187,12 @@ class Model(nn.Module, abc.ABC):
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors`` into ``folder``, atomically; trained floats as ``dtype`` if
-        given, statistics as they are."""
+        given, statistics as they are.
+
+        Raises:
+            RefineError: the model has parts that its configuration does not name, which loading would replace.
+        """
+        self.check_parts()
         header = {
             "domain": self.domain.name,
             "domain_config": dataclasses.asdict(self.domain.config),
@@ -200,9 +205,21 @@ class Model(nn.Module, abc.ABC):
             tensors = {n: t.to(dtype) if n in trained else t for n, t in tensors.items()}
         save_checkpoint(Path(folder), header, tensors)
 
+    def check_parts(self) -> None:
+        """Make sure that the configuration says what the model is made of.
+
+        Raises:
+            RefineError: a part that was put in by hand.
+        """
+
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+        cls,
+        folder: str | Path,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+        revision: str | None = None,
+        token: str | None = None,
     ) -> Self:
         """Load a checkpoint folder, or a repository ``owner/name`` of the Hugging Face hub. No pickle is read.
 
@@ -212,13 +229,15 @@ class Model(nn.Module, abc.ABC):
             folder: where the checkpoint is.
             device: where the model is to be.
             dtype: of what predicts, as :meth:`hold` has it; None for float32.
+            revision: of a repository of the hub: a branch, a tag or a commit.
+            token: of the hub, for a private repository.
 
         Raises:
             RefineError: not a checkpoint, damaged, from a newer version, or not matching its own configuration.
         """
-        path = hub.locate(folder)
+        path = hub.locate(folder, revision, token)
         header, tensors = load_checkpoint(path)
-        domain_class = load_domain_class(header["domain"])
+        domain_class = DOMAINS.load(header["domain"])
         domain = domain_class(typed(domain_class.Config, header["domain_config"], f"{path / 'config.json'} domain"))
         config: Any = typed(domain_class.ModelConfig, header["model"], f"{path / 'config.json'} model")
         model: Any = domain.model(config)
@@ -239,3 +258,15 @@ class Model(nn.Module, abc.ABC):
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             return hub.upload(Path(folder), repo_id, self.domain.name, private, token)
+
+
+def whole(config: Any) -> Any:
+    """A configuration whose sections may be given as dicts, with all of them as what they are.
+
+    Raises:
+        RefineError: an unknown key, or a value of another type.
+    """
+    given = dataclasses.fields(config) if dataclasses.is_dataclass(config) else ()
+    if any(isinstance(getattr(config, f.name), Mapping) for f in given):
+        return typed(type(config), dataclasses.asdict(config), "model")
+    return config

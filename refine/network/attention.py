@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.network.linear import Linear, linear
+from refine.linear import Linear, linear
 from refine.types import Level
 
 GATHERED = 2**21  # numbers gathered along edges at a time, so that they stay in a CPU's cache whatever the batch

@@ -11,51 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.drawing.sampler import by_scale
 from refine.errors import not_accepted, require
+from refine.linear import Linear
 from refine.network.attention import Attention, KVCache, RelationBias, Relations
-from refine.network.linear import Linear
+from refine.network.conditions import ConditionEmbedding
+from refine.network.network import Network, by_kind
+from refine.settings.by_scale import by_scale
 from refine.settings.config import PredictorConfig
 from refine.types import Condition, ConditionSpec, Known, Level
-
-
-class ConditionEmbedding(nn.Module):
-    """Conditions as one vector per sample (labels, vectors) and one token per site (fields), each with a null."""
-
-    def __init__(self, spec: ConditionSpec, width: int) -> None:
-        super().__init__()
-        self.spec, self.width = spec, width
-        self.null = nn.Parameter(torch.zeros(width))
-        if spec.num_classes:
-            self.label = nn.Embedding(spec.num_classes + 1, width)  # the last row is "no label"
-        if spec.vector:
-            self.vector = Linear(spec.vector, width)
-        if spec.field:
-            self.field = Linear(spec.field, width)
-            self.field_null = nn.Parameter(torch.zeros(width))
-
-    def forward(self, condition: Condition, batch: int, drop: Tensor | None) -> Tensor:
-        """(B, D); samples with ``drop`` (B,) true are unconditional."""
-        out = self.null.expand(batch, -1)
-        if self.spec.num_classes:
-            none = self.spec.num_classes
-            label = condition.label
-            label = torch.full((batch,), none, device=out.device) if label is None else label
-            out = out + self.label(label if drop is None else torch.where(drop, none, label))
-        if self.spec.vector and condition.vector is not None:
-            vector = self.vector(condition.vector.to(out.dtype))
-            out = out + (vector if drop is None else torch.where(drop[:, None], 0.0, vector))
-        return out
-
-    def site_tokens(self, field: Tensor | None, drop: Tensor | None) -> Tensor | None:
-        """A field at one scale (B, N, F) as tokens (B, N, D)."""
-        if not self.spec.field:
-            return None
-        if field is None:
-            return self.field_null
-        tokens = self.field(field.to(self.null.dtype))
-        return tokens if drop is None else torch.where(drop[:, None, None], self.field_null, tokens)
-
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"silu": nn.SiLU, "gelu": partial(nn.GELU, approximate="tanh")}
 
@@ -113,7 +76,7 @@ class Conditioned:
 
     Attributes:
         vector: (B, D).
-        drop: (B,) true where condition fields are withheld, or None for nowhere.
+        drop: (B, 3) true where the label, the vector or the field is withheld, or None for nowhere.
         blocks: of each block.
         final: (B, 2, D) scale and shift of the last LayerNorm.
     """
@@ -130,8 +93,8 @@ class Conditioned:
         return Conditioned(self.vector[:batch], drop, blocks, self.final[:batch])
 
 
-class Predictor(nn.Module):
-    """From contexts to hidden states whose linear image are the logits (:mod:`refine.codes.head`).
+class Predictor(Network):
+    """The Transformer: from contexts to hidden states whose linear image are the logits (:mod:`refine.codes.head`).
 
     Args:
         config: sizes and the kind of attention.
@@ -154,7 +117,7 @@ class Predictor(nn.Module):
             raise not_accepted("model.predictor.activation", config.activation, ACTIVATIONS)
         good = config.heads > 0 and config.width > 0 and config.width % config.heads == 0
         require(good, f"model.predictor.width={config.width} must be a multiple of heads={config.heads}")
-        width = config.width
+        width = self.width = config.width
         self.config, self.prefix = config, config.attention == "prefix"
         name, accepted = "model.predictor.rounds", "a whole number of 1 or more"
         rounds = by_scale(name, config.rounds, num_levels, lambda v: v >= 1 and v == int(v), accepted)
@@ -219,11 +182,10 @@ class Predictor(nn.Module):
         Args:
             condition: labels and vectors of the batch.
             batch: B.
-            drop: (B,) true where the condition is withheld; None in training draws it (condition dropout), and
-                withholds nothing otherwise.
+            drop: (B,) true where the condition is withheld, or (B, 3) where the label, the vector or the field is; None
+                in training draws it (condition dropout), and withholds nothing otherwise.
         """
-        if drop is None and self.training:  # at no dropout too: then every weight is in the graph of every step
-            drop = torch.rand(batch, device=self.context.weight.device) < self.config.condition_dropout
+        drop = self._dropped(batch) if drop is None and self.training else by_kind(drop)
         vector = self.condition(condition, batch, drop)
         c = F.silu(vector)
         each = [linear(c).unflatten(1, (6, -1)) for linear in self.modulation]
@@ -231,6 +193,17 @@ class Predictor(nn.Module):
         constants = [cast(Block, block).attention.constants() for block in self.blocks]
         blocks = [BlockTerms(m, a) for m, a in zip(modulations, constants, strict=True)]
         return Conditioned(vector, drop, blocks, self.final(c).unflatten(1, (2, -1)))
+
+    def _dropped(self, batch: int) -> Tensor:
+        """(B, 3) a draw of what is withheld: everything of a share of the items and, where there are several kinds of
+        condition, each of them alone of as large a share, so that every combination is learned."""
+        share, device = self.config.condition_dropout, self.context.weight.device
+        drop = by_kind(torch.rand(batch, device=device) < share)  # at no dropout too: every weight is in every graph
+        assert drop is not None
+        spec = self.condition.spec
+        if share > 0 and sum(n > 0 for n in (spec.num_classes, spec.vector, spec.field)) > 1:
+            drop = drop | (torch.rand(drop.shape, device=device) < share)
+        return drop
 
     def forward(
         self,

@@ -7,7 +7,6 @@ data all the way: interpolations and keys such as ``_target_`` are refused, so n
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -15,30 +14,36 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from refine.errors import RefineError, not_accepted, require
-from refine.registry import entry_point_domains, load_domain_class
-from refine.settings.config import TRAINING, Config
+from refine.kinds import COMMANDS, DOMAINS
+from refine.settings.config import Config, TrainConfig, split
 from refine.settings.keys import Key, keys_of
-from refine.settings.overrides import assignments, take
+from refine.settings.overrides import assignments, take, unknown_key
 from refine.settings.typed import typed
 
 GROUPS = ("domain", "experiment", "model", "train", "sampler")
+OF_ONE_DOMAIN = (
+    *("train.mean", "evaluate.features", "evaluate.forecast"),
+    *("inpaint.image", "inpaint.mask", "inpaint.place", "inpaint.paste"),
+)
+"""Keys that version 0.1.0 wrote into every run, and that only the domain which reads them has now."""
 
 
-def compose(arguments: Sequence[str], base: Config | None = None, sections: Collection[str] = TRAINING) -> Config:
+def compose(arguments: Sequence[str], base: Config | None = None, accepted: Collection[str] | None = None) -> Config:
     """The configuration that ``arguments`` describe.
 
     Args:
-        arguments: ``group=file``, ``key=value`` and flags (:mod:`refine.settings.overrides`). Keys win over groups, groups over
-            defaults; a later group of :data:`GROUPS` over an earlier one.
+        arguments: ``group=file``, ``key=value`` and flags (:mod:`refine.settings.overrides`). Keys win over groups,
+            groups over defaults; a later group of :data:`GROUPS` over an earlier one.
         base: what stands where the arguments say nothing, e.g. the configuration of the run that is continued.
-        sections: first parts of the keys (and groups) that are accepted.
+        accepted: first parts of the keys (and groups) that are accepted; those of a training by default.
 
     Raises:
         RefineError: unknown group file, domain, key or type of value; no domain.
     """
-    choices, rest = take(arguments, accepted_groups(sections))
+    accepted = training_sections() if accepted is None else accepted
+    choices, rest = take(arguments, accepted_groups(accepted))
     values = _chosen(choices) if base is None or "experiment" in choices else _on_top(base, choices)
-    for name, value in assignments(rest, config_keys(values["domain_name"], sections)).items():
+    for name, value in assignments(rest, config_keys(values["domain_name"], accepted)).items():
         *parents, last = name.split(".")
         node = values
         for section in parents:
@@ -47,43 +52,90 @@ def compose(arguments: Sequence[str], base: Config | None = None, sections: Coll
     return from_values(values)
 
 
-def config_keys(domain_name: str | None, sections: Collection[str] | None = None) -> dict[str, Key]:
+def training_sections() -> list[str]:
+    """Sections and keys of a training: what it uses, and what commands that follow find in its run."""
+    kept = [name for name, command in COMMANDS.all() if isinstance(command, type) and command.kept]
+    return ["experiment", "domain", "model", "train", "trainer", "sampler", *kept, "stage", "seed", "run"]
+
+
+def section_types(domain: type | None) -> dict[str, type]:
+    """The dataclass of every section that may differ from domain to domain, by the name of the section."""
+    own = getattr(domain, "sections", {})
+    types = {"train": TrainConfig}
+    for name, command in COMMANDS.all():
+        if isinstance(command, type) and command.of_a_model and command.Options is not None:
+            types[name] = command.Options
+    return {name: own.get(name, cls) for name, cls in types.items()}
+
+
+def config_keys(domain_name: str | None, accepted: Collection[str] | None = None) -> dict[str, Key]:
     """Every key of a run in that domain, by full name; without the domain's own when it is None."""
-    core = {n: k for n, k in keys_of(Config).items() if n not in ("domain", "domain_name", "model")}
-    own = {}
-    if domain_name is not None:
-        cls = load_domain_class(domain_name)
-        own = keys_of(cls.Config, "domain.") | keys_of(cls.ModelConfig, "model.")
-    return {n: k for n, k in (own | core).items() if sections is None or n.partition(".")[0] in sections}
+    domain = None if domain_name is None else DOMAINS.load(domain_name)
+    own = {} if domain is None else keys_of(domain.Config, "domain.") | keys_of(domain.ModelConfig, "model.")
+    core = {
+        n: k for n, k in keys_of(Config).items() if n not in ("domain", "domain_name", "model", "train", "commands")
+    }
+    for name, cls in section_types(domain).items():
+        core |= keys_of(cls, f"{name}.")
+    return {n: k for n, k in (own | core).items() if accepted is None or n.partition(".")[0] in accepted}
 
 
-def accepted_groups(sections: Collection[str]) -> list[str]:
-    """The groups that may be chosen where only ``sections`` are accepted."""
-    return [g for g in GROUPS if g == "domain" or g in sections]
+def accepted_groups(accepted: Collection[str]) -> list[str]:
+    """The groups that may be chosen where only some sections are accepted."""
+    return [g for g in GROUPS if g == "domain" or g in accepted]
 
 
 def group_files(group: str) -> list[str]:
     """The names that ``group=`` accepts."""
     if group == "domain":
-        return list(entry_point_domains())
+        return DOMAINS.names()
     folder = resources.files("refine.configs").joinpath(group)
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
-def from_values(values: Mapping[str, Any]) -> Config:
-    """A configuration from nested plain data, as :func:`to_yaml` writes it; keys left out have their defaults."""
+def from_values(values: Mapping[str, Any], saved: bool = False) -> Config:
+    """A configuration from nested plain data, as :func:`to_yaml` writes it; keys left out have their defaults.
+
+    Args:
+        values: the data.
+        saved: whether a run has them. Then sections of commands that are not installed here are left out, and so are
+            keys that older versions wrote for domains which do not read them.
+
+    Raises:
+        RefineError: no domain, an unknown key, or a value of another type.
+    """
     name = values.get("domain_name")
-    require(isinstance(name, str), f"the configuration names no domain; accepted: {', '.join(entry_point_domains())}")
-    cls = load_domain_class(str(name))
-    config = typed(Config, {**values, "domain": None, "model": None})
-    config.domain = typed(cls.Config, values.get("domain") or {}, "domain")
-    config.model = typed(cls.ModelConfig, values.get("model") or {}, "model")
+    require(isinstance(name, str), f"the configuration names no domain; accepted: {', '.join(DOMAINS.names())}")
+    domain = DOMAINS.load(str(name))
+    types = section_types(domain)
+    core, others = split(values)
+    if saved:
+        others = {section: given for section, given in others.items() if section in types}
+    if unknown := [section for section in others if section not in types]:
+        raise unknown_key(unknown[0], [*core, *types])
+    found: dict[str, Any] = {}
+    for section, cls in types.items():
+        given = others.get(section) if section != "train" else core.get("train")
+        found[section] = typed(cls, _without_old(section, cls, given or {}) if saved else given or {}, section)
+    config = typed(Config, {**core, "domain": None, "model": None, "train": None})
+    config.domain = typed(domain.Config, values.get("domain") or {}, "domain")
+    config.model = typed(domain.ModelConfig, values.get("model") or {}, "model")
+    config.train = found.pop("train")
+    config.commands = found
     return config
+
+
+def _without_old(section: str, cls: type, given: Any) -> Any:
+    """The values of a section but for keys of another domain."""
+    if not isinstance(given, Mapping):
+        return given
+    known = {key.partition(".")[0] for key in keys_of(cls)}
+    return {k: v for k, v in given.items() if k in known or f"{section}.{k}" not in OF_ONE_DOMAIN}
 
 
 def to_yaml(config: Config) -> str:
     """The configuration as YAML that :func:`from_values` takes back."""
-    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+    return OmegaConf.to_yaml(OmegaConf.create(config.plain()))
 
 
 def _chosen(choices: Mapping[str, str]) -> dict[str, Any]:
@@ -119,7 +171,7 @@ def _on_top(base: Config, choices: Mapping[str, str]) -> dict[str, Any]:
     """The values of ``base``, with the sections of the chosen groups as their files say."""
     name = choices.get("domain", base.domain_name)
     require(name == base.domain_name, f"domain={name!r} is not accepted: the run is of domain {base.domain_name!r}")
-    values = asdict(base)
+    values = base.plain()
     if others := {group: file for group, file in choices.items() if group != "domain"}:
         chosen = _chosen({"domain": name} | others)
         values |= {group: chosen.get(group, {}) for group in others}

@@ -1,11 +1,14 @@
-"""The typed configuration of a run. Every key that a user may set is a field here or in a domain's ``Config``.
+"""The typed configuration of a run: keys that every model, training and draw has.
 
-Values are plain data; nothing in a configuration can name code to run.
+A domain adds its own ``Config``, ``ModelConfig`` and more keys of any section (``Domain.sections``); a command adds a
+section of its own (:mod:`refine.commands.command`). Values are plain data; nothing in a configuration can name code to
+run.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 
@@ -13,16 +16,18 @@ from typing import Any
 class PyramidConfig:
     """How a latent is taken apart (:mod:`refine.scales.pyramid`)."""
 
-    kind: str = "laplacian"  # laplacian (eq. 12-19) | residual (VAR: state at the finest scale)
+    kind: str = "laplacian"  # laplacian (eq. 12-19) | residual (VAR: state at the finest scale) | an installed one
     loop: str = "closed"  # laplacian only: closed | open (eq. 14) | projected (open, each scale adds its band only)
     phi: int = 4  # residual only: number of phi convolutions shared over the scales, 0 for none
+    options: dict[str, Any] = field(default_factory=dict)  # of an installed kind, by name
 
 
 @dataclass
 class QuantizerConfig:
     """How residuals become codes (:mod:`refine.codes.quantizer`)."""
 
-    kind: str = "vq"  # vq | fsq | bitwise | none (residuals as they are, predicted by Gaussians: a control)
+    # vq | fsq | bitwise | none (residuals as they are, predicted by Gaussians: a control) | an installed kind
+    kind: str = "vq"
     size: Any = 512  # vq: codes, one number or a list by scale
     shared: bool = False  # one codebook for all scales instead of one each
     stages: int = 1  # vq: codes of a site, each for what those before leave
@@ -34,12 +39,14 @@ class QuantizerConfig:
     levels: list[int] = field(default_factory=lambda: [8, 8, 8])  # fsq: levels of each latent channel
     sphere: bool = True  # bitwise: BSQ (residuals projected on the sphere) instead of LFQ
     entropy: float = 0.1  # bitwise: weight of the entropy term
+    options: dict[str, Any] = field(default_factory=dict)  # of an installed kind, by name
 
 
 @dataclass
 class PredictorConfig:
-    """The scale-step Transformer (:mod:`refine.network.predictor`)."""
+    """The scale-step network, by default a Transformer (:mod:`refine.network.predictor`)."""
 
+    kind: str = "transformer"  # transformer | an installed kind
     width: int = 128  # D; a multiple of heads
     depth: int = 4  # blocks
     heads: int = 4  # attention heads
@@ -49,8 +56,10 @@ class PredictorConfig:
     positions: str = "coordinates"  # of sites: coordinates (of any grid) | learned (VAR: a vector for each site)
     shared_adaln: bool = True  # one adaptive-LayerNorm projection for all blocks
     dropout: float = 0.0  # of both branches of a block
-    condition_dropout: float = 0.1  # share of items trained without their condition, for guidance
+    # share of items trained without any condition, for guidance; and of items without each of several kinds of condition
+    condition_dropout: float = 0.1
     rounds: Any = 1  # passes in which the codes of a scale are revealed, or a list by scale; markov only where above 1
+    options: dict[str, Any] = field(default_factory=dict)  # of an installed kind, by name
 
 
 @dataclass
@@ -97,14 +106,26 @@ class DiscriminatorConfig:
 
 
 @dataclass
+class ObjectiveConfig:
+    """What the predictor is trained for (:mod:`refine.learning.objectives`)."""
+
+    kind: str = "likelihood"  # likelihood (cross-entropy of every code, eq. 18) | an installed kind
+    options: dict[str, Any] = field(default_factory=dict)  # of an installed kind, by name
+
+
+@dataclass
 class TrainConfig:
     """The stages, and how often something is written."""
 
-    mean: StageConfig = field(default_factory=StageConfig)  # of models that code what a mean forecast leaves open
     tokenizer: StageConfig = field(default_factory=lambda: StageConfig(ema=0.0))
     predictor: StageConfig = field(default_factory=StageConfig)
     loss: LossConfig = field(default_factory=LossConfig)  # tokenizer
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)  # tokenizer
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)  # predictor
+    scale_weights: list[float] | None = (
+        None  # predictor: weights of the scales in the loss; null: their numbers of sites
+    )
+    init: str | None = None  # a run or checkpoint to start the weights from, where names and shapes fit (fine-tuning)
     fit_after: int = 200  # tokenizer: steps as a plain autoencoder before the quantizer is fitted to its latents
     fit_items: int = 4096  # tokenizer: training items that the quantizer's start is fitted to
     site_budget: int = 0  # predictor, markov only: sites an item may cost at one scale; larger scales see fewer items
@@ -124,6 +145,14 @@ class TrainerConfig:
     num_nodes: int = 1  # machines
     strategy: str = "auto"  # auto | ddp | fsdp | ...
     precision: str = "32-true"  # 32-true | bf16-mixed | 16-mixed | ...
+    accumulate_grad_batches: int = 1  # batches of an optimiser step
+    gradient_clip_algorithm: str = "norm"  # norm | value
+    deterministic: bool = False  # only algorithms that give the same result every time, where PyTorch has them
+    benchmark: bool | None = None  # have cuDNN look for its fastest algorithms
+    detect_anomaly: bool = False  # stop where a gradient becomes NaN, and tell which operation made it; slow
+    sync_batchnorm: bool = False  # batch statistics over all processes
+    profiler: str | None = None  # simple | advanced: time by part, shown at the end
+    max_time: str | None = None  # stop after DD:HH:MM:SS; the run can be resumed
 
 
 @dataclass
@@ -138,88 +167,48 @@ class SamplerConfig:
     greedy: bool = False  # the likeliest code, always
     guidance: Any = 1.0  # classifier-free guidance, or a list by scale; 1 for none, at the cost of one pass
     schedule: str = "constant"  # constant | linear (VAR's ramp from 1 to guidance)
+    guided: Any = "all"  # the conditions that guidance is about: all | a list of label, vector, field
     smooth: bool = False  # items are of mixtures of codes (VAR's more_smooth): for the eye, not for measurements
-
-
-@dataclass
-class SampleConfig:
-    """`refine sample`."""
-
-    num: int = 64  # samples
-    label: Any = None  # a class, a list of classes, or null for all in turn
-    size: Any = None  # sites of an item where items differ in them, or a list of sizes in turn; null: as in training
-    batch_size: int = 64  # samples drawn at once
-    out: str | None = None  # folder to write to; null for samples/ in the run
-    gif: bool = False  # also an animation of the refinement, where the domain has one
-    strip: int = 8  # samples shown in the refinement strip
-
-
-@dataclass
-class InpaintConfig:
-    """`refine inpaint`."""
-
-    image: str | None = None  # a picture, or an item of the model's data as SPLIT:NUMBER (test:17)
-    mask: str | None = None  # a PNG of the image's size or the model's: white is painted anew, black is kept
-    place: list[int] | None = None  # [top, left, height, width] that the image takes; all around it is painted anew
-    keep_scales: int = 0  # coarsest scales whose codes are kept everywhere; without mask and place: super-resolution
-    label: Any = None  # a class, a list of classes in turn, or null for none
-    num: int = 4  # results
-    paste: bool = False  # known pixels as the image has them, not as the kept codes are decoded
-    batch_size: int = 64  # results drawn at once
-    out: str | None = None  # folder to write to; null for one in samples/ of the run
-
-
-@dataclass
-class EvaluateConfig:
-    """`refine evaluate`."""
-
-    split: str = "test"  # train | val | test
-    items: int = 10000  # items of the split that are scored
-    samples: int = 10000  # drawn samples; of a conditional model, one for the condition of each of as many items
-    balanced: bool = False  # as many samples of every class, whatever the split has
-    batch_size: int = 100  # items at once
-    features: str = "auto"  # images: auto | inception | classifier
-    export: str | None = None  # images: an .npz to write the samples to, shuffled, as ADM's evaluator reads them
-    forecast: str | None = None  # weather: a store to score; null for one that is made as the section ensemble says
-
-
-@dataclass
-class EnsembleConfig:
-    """`refine ensemble`."""
-
-    members: int = 10  # forecasts from each initial time
-    lead: str = "10d"  # how far they go, in days or hours (240h)
-    start: Any = None  # a date, a list of dates, FIRST..LAST, every:8d, all; null for the last that can be verified
-    split: str = "test"  # train | val | test, whose initial times null, every: and all mean
-    fields: str | None = None  # data to start from, as domain.data takes it; null for that of the model's domain
-    batch_size: int = 10  # members times initial times that are forecast together
-    out: str | None = None  # the zarr store to write; null for one in forecasts/ of the run
-    scheduler: str | None = None  # address of a Dask scheduler whose workers share the files (tcp://host:8786)
-    netcdf: bool = False  # also as one netCDF file
-    at: str | None = None  # latitude,longitude of a place to draw a plume for
+    strategies: list[str] = field(default_factory=list)  # installed ways of drawing, the innermost first
+    options: dict[str, Any] = field(default_factory=dict)  # of strategies: options.NAME.KEY
 
 
 @dataclass
 class Config:
-    """A whole run, as ``config.yaml`` in its folder has it."""
+    """A whole run, as ``config.yaml`` in its folder has it.
+
+    The section of a command is an attribute: ``config.sample`` is an instance of what ``refine sample`` says its options
+    are. In the file it stands beside the others, as ``sample:``.
+    """
 
     domain: Any  # an instance of the domain's own Config
     domain_name: str  # what the domain is called; set by domain=NAME
     model: Any = field(default_factory=ModelConfig)  # an instance of the domain's ModelConfig
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: Any = field(default_factory=TrainConfig)  # TrainConfig, or what the domain makes of it
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
-    sample: SampleConfig = field(default_factory=SampleConfig)
-    inpaint: InpaintConfig = field(default_factory=InpaintConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
-    stage: str = "all"  # tokenizer | predictor | all the model has
+    commands: dict[str, Any] = field(default_factory=dict)  # the section of each command, by its name
+    stage: str = "all"  # one of the stages that the model is trained in, or all
     seed: int = 0  # of everything random
     run: str | None = None  # the run's folder; null for runs/<domain>-<time> (train) or the newest (others)
 
+    def __getattr__(self, name: str) -> Any:
+        sections = self.__dict__.get("commands", {})
+        if name not in sections:
+            raise AttributeError(f"a configuration has no section {name!r}; it has {', '.join(sections) or 'none'}")
+        return sections[name]
 
-TRAINING = (
-    *("experiment", "domain", "model", "train", "trainer", "sampler"),
-    *("sample", "evaluate", "ensemble", "stage", "seed", "run"),
-)
-"""Sections and keys of a training: what it uses, and what commands that follow find in its run."""
+    def plain(self) -> dict[str, Any]:
+        """Nested plain data, the sections of commands beside all others."""
+        values = asdict(self)
+        commands: dict[str, Any] = values.pop("commands")
+        return values | commands
+
+
+CORE = {f.name for f in fields(Config)} - {"commands"}
+
+
+def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Plain data of a configuration as what every one has, and the sections of commands."""
+    core = {name: value for name, value in values.items() if name in CORE}
+    return core, {name: value for name, value in values.items() if name not in CORE}

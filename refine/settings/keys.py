@@ -22,13 +22,15 @@ class Key:
         name: its full name, dotted.
         type: its annotation.
         default: the value it has when nobody sets it; None too where it must be set.
-        help: the comment behind the field in the source, which names the accepted values.
+        help: the comment behind the field in the source, or above it, which names the accepted values.
+        required: whether somebody must set it.
     """
 
     name: str
     type: Any
     default: Any
     help: str = ""
+    required: bool = False
 
     @property
     def type_name(self) -> str:
@@ -52,11 +54,11 @@ def _leaves(cls: type, prefix: str, instance: Any) -> Iterator[Key]:
         name, annotation = prefix + f.name, hints[f.name]
         default = f.default_factory() if f.default_factory is not MISSING else f.default
         default = default if instance is None else getattr(instance, f.name)
-        default = None if default is MISSING else default
+        required, default = default is MISSING, None if default is MISSING else default
         if is_dataclass(annotation) and isinstance(annotation, type):
             yield from _leaves(annotation, name + ".", default)
         else:
-            yield Key(name, annotation, default, notes.get(f.name, ""))
+            yield Key(name, annotation, default, notes.get(f.name, ""), required)
 
 
 def field_types(cls: type) -> dict[str, Any]:
@@ -71,16 +73,32 @@ def field_types(cls: type) -> dict[str, Any]:
 
 
 def _comments(cls: type) -> dict[str, str]:
-    """The comment on the line of each field; empty where the source is not at hand."""
+    """The comment on the line of each field, else the lines of comment above it; empty where the source is not at hand.
+
+    A subclass adds to what the classes before it say.
+    """
+    notes: dict[str, str] = {}
+    for part in reversed(cls.__mro__):
+        if is_dataclass(part):
+            notes |= _own_comments(part)
+    return notes
+
+
+def _own_comments(cls: type) -> dict[str, str]:
     try:
         source = textwrap.dedent(inspect.getsource(cls))
     except (OSError, TypeError):  # defined where there is no file
         return {}
     notes: dict[str, str] = {}
-    name = None
+    name, above = None, list[str]()
     for token in tokenize.generate_tokens(StringIO(source).readline):
-        if token.type == tokenize.NAME and token.line.lstrip().startswith(token.string + ":"):
+        text = token.line.lstrip()
+        if token.type == tokenize.NAME and text.startswith(token.string + ":"):
             name = token.string
-        elif token.type == tokenize.COMMENT and name is not None and not token.line.lstrip().startswith("#"):
+            if above:
+                notes[name], above = " ".join(above), []
+        elif token.type == tokenize.COMMENT and text.startswith("#"):
+            above.append(token.string.lstrip("# "))
+        elif token.type == tokenize.COMMENT and name is not None:
             notes[name] = token.string.lstrip("# ")
     return notes

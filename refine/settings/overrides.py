@@ -10,12 +10,13 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Union, get_args, get_origin
 
 import yaml
 from omegaconf import OmegaConf
 
-from refine.errors import RefineError, require
+from refine.errors import MANY, RefineError, require
 from refine.settings.keys import Key
 
 BOOLS = ("true", "false")
@@ -42,22 +43,27 @@ def take(arguments: Sequence[str], names: Collection[str]) -> tuple[dict[str, st
     return found, rest
 
 
-def assignments(arguments: Sequence[str], keys: Mapping[str, Key]) -> dict[str, Any]:
+def assignments(arguments: Sequence[str], keys: Mapping[str, Key], positional: Sequence[str] = ()) -> dict[str, Any]:
     """What the arguments say, by full key name.
 
     Args:
         arguments: ``key=value`` and ``--key [value]``, in any order; a flag of a boolean key may stand alone.
         keys: those that are accepted, by full name.
+        positional: keys that may be given by their values alone, in this order.
 
     Raises:
         RefineError: unknown or ambiguous key, a value that is no YAML, or something that is no assignment at all.
     """
     out: dict[str, Any] = {}
-    tokens = list(arguments)
+    tokens, places = list(arguments), list(positional)
     while tokens:
         token = tokens.pop(0)
         body = token.removeprefix("--")
         name, equals, raw = body.partition("=")
+        if places and not token.startswith("-") and name not in keys:
+            place = places.pop(0)
+            out[place] = parse(keys[place], token)
+            continue
         if not body or body[0] in "-+~" or not (equals or token.startswith("--")):
             raise RefineError(f"{token!r} is not understood; write key=value or --key value (keys: see --help)")
         key = resolve(name.replace("-", "_"), keys)
@@ -70,14 +76,20 @@ def assignments(arguments: Sequence[str], keys: Mapping[str, Key]) -> dict[str, 
 
 
 def resolve(name: str, keys: Mapping[str, Key]) -> Key:
-    """The key that ``name`` stands for: its full name, or a last part (or parts) of it that no other key has.
+    """The key that ``name`` stands for: its full name, or a last part (or parts) of it that no other key has, or no
+    other key of the domain.
 
     Raises:
         RefineError: no such key, or several.
     """
     if name in keys:
         return keys[name]
+    head, dot, option = name.partition(".options.")
+    if dot:  # of an installed kind; the part itself knows its options
+        section = resolve(f"{head}.options", keys)
+        return replace(section, name=f"{section.name}.{option}", type=Any)
     fits = [full for full in keys if full.endswith("." + name)]
+    fits = [full for full in fits if full.startswith("domain.")] or fits
     if len(fits) == 1:
         return keys[fits[0]]
     if fits:
@@ -96,7 +108,9 @@ def unknown_key(name: str, keys: Iterable[str]) -> RefineError:
     hint = f" Did you mean {last[close[0]]!r}?" if close else ""
     section = name.rpartition(".")[0]
     beside = [k for k in keys if section and k.rpartition(".")[0] == section]
-    return RefineError(f"{name!r} is not a key.{hint} Accepted: {', '.join(beside or keys)}")
+    accepted = beside or keys
+    listed = f"Accepted: {', '.join(accepted)}" if len(accepted) <= MANY else "All keys are shown by --help"
+    return RefineError(f"{name!r} is not a key.{hint} {listed}")
 
 
 def parse(key: Key, raw: str) -> Any:

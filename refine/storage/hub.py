@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from refine.errors import RefineError
+from refine.extras import DISTRIBUTION
+from refine.kinds import DOMAINS
 
+FILES = ["config.json", "model.safetensors"]
 CARD = """---
 library_name: refine
 tags: [refine, next-scale-generation, {domain}]
 ---
-A {domain} model of `refine` (`pip install refine-var[{domain}]`).
+A {domain} model of `refine` (`pip install '{package}'`).
 
 ```python
 import refine
@@ -21,8 +24,13 @@ samples = model.sample(16, seed=0)
 """
 
 
-def locate(name: str | Path) -> Path:
+def locate(name: str | Path, revision: str | None = None, token: str | None = None) -> Path:
     """The folder called ``name``; if there is none and it reads like ``owner/name``, the downloaded repository.
+
+    Args:
+        name: of a folder or a repository.
+        revision: a branch, a tag or a commit of the repository; None for its newest state.
+        token: for a private repository; None for the one that the machine is logged in with.
 
     Raises:
         RefineError: the hub has no such repository, or cannot be reached.
@@ -34,7 +42,7 @@ def locate(name: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(text, allow_patterns=["config.json", "model.safetensors"]))
+        return Path(snapshot_download(text, revision=revision, token=token, allow_patterns=FILES))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise RefineError(f"{text!r} is neither a folder here nor a repository of the hub: {error}") from error
 
@@ -43,7 +51,17 @@ def upload(folder: Path, repo_id: str, domain: str, private: bool, token: str | 
     """Create the repository if needed, upload a checkpoint folder with a model card, and return its address."""
     from huggingface_hub import HfApi
 
-    (folder / "README.md").write_text(CARD.format(domain=domain, repo_id=repo_id), encoding="utf-8")
+    text = CARD.format(domain=domain, repo_id=repo_id, package=_package(domain))
+    (folder / "README.md").write_text(text, encoding="utf-8")
     api = HfApi(token=token)
     api.create_repo(repo_id, private=private, exist_ok=True)
     return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload with refine"))
+
+
+def _package(domain: str) -> str:
+    """What to install for a domain: its distribution, with the extra of its name if it has one."""
+    announced = DOMAINS.announced().get(domain)
+    if announced is None or announced.dist is None:
+        return DISTRIBUTION
+    extras = announced.dist.metadata.get_all("Provides-Extra") or []
+    return f"{announced.dist.name}[{domain}]" if domain in extras else announced.dist.name

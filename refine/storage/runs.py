@@ -10,7 +10,6 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def load_run_config(folder: Path) -> Config:
     else:
         header = read_header(folder)
         values = {"domain_name": header["domain"], "domain": header["domain_config"], "model": header["model"]}
-    config = from_values(values)  # type: ignore[arg-type]
+    config = from_values(values, saved=True)  # type: ignore[arg-type]
     config.run = str(folder)
     return config
 
@@ -122,6 +121,20 @@ def timestamp() -> str:
     return time.strftime("%Y%m%d-%H%M%S")
 
 
+def new_folder(key: str, given: str | None, run: Path | None, domain: str) -> Path:
+    """The folder to write to: the one that is ``given``, else a new one under ``samples/`` of the run, or of here.
+
+    Raises:
+        RefineError: it is there already and not empty.
+    """
+    if given is None:
+        return unused(Path("samples", f"{domain}-{timestamp()}") if run is None else run / "samples" / timestamp())
+    out = Path(given).expanduser()
+    free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    require(free, f"{key}={given!r} is not accepted: it is there already; give a new or an empty folder")
+    return out
+
+
 def unused(path: Path) -> Path:
     """``path``, with a number behind it where that is taken."""
     candidate, number = path, 1
@@ -141,7 +154,7 @@ def _name(config: Config) -> str:
 def _same_model(config: Config, saved: Config, path: Path) -> None:
     """Refuse to go on with a run under a configuration that its weights do not fit."""
     names = ("domain_name", "domain", "model")
-    new, old = (_flat({n: asdict(c)[n] for n in names}) for c in (config, saved))
+    new, old = (_flat({n: c.plain()[n] for n in names}) for c in (config, saved))
     changed = [f"{n}={old.get(n)!r} (now {new.get(n)!r})" for n in {**old, **new} if old.get(n) != new.get(n)]
     require(not changed, f"run={str(path)!r} was started with {', '.join(changed)}; keep that, or choose another run")
 

@@ -11,10 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from refine.codes.head import build_head
+from refine.codes.laws import ScaleSampler
 from refine.domain import Domain
 from refine.drawing.rounds import Rounds
-from refine.drawing.sampler import ScaleSampler
 from refine.errors import require
 from refine.models.codec import Codec
 from refine.models.inference import inference
@@ -55,7 +54,7 @@ class Absorbing(Contestant):
         self.tokens, level = sum(self.sites), sequence(pyramid)
         predictor = replace(config.predictor, rounds=1)
         self.predictor = Predictor(predictor, [self.tokens], pyramid.channels + 1, subject.spec, level)
-        self.head = build_head(quantizer, config.predictor.width)
+        self.head = quantizer.head(config.predictor.width)
         self.pos: Tensor
         self.register_buffer("pos", level.pos, persistent=False)
 

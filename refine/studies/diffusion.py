@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from refine.domain import Domain
 from refine.errors import RefineError, not_accepted, require
+from refine.linear import Linear
 from refine.models.codec import Codec
 from refine.models.inference import inference
-from refine.network.linear import Linear
 from refine.network.predictor import Predictor
 from refine.noise import Noise
 from refine.settings.config import ModelConfig

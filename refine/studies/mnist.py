@@ -8,9 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from refine.domain import Domain
+from refine.domain import Domain, load_domain
 from refine.models.codec import Codec
-from refine.registry import load_domain
 
 SIDE = 28
 LATENT = 64

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refine.codes.head import BitwiseHead, CategoricalHead, Head
-from refine.codes.quantizer import Bitwise
+from refine.codes.scaled import Bitwise
 from refine.codes.vq import VQ
 from refine.models.codec import Codec
-from refine.scales.pyramid import LaplacianPyramid
+from refine.scales.laplacian import LaplacianPyramid
 from refine.scales.resample import GridResampler
 from refine.scales.walk import walk
 from refine.studies.mnist import LATENT, SIDE

@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from refine.domain import Domain
+from refine.kinds import DOMAINS
 from refine.models.codec import Codec
-from refine.registry import load_domain_class
 from refine.settings.config import ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
 from refine.settings.typed import typed
 from refine.studies.absorbing import Absorbing
@@ -66,12 +66,13 @@ VARIANTS = {f"scales_{s}": Variant(scales=s) for s in SCALES} | {
 def domain_config(variant: Variant) -> Any:
     """Of the image domain as the variant has it."""
     codec = {"codec": "patch"} if variant.pixels else {}
-    return typed(load_domain_class("image").Config, DATA | codec | {"scales": SCALES[variant.scales]}, "image")
+    return typed(DOMAINS.load("image").Config, DATA | codec | {"scales": SCALES[variant.scales]}, "image")
 
 
 def domain_of(variant: Variant) -> Domain:
     """The image domain as the variant has it."""
-    return load_domain_class("image")(domain_config(variant))
+    domain: Domain = DOMAINS.load("image")(domain_config(variant))
+    return domain
 
 
 def model_config(variant: Variant, mlp_ratio: float = MLP) -> ModelConfig:

@@ -14,7 +14,7 @@ from torch.utils.data import Subset
 from refine.codes.quantizer import Quantizer
 from refine.items import collate_of
 from refine.models.refiner import Refiner
-from refine.network.predictor import Predictor
+from refine.network.network import Network
 from refine.scales.pyramid import Pyramid
 from refine.scales.walk import walk
 from refine.settings.config import ModelConfig, PredictorConfig, QuantizerConfig
@@ -154,7 +154,7 @@ def permute_level(level: Level, p: Tensor) -> Level:
 
 
 def equivariance_error(
-    predictor: Predictor, context: Tensor, level: Level, permuted: Level, k: int, condition: Condition, p: Tensor
+    predictor: Network, context: Tensor, level: Level, permuted: Level, k: int, condition: Condition, p: Tensor
 ) -> float:
     """How far renumbering sites by ``p`` before or after the predictor differ, relative to the largest output."""
     with torch.no_grad():

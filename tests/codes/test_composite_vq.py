@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from refine.codes.build_quantizer import build_quantizer
-from refine.codes.composite_vq import CompositeVQ, pack_digits, unpack_digits
+from refine.codes.composite_vq import CompositeVQ
+from refine.codes.packing import pack_digits, unpack_digits
+from refine.codes.quantizer import build_quantizer
 from refine.codes.vq import VQ
 from refine.errors import RefineError
 from refine.settings.config import QuantizerConfig

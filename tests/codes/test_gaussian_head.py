@@ -16,9 +16,10 @@ from torch import Tensor
 from toy import items_of, stir, tiny_refiner
 
 from refine.cli import main
-from refine.codes.head import GaussianHead, build_head
-from refine.codes.quantizer import Unquantized
-from refine.drawing.sampler import ScaleSampler
+from refine.codes.gaussian_head import GaussianHead
+from refine.codes.head import build_head
+from refine.codes.laws import ScaleSampler
+from refine.codes.scaled import Unquantized
 from refine.errors import RefineError
 from refine.models.encoding import EncodedItems, batch_codes
 from refine.models.evaluation import score_codes

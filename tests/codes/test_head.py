@@ -8,11 +8,12 @@ from scipy.stats import chisquare
 from torch import Tensor
 from toy import stir
 
-from refine.codes.composite_vq import CompositeVQ, unpack_digits
+from refine.codes.composite_vq import CompositeVQ
 from refine.codes.head import BitwiseHead, CategoricalHead, FactorisedHead, Head, build_head
-from refine.codes.quantizer import FSQ, Bitwise
+from refine.codes.laws import ScaleSampler
+from refine.codes.packing import unpack_digits
+from refine.codes.scaled import FSQ, Bitwise
 from refine.codes.vq import VQ
-from refine.drawing.sampler import ScaleSampler
 from refine.errors import RefineError
 
 WIDTH, SIZES = 6, [5, 8]

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refine.codes.build_quantizer import build_quantizer
-from refine.codes.quantizer import FSQ, Bitwise, Quantizer, pack_bits, unpack_bits, usage
+from refine.codes.packing import pack_bits, unpack_bits
+from refine.codes.quantizer import Quantizer, build_quantizer, usage
+from refine.codes.scaled import FSQ, Bitwise
 from refine.codes.vq import VQ
 from refine.errors import RefineError
 from refine.settings.config import QuantizerConfig

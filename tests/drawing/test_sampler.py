@@ -10,7 +10,8 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from refine.drawing.sampler import ScaleSampler, build_sampler, largest
+from refine.codes.laws import ScaleSampler, largest
+from refine.drawing.sampler import build_sampler
 from refine.errors import RefineError
 from refine.settings.config import SamplerConfig
 

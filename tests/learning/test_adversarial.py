@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from learning.test_training import assert_same_run, refine, start, tiny, train, train_and_die, weights  # noqa: F401
 from torch import Tensor, nn
 from toy import LinearCodec, TinyConfig, TinyDomain, stir
 
+from learning.test_training import assert_same_run, refine, start, tiny, train, train_and_die, weights  # noqa: F401
 from refine.errors import RefineError
 from refine.learning import modules
-from refine.learning.adversarial import LARGEST, Objective, adaptive_weight, build_objective, hinge
+from refine.learning.adversarial import LARGEST, Reconstruction, adaptive_weight, build_reconstruction, hinge
 from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.modules import TokenizerModule
 from refine.models.codec import Codec, IdentityCodec
@@ -66,7 +66,7 @@ def test_one_pass_gives_the_gradients_of_both_players() -> None:
     torch.manual_seed(0)
     codec, x = stir(LinearCodec(3)), some(5, 4, 3)
     assert isinstance(codec, LinearCodec)
-    objective = Objective(codec, settings(l1=0.2, l2=0.7, adversarial=0.4), seed=3)
+    objective = Reconstruction(codec, settings(l1=0.2, l2=0.7, adversarial=0.4), seed=3)
     discriminator = objective.discriminator
     assert discriminator is not None
     loss, terms = objective(codec, codec.decode(codec.encode(x)), x, 5)
@@ -90,7 +90,7 @@ def test_one_pass_gives_the_gradients_of_both_players() -> None:
 
 
 def test_weight_and_rate_of_the_discriminator_grow_from_its_start() -> None:
-    objective = Objective(LinearCodec(2), settings(start=10, warmup=4, adversarial=1.0), seed=0)
+    objective = Reconstruction(LinearCodec(2), settings(start=10, warmup=4, adversarial=1.0), seed=0)
     assert [objective.grown(step) for step in (0, 9, 10, 11, 13, 14, 19)] == [0, 0, 0.25, 0.5, 1, 1, 1]
     codec, x = LinearCodec(2), some(3, 4, 2)
     _, terms = objective(codec, codec.decode(x), x, 9)
@@ -103,7 +103,7 @@ def test_the_first_discriminator_is_a_function_of_the_seed_and_leaves_other_numb
     first, states = [], []
     for seed in (1, 1, 2):
         torch.manual_seed(7)
-        objective = Objective(LinearCodec(2), settings(adversarial=1.0), seed)
+        objective = Reconstruction(LinearCodec(2), settings(adversarial=1.0), seed)
         states.append(torch.get_rng_state())
         first.append(torch.cat([p.flatten() for p in objective.parameters()]))
     assert torch.equal(first[0], first[1]) and not torch.equal(first[0], first[2])
@@ -116,11 +116,11 @@ def test_without_other_terms_nothing_is_built_and_nothing_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The terms at their defaults come to the codec's own loss, to the bit, and are not even made."""
-    assert build_objective(LinearCodec(2), TrainConfig(), 0) is None
+    assert build_reconstruction(LinearCodec(2), TrainConfig(), 0) is None
     plain = train("stage=tokenizer", f"run={tmp_path / 'plain'}")
     state = SafetensorsIO().load_checkpoint(plain / "resume" / "tokenizer.safetensors")
     assert not [name for name in state["state_dict"] if name.startswith("objective")]
-    monkeypatch.setattr(modules, "build_objective", Objective)
+    monkeypatch.setattr(modules, "build_reconstruction", Reconstruction)
     assert_same_run(plain, train("stage=tokenizer", f"run={tmp_path / 'made'}"))
 
 

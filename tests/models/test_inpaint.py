@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from scipy.stats import chisquare
-from models.test_refiner import LONG, all_sequences, both, build, label, place, pyramids
 from toy import items_of
 
+from models.test_refiner import LONG, all_sequences, both, build, label, place, pyramids
 from refine.errors import RefineError
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from scipy.stats import chisquare
-from models.test_refiner import LONG, QUANTIZERS, Rows, all_sequences, label, place
 from torch import Tensor
 from toy import install_tiny, items_of, tiny_refiner
 
+from models.test_refiner import LONG, QUANTIZERS, Rows, all_sequences, label, place
 from refine.drawing.rounds import Rounds
 from refine.errors import RefineError
 from refine.models.refiner import Refiner

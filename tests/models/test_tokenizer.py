@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 from toy import TinyConfig, TinyDomain, tiny_refiner
 
-from refine.codes.build_quantizer import build_quantizer
+from refine.codes.quantizer import build_quantizer
 from refine.codes.vq import VQ
 from refine.models.codec import IdentityCodec
 from refine.models.refiner import Refiner
 from refine.models.tokenizer import Tokenizer
-from refine.scales.pyramid import ResidualPyramid, build_pyramid
+from refine.scales.pyramid import build_pyramid
 from refine.scales.resample import GridResampler
+from refine.scales.residual import ResidualPyramid
 from refine.settings.config import ModelConfig, PyramidConfig, QuantizerConfig
 from refine.types import Condition
 

@@ -16,8 +16,10 @@ from refine.codes.vq import VQ
 from refine.errors import RefineError
 from refine.models.codec import IdentityCodec
 from refine.models.tokenizer import Tokenizer
-from refine.scales.pyramid import LaplacianPyramid, Pyramid, ResidualPyramid, build_pyramid, phi_index
+from refine.scales.laplacian import LaplacianPyramid
+from refine.scales.pyramid import Pyramid, build_pyramid
 from refine.scales.resample import GridResampler, Resampler, grid_shape
+from refine.scales.residual import ResidualPyramid, phi_index
 from refine.settings.config import PyramidConfig
 from refine.types import Level, Step
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refine.codes.quantizer import unpack_bits
+from refine.codes.packing import unpack_bits
 from refine.studies.closed_forms import codebook
 from refine.studies.mnist import autoencoder
 from refine.studies.networks import (

@@ -28,7 +28,7 @@ from refine.domains.graph.splitting.colour import colour
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, unknown
 from refine.drawing.rounds import Rounds
-from refine.drawing.sampler import ScaleSampler
+from refine.codes.laws import ScaleSampler
 from refine.noise import Noise
 
 # streams of noise of a scale; STARS + 2r and + 1 are those of colour r; SIZES is drawn once

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from refine.domains.weather.forecaster.codec import smooth_latitudes
-from refine.drawing.sampler import ScaleSampler
+from refine.codes.laws import ScaleSampler
 from refine.items import in_batches, spread
 from refine.noise import Noise
 from refine.progress import track

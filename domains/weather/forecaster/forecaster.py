@@ -23,7 +23,7 @@ from refine.domains.weather.forecaster.codec import SphereCodec
 from refine.domains.weather.forecaster.errors import Errors
 from refine.domains.weather.forecaster.mean import MeanForecast
 from refine.domains.weather.forecaster.new_days import NewDays, successive_errors
-from refine.drawing.sampler import by_scale
+from refine.settings.by_scale import by_scale
 from refine.errors import not_accepted, require
 from refine.items import Items, in_batches, spread
 from refine.learning.data import derive_seed

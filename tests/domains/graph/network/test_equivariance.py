@@ -17,6 +17,7 @@ from graph_toys import generators, of, tiny_predictor
 from scipy.stats import chi2_contingency
 from torch import Tensor
 
+from refine.codes.laws import ScaleSampler
 from refine.domains.graph.network.examples import examples
 from refine.domains.graph.network.network import View
 from refine.domains.graph.network.predictor import GraphPredictor
@@ -26,7 +27,6 @@ from refine.domains.graph.splitting.colour import colour
 from refine.domains.graph.splitting.pairing import Scale, build_pyramid, renumber
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import Splits, split
-from refine.drawing.sampler import ScaleSampler
 from refine.noise import Noise
 
 

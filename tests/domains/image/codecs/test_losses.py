@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from refine.domains.image.codecs import losses
 from refine.domains.image.codecs.codec import ConvCodec
 from refine.errors import RefineError
-from refine.learning.adversarial import Objective
+from refine.learning.adversarial import Reconstruction
 from refine.settings.config import LossConfig, TrainConfig
 
 VGG16 = [64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0]  # 0 halves
@@ -52,8 +52,8 @@ def images(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def objective(codec: ConvCodec) -> Objective:
-    return Objective(codec, TrainConfig(loss=LossConfig(l2=0.0, perceptual=0.5)), seed=0)
+def objective(codec: ConvCodec) -> Reconstruction:
+    return Reconstruction(codec, TrainConfig(loss=LossConfig(l2=0.0, perceptual=0.5)), seed=0)
 
 
 @pytest.mark.usefixtures("backbone")

@@ -14,7 +14,7 @@ from refine.domains.weather.sphere.grids import Grid
 from refine.domains.weather.sphere.harmonics import at_points
 from refine.domains.weather.sphere.resamplers import HarmonicResampler, NestedResampler, SphereResampler, points_of
 from refine.errors import RefineError
-from refine.scales.pyramid import LaplacianPyramid
+from refine.scales.laplacian import LaplacianPyramid
 
 from ..rotations import precision, some_rotations, wigner
 

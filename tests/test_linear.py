@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import refine.network.linear
-from refine.network.linear import LARGE, Linear, linear
+import refine.linear
+from refine.linear import LARGE, Linear, linear
 
 available = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 
@@ -22,8 +22,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         taken.append("torch")
         return plain(*args)
 
-    monkeypatch.setattr(refine.network.linear, "ONEDNN", True)
-    monkeypatch.setattr(refine.network.linear.F, "linear", noted)
+    monkeypatch.setattr(refine.linear, "ONEDNN", True)
+    monkeypatch.setattr(refine.linear.F, "linear", noted)
     return taken
 
 

@@ -1,0 +1,140 @@
+"""From the arguments of a command to what it runs on, and to its help."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from refine.commands.command import Command
+from refine.domain import Domain, starter
+from refine.errors import RefineError, require
+from refine.kinds import COMMANDS, DOMAINS, NETWORKS, OBJECTIVES, PYRAMIDS, QUANTIZERS, STRATEGIES
+from refine.models.codec import Codec
+from refine.settings.compose import accepted_groups, compose, config_keys, group_files, training_sections
+from refine.settings.config import Config
+from refine.settings.keys import Key, keys_of
+from refine.settings.overrides import assignments, take
+from refine.settings.typed import typed
+from refine.storage.runs import CONFIG, find, load_run_config
+
+
+def configure(name: str, command: type[Command], arguments: Sequence[str]) -> Any:
+    """What a command runs on: its arguments, over the configuration of the run that is meant, if there is one.
+
+    Raises:
+        RefineError: an argument that is not accepted, or a domain that cannot do what the command does.
+    """
+    if not command.of_a_model:
+        options = command.options_for(arguments)
+        if options is None:
+            require(not arguments, f"{' '.join(arguments)!r} is not accepted: refine {name} takes no arguments")
+            return None
+        return typed(options, assignments(arguments, keys_of(options), command.positional))
+    named = take(arguments, ("run", "domain"))[0]
+    run, domain = named.get("run"), named.get("domain")
+    if name == "train":
+        resumed = run is not None and (Path(run).expanduser() / CONFIG).is_file()
+        base = load_run_config(Path(str(run)).expanduser()) if resumed else None
+    elif folder := find(run, domain):
+        base = load_run_config(folder)
+    elif domain is not None:
+        if command.needs is not None:
+            command.needs.of(domain)  # said before what it lacks
+        base = load_run_config(starter(domain))
+        base.run = None  # what ships with a package is read, not written to
+    else:
+        base = None
+    if command.needs is not None and base is not None:
+        command.needs.of(base.domain_name)
+    return compose(arguments, base, accepted(name, command))
+
+
+def accepted(name: str, command: type[Command]) -> list[str]:
+    """First parts of the keys that a command accepts."""
+    return training_sections() if name == "train" else [name, *command.uses]
+
+
+def key_help(name: str, command: type[Command], arguments: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """What a command accepts, as (key=value, explanation) rows by section; values are those under ``arguments``."""
+    if not command.of_a_model:
+        options = command.options_for(arguments)
+        keys = {} if options is None else keys_of(options)
+        return {"Keys": [_row(key) for key in keys.values()]} if keys else {}
+    domain, config = take(arguments, ["domain"])[0].get("domain"), None
+    if arguments:
+        with contextlib.suppress(RefineError):  # then the help is all the more wanted
+            config = configure(name, command, arguments)
+            domain = config.domain_name
+    sections = accepted(name, command)
+    groups = [(f"{group}=", " | ".join(group_files(group))) for group in accepted_groups(sections)]
+    out = {"Files of settings": [(group, files) for group, files in groups if files]}
+    for key in config_keys(domain, sections).values():
+        if domain is not None and not of_use(key.name, DOMAINS.load(domain), config):
+            continue
+        section, dot, _ = key.name.partition(".")
+        title = f"Keys of {section}" if dot else "Keys of the run"
+        now = key if config is None else replace(key, default=operator.attrgetter(key.name)(config))
+        out.setdefault(title, []).append(_row(now))
+    for title, key in options_of_kinds(config):
+        out.setdefault(title, []).append(_row(key))
+    if domain is None and "domain" in sections:
+        out["Keys of domain and model"] = [
+            ("domain.*, model.*", f"each domain has its own; they are shown by: refine {name} domain=NAME --help")
+        ]
+    return out
+
+
+def _row(key: Key) -> tuple[str, str]:
+    return f"{key.name}={'...' if key.required else key.default_text}", key.help or key.type_name
+
+
+def of_use(key: str, domain: type[Domain], config: Config | None) -> bool:
+    """Whether a key means anything in a domain: of ``train``, stages and losses that its model has; of a command, what
+    it is capable of."""
+    section, _, rest = key.partition(".")
+    part = rest.partition(".")[0]
+    if section == "train":
+        if part in ("tokenizer", "fit_after", "loss", "discriminator") and "tokenizer" not in domain.stages:
+            return False
+        needed = "perceptual_loss" if rest == "loss.perceptual" else "discriminator"
+        if part == "discriminator" or rest in ("loss.perceptual", "loss.adversarial"):
+            return needed in extra_losses(domain, config)
+        return True
+    if section in COMMANDS.names():
+        needs = COMMANDS.load(section).needs
+        return needs is None or issubclass(domain, needs)
+    return True
+
+
+def extra_losses(domain: type[Domain], config: Config | None) -> list[str]:
+    """What the codec of a domain can be trained for beside its own loss: ``perceptual_loss``, ``discriminator``."""
+    both = ["perceptual_loss", "discriminator"]
+    try:
+        codec = type(domain(domain.Config() if config is None else config.domain).codec())
+    except Exception:  # it cannot be asked: data that are not there, options that must be given
+        return both
+    return [name for name in both if getattr(codec, name) is not getattr(Codec, name)]
+
+
+def options_of_kinds(config: Config | None) -> Iterator[tuple[str, Key]]:
+    """Options of the installed kinds that a configuration names, and the titles that they stand under."""
+    model = None if config is None else config.model
+    for section, kind in (("pyramid", PYRAMIDS), ("quantizer", QUANTIZERS), ("predictor", NETWORKS)):
+        chosen = getattr(model, section, None)
+        if chosen is None or not hasattr(chosen, "kind"):
+            continue
+        cls = kind.load(chosen.kind)
+        if not isinstance(chosen, cls.Options):
+            for key in keys_of(cls.Options, f"model.{section}.options.").values():
+                yield "Keys of model", key
+    if config is not None:
+        objective = OBJECTIVES.load(config.train.objective.kind)
+        for key in keys_of(objective.Options, "train.objective.options.").values():
+            yield "Keys of train", key
+        for name in config.sampler.strategies:
+            for key in keys_of(STRATEGIES.load(name).Options, f"sampler.options.{name}.").values():
+                yield "Keys of sampler", key
