@@ -16,8 +16,8 @@ from strangers import install, install_toy
 from refine.cli import main
 from refine.domains.weather.config import WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
+from refine.domains.weather.ensemble_command import domain_of
 from refine.domains.weather.ensembles.store import open_forecast
-from refine.domains.weather.forecast import domain_of
 from refine.errors import RefineError
 
 from . import toy_forecaster
@@ -33,7 +33,7 @@ import torch
 from weather.toy_forecaster import ToyForecaster
 
 from refine import Domain
-from refine.domains.weather.forecast import run_ensemble
+from refine.domains.weather.ensemble_command import run_ensemble
 from refine.domains.weather.sphere.grids import Grid
 from refine.domains.weather.fields.sources import open_fields
 from refine.models.model import Model

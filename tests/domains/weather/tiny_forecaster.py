@@ -13,7 +13,7 @@ from toy import stir
 from refine.domains.weather.config import ForecasterConfig, MeanConfig, WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.forecaster.errors import Errors
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.sphere.grids import Grid
 from refine.domains.weather.sphere.harmonics import HarmonicTransform
 from refine.items import in_batches

@@ -282,7 +282,7 @@ LIMITED = """
 import resource, sys
 import numpy as np
 from pathlib import Path
-from refine.domains.weather import store
+from refine.domains.weather.ensembles import store
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 path, grid = Path(sys.argv[1]), Grid.parse("gaussian:48x96")

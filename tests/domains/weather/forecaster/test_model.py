@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from refine.domains.weather.domain import WeatherDomain
-from refine.domains.weather.forecaster.forecaster import Forecaster, _later, _stream
+from refine.domains.weather.forecaster.model import Forecaster, _later, _stream
 from refine.domains.weather.sphere import resamplers as sphere
 from refine.errors import RefineError
 from refine.items import in_batches

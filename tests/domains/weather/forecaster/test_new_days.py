@@ -10,7 +10,7 @@ from torch import Tensor
 
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.forecaster.codec import SphereCodec
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.forecaster.new_days import NewDays, by_degree, successive_errors
 from refine.settings.config import SamplerConfig
 
