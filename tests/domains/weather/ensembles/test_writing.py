@@ -17,13 +17,12 @@ import pytest
 import torch
 import xarray as xr
 
-from refine.domains.weather.ensembles.ensemble import Job, initial_states, job_of, write_ensemble
-from refine.domains.weather.ensembles.initial_times import hours
+from refine.domains.weather.ensembles.ensemble import Job, initial_states, write_ensemble
 from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.ensembles.unfinished import partial_folder
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
-from refine.settings.config import EnsembleConfig, SamplerConfig
+from refine.settings.config import SamplerConfig
 
 from ..toy_forecaster import CHANNELS, ToyForecaster, ToyLoader, toy_fields
 
@@ -67,25 +66,6 @@ def test_a_member_is_the_same_in_any_ensemble(tmp_path: Path) -> None:
     assert together.isel(number=slice(3)).equals(few)
     assert len(np.unique(many["2m_temperature"].values.reshape(8, -1), axis=0)) == 8  # no two members are alike
     assert not few.equals(write(tmp_path / "other.zarr", replace(JOB, members=3, seed=4)))
-
-
-@pytest.mark.parametrize("rows", range(1, 17))
-def test_parts_cover_everything_once(rows: int) -> None:
-    job = replace(JOB, rows=rows)
-    seen = np.zeros((3, 5), dtype=int)
-    for part in job.parts:
-        seen[part.first_time : part.stop_time, part.first_member : part.stop_member] += 1
-        size = (part.stop_time - part.first_time) * (part.stop_member - part.first_member)
-        assert size <= rows and part.first_member % job.member_chunk == 0
-    assert (seen == 1).all() and len({part.name for part in job.parts}) == len(job.parts)
-
-
-def test_memory_is_bounded_by_the_rows() -> None:
-    job = replace(JOB, members=50, rows=10, steps=40)
-    assert job.lead_chunk(9, 48 * 96) == 40  # one chunk of 66 MB would be all leads
-    assert replace(job, steps=41).lead_chunk(9, 48 * 96) == 21  # two of even size
-    assert job.lead_chunk(80, 721 * 1440) == 1
-    assert replace(job, members=5000).lead_chunk(9, 48 * 96) == 40
 
 
 @pytest.mark.parametrize("calendar", ["noleap", "360_day"])
@@ -152,7 +132,7 @@ RUN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from weather.ensembles.test_ensemble import write
+from weather.ensembles.test_writing import write
 write(Path(sys.argv[2]))
 """
 
@@ -230,7 +210,7 @@ import resource, sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from weather.ensembles.test_ensemble import JOB, toy_fields, write_ensemble, ToyForecaster, ToyLoader, Grid
+from weather.ensembles.test_writing import JOB, toy_fields, write_ensemble, ToyForecaster, ToyLoader, Grid
 fields = toy_fields(grid="gaussian:48x96")
 job = replace(JOB, members=int(sys.argv[3]), rows=10, steps=10)
 write_ensemble(Path(sys.argv[2]), job, ToyForecaster(Grid.of(fields)), fields, ToyLoader(""), {})
@@ -247,46 +227,3 @@ def test_memory_does_not_grow_with_members(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout.split()[-1]))
     assert peaks[1] < 1.15 * peaks[0]
-
-
-# -- what is asked for -------------------------------------------------------------------------------------------------
-
-
-def job(**options: Any) -> Job:
-    fields = toy_fields()
-    model = ToyForecaster(Grid.of(fields))
-    return job_of(EnsembleConfig(**options), SamplerConfig(), 5, model, fields, fields["time"].values[6:])
-
-
-def test_from_a_configuration() -> None:
-    default = job(lead="3d")
-    assert default.starts == (8,) and default.members == 10 and default.steps == 3 and default.seed == 5
-    assert job(lead="72h", start=["2021-01-03", "2021-01-05"], members=4).starts == (2, 4)
-    assert job(lead="1d", start="all").starts == (6, 7, 8, 9, 10)
-    model = ToyForecaster(Grid.parse("gaussian:4x8"))
-    assert hours(model.step) == 24
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"members": 0}, "ensemble.members=0 is not accepted; accepted: 1 or more"),
-        ({"batch_size": -1}, "ensemble.batch_size=-1"),
-        ({"lead": "30h"}, "ensemble.lead='30h'"),
-        ({"start": "2021-01-01"}, "2020-12-31T00:00 is missing"),
-        ({"start": "2022-01-01"}, "from 2021-01-02T00:00 to 2021-01-12T00:00"),
-    ],
-)
-def test_what_is_not_accepted(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(RefineError, match=re.escape(message)):
-        job(**options)
-
-
-def test_the_toy_has_streams_of_its_own() -> None:
-    fields = toy_fields()
-    model = ToyForecaster(Grid.of(fields))
-    before, now = initial_states(fields, model, [4])
-    times = fields["time"].values[[4]]
-    alone = [x[0, 0] for x in model.forecast(before, now, times, [7], 3, 0, None)]
-    among = [x[0, 7] for x in model.forecast(before, now, times, range(10), 3, 0, None)]
-    assert all(torch.equal(a, b) for a, b in zip(alone, among, strict=True))
