@@ -29,9 +29,10 @@ from rich.table import Table
 from rivals.folders import ControlFolder, is_control
 
 import refine
-from refine.domains.weather.ensembles.ensemble import Forecaster, Job, initial_states, timeline_of, write_ensemble
+from refine.domains.weather.ensemble_command import Checkpoint
+from refine.domains.weather.ensembles.ensemble import Forecaster, Job, initial_states, timeline_of
 from refine.domains.weather.ensembles.initial_times import lead_steps
-from refine.domains.weather.forecast import Checkpoint
+from refine.domains.weather.ensembles.writing import write_ensemble
 from refine.settings.config import SamplerConfig
 from refine.storage.checkpoint import read_header
 from refine.storage.runs import load_run_config

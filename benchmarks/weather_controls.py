@@ -39,11 +39,12 @@ from rich.table import Table
 from rivals.folders import KINDS, LEARNED, ControlFolder, is_control, make, mean_of
 from rivals.rollout import Timed
 
-from refine.domains.weather.ensembles.ensemble import Job, timeline_of, write_ensemble
+from refine.domains.weather.ensemble_command import Checkpoint
+from refine.domains.weather.ensembles.ensemble import Job, timeline_of
 from refine.domains.weather.ensembles.initial_times import lead_steps, stamps
 from refine.domains.weather.ensembles.store import open_forecast
+from refine.domains.weather.ensembles.writing import write_ensemble
 from refine.domains.weather.fields.sources import locate
-from refine.domains.weather.forecast import Checkpoint
 from refine.domains.weather.forecaster.new_days import NewDays
 from refine.domains.weather.scores.climatology import Climatology
 from refine.domains.weather.scores.comparison import compare

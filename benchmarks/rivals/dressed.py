@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.scores.climatology import YEAR
 from refine.noise import Noise
 from rivals.known import Days, Known

@@ -28,7 +28,7 @@ KINDS = ("mean", "dressed", *LEARNED)
 
 @dataclass(frozen=True)
 class ControlFolder:
-    """How a control is loaded, in the place of a checkpoint (:class:`refine.domains.weather.forecast.Checkpoint`)."""
+    """How a control is loaded, where :class:`refine.domains.weather.ensemble_command.Checkpoint` loads a forecaster."""
 
     folder: str
 

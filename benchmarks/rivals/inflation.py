@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from refine.domains.weather.forecaster.new_days import NewDays, successive_errors
+from refine.domains.weather.forecaster.errors import successive_errors
+from refine.domains.weather.forecaster.new_days import NewDays
 from refine.learning.data import derive_seed
 from refine.noise import Noise
 from rivals.known import Days

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.items import in_batches
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.forecaster.unet import NHWC, Conv, Residual, UNet
 from rivals.known import Known
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.noise import Noise
 from rivals.known import Known
 from rivals.network import ErrorNetwork

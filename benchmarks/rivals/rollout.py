@@ -12,7 +12,7 @@ from torch import Tensor
 
 from refine.domains.weather.ensembles.initial_times import shifted, stamps
 from refine.domains.weather.fields.calendar import forcings
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.forecaster.new_days import NewDays
 from refine.learning.data import derive_seed
 from refine.noise import Noise
@@ -69,7 +69,8 @@ class Control:
         seed: int = 0,
         sampler: SamplerConfig | None = None,
     ) -> Iterator[Tensor]:
-        """As :meth:`refine.domains.weather.forecaster.forecaster.Forecaster.forecast`; ``sampler`` is for codes, not looked at."""
+        """See :meth:`refine.domains.weather.forecaster.model.Forecaster.forecast`. ``sampler`` is for codes and is not
+        used here."""
         count, change = len(members), self.model.mean.change
         streams = [derive_seed(stamp, m) for stamp in stamps(times) for m in members]
         last: Tensor | None = None

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.sphere.harmonics import HarmonicTransform, degrees
 from refine.noise import Noise
 

@@ -1,4 +1,4 @@
-"""Ensembles: which members of which initial times are forecast together, and how they get into the store.
+"""Ensembles: which members of which initial times are forecast together, and how such a part is forecast.
 
 The work is cut into *parts*: some members of one or more initial times, all leads. A part is forecast lead by lead and
 written chunk by chunk, so that memory depends on the size of a part alone. What is in a part depends on the plan, not
@@ -19,11 +19,10 @@ from torch import Tensor
 
 from refine.domains.weather.ensembles import store
 from refine.domains.weather.ensembles.initial_times import Timeline, hours, lead_steps
-from refine.domains.weather.ensembles.unfinished import Unfinished
 from refine.domains.weather.fields import checks
 from refine.domains.weather.sphere.grids import Grid
-from refine.errors import RefineError, require
-from refine.progress import console, track
+from refine.errors import require
+from refine.progress import console
 from refine.settings.config import EnsembleConfig, SamplerConfig
 
 if TYPE_CHECKING:
@@ -171,81 +170,6 @@ def forecast_part(path: Path, job: Job, part: Part, model: Forecaster, fields: x
             store.write(path, model.channels, np.stack(waiting, 2), corner)
             waiting.clear()
         yield lead
-
-
-def write_ensemble(
-    target: Path,
-    job: Job,
-    model: Forecaster,
-    fields: xr.Dataset,
-    loader: Loader,
-    attributes: dict[str, Any],
-    scheduler: str | None = None,
-    netcdf: Path | None = None,
-) -> list[Path]:
-    """Forecast all of ``job`` into the store ``target``; go on where an earlier call with the same job stopped.
-
-    Args:
-        target: the store; it appears when it is complete.
-        job: what to forecast.
-        model: the forecaster, for work in this process.
-        fields: canonical dataset with the initial states, on the model's grid.
-        loader: the same two, for other processes.
-        attributes: of the store; they are no part of the plan.
-        scheduler: address of a Dask scheduler whose workers share the file system; None to work here.
-        netcdf: also write the store as this file.
-
-    Returns:
-        What was written.
-
-    Raises:
-        RefineError: the target exists or another plan is under way there; a full disk; a cluster that does not work.
-    """
-    plan = plan_of(job, model, fields, loader)
-    leads = np.arange(1, job.steps + 1) * model.step
-    chunks = (job.member_chunk, job.lead_chunk(len(model.channels), int(np.prod(model.grid.shape))))
-    times = fields["time"].values[list(job.starts)]
-    units = {c: str(fields[c].attrs.get("units", "1")) for c in model.channels}
-
-    def create(path: Path) -> None:
-        store.create(path, model.grid, units, times, leads, job.members, chunks, attributes, fields)
-
-    target = target.absolute()
-    work = Unfinished(target, plan, create)
-    left = [part for part in job.parts if part.name not in work.finished]
-    if len(left) < len(job.parts):
-        done = len(job.parts) - len(left)
-        console.print(f"going on: {done} of {len(job.parts)} parts are done", highlight=False, soft_wrap=True)
-    what = f"Forecasting {job.members} members from {len(job.starts)} initial time{'s' * (len(job.starts) > 1)}"
-    try:
-        if scheduler is None:
-            todo = _here(work, job, left, model, fields)
-        else:
-            from refine.domains.weather.ensembles.cluster import on_cluster
-
-            todo = on_cluster(scheduler, work, job, left, loader)
-        for _ in track(todo, what, total=len(left) * job.steps):
-            pass
-        written = [] if netcdf is None else [_as_netcdf(work.store, netcdf)]
-    except RefineError as error:
-        done = len([part for part in job.parts if part.name in work.finished])
-        kept = f"{done} of {len(job.parts)} parts are kept in {work.folder}; the same command goes on from there"
-        raise RefineError(f"{error}; {kept}") from error
-    return [work.publish(), *written]
-
-
-def _as_netcdf(path: Path, netcdf: Path) -> Path:
-    from refine.domains.weather.ensembles.netcdf import write_netcdf
-
-    return write_netcdf(path, netcdf)
-
-
-def _here(work: Unfinished, job: Job, parts: Sequence[Part], model: Forecaster, fields: xr.Dataset) -> Iterator[None]:
-    for part in parts:
-        for lead in forecast_part(work.store, job, part, model, fields):
-            if lead == job.steps - 1:
-                work.record(part.name)
-            yield
 
 
 def plan_of(job: Job, model: Forecaster, fields: xr.Dataset, loader: Loader) -> dict[str, Any]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from refine.domains.weather.forecaster.codec import smooth_latitudes
-from refine.codes.laws import ScaleSampler
+from refine.domains.weather.forecaster.one_step import OneStep
+from refine.drawing.sampler import ScaleSampler
 from refine.items import in_batches, spread
 from refine.noise import Noise
 from refine.progress import track
 from refine.settings.config import Config, SamplerConfig
 from refine.types import Codes, Condition, Step
-
-if TYPE_CHECKING:
-    from refine.domains.weather.forecaster.forecaster import Forecaster
 
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.25, 1.4)
 DAYS = 48  # of the validation split, at most
@@ -25,7 +23,7 @@ MEMBERS = 8
 
 
 @torch.no_grad()
-def relative_errors(model: Forecaster, items: int) -> dict[str, Any]:
+def relative_errors(model: OneStep, items: int) -> dict[str, Any]:
     """Mean square error of the mean forecast relative to that of persistence, on training and validation days.
 
     How much larger the second is says how far the errors that are learned from are those of a fit.
@@ -49,7 +47,7 @@ def relative_errors(model: Forecaster, items: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
+def calibrate(model: OneStep, config: Config) -> dict[str, Any]:
     """The temperature of each scale under which codes of validation days are likeliest, and the factor of its gain with
     which draws spread as far as those days lie from what is expected.
 
@@ -82,7 +80,7 @@ def calibrate(model: Forecaster, config: Config) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def spread_to_error(model: Forecaster, config: Config) -> tuple[Tensor, Tensor]:
+def spread_to_error(model: OneStep, config: Config) -> tuple[Tensor, Tensor]:
     """By which factors draws of one step have to grow to spread as far as days lie from their mean: (D, C) by harmonic,
     and (C, H, 1) by latitude what that leaves.
 
@@ -115,7 +113,7 @@ def _to_error(drawn: Tensor, truth: Tensor, total: Callable[[Tensor], Tensor]) -
     return (error / variance.clamp_min(1e-30) * members / (members + 1)).sqrt()
 
 
-def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+def _compared(model: OneStep, batch: dict[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
     """By scale and temperature, (K, temperatures) each: nats of the true codes, squared deviations of drawn values from
     expected ones, and squared errors of those."""
     tokenizer, head = model.tokenizer, model.head
@@ -139,7 +137,7 @@ def _compared(model: Forecaster, batch: dict[str, Tensor], noise: Noise) -> tupl
     return nats, spreads, errors
 
 
-def _teacher(model: Forecaster, codes: Codes, condition: Condition) -> Iterator[tuple[tuple[Step, Tensor], Any]]:
+def _teacher(model: OneStep, codes: Codes, condition: Condition) -> Iterator[tuple[tuple[Step, Tensor], Any]]:
     """Each scale given the true coarser ones, its logits, and the state before it."""
     state = model.tokenizer.pyramid.start(len(codes[0]))
     steps = list(model.tokenizer.replay(codes))
@@ -148,7 +146,7 @@ def _teacher(model: Forecaster, codes: Codes, condition: Condition) -> Iterator[
         state = pair[0].state
 
 
-def _size(model: Forecaster, values: Tensor, k: int) -> float:
+def _size(model: OneStep, values: Tensor, k: int) -> float:
     """Summed squares of what values of scale k alone add to the fields, white in degree and channel: of what redundant
     sites of the finest scale hold beside the truncation, nothing is decoded."""
     pyramid, codec = model.tokenizer.pyramid, model.codec

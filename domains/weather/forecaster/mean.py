@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from refine.domains.weather.config import MeanConfig
+from refine.domains.weather.fields.data import WeatherData
+from refine.domains.weather.fields.statistics import streamed
 from refine.domains.weather.forecaster.spectral_filter import SpectralFilter
-from refine.domains.weather.forecaster.statistics import streamed
 from refine.domains.weather.forecaster.unet import NHWC, UNet
 from refine.errors import require
 from refine.items import Items, in_batches
 from refine.progress import track
 from refine.settings.config import TrainConfig
-
-if TYPE_CHECKING:
-    from refine.domains.weather.config import MeanConfig
-    from refine.domains.weather.domain import WeatherDomain
 
 ROWS = 32  # days computed together
 
@@ -46,7 +43,7 @@ class MeanForecast(nn.Module):
     mirrored_sign: Tensor
     mirrored_season: Tensor
 
-    def __init__(self, config: MeanConfig, domain: WeatherDomain) -> None:
+    def __init__(self, config: MeanConfig, domain: WeatherData) -> None:
         super().__init__()
         self.domain, self.config = domain, config
         channels, (height, width) = len(domain.channels), domain.grid.shape

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Subset
 
-from refine.domains.weather.forecaster.errors import Errors
-from refine.items import in_batches
-
-if TYPE_CHECKING:
-    from refine.domains.weather.fields.pairs import Pairs
-    from refine.domains.weather.forecaster.codec import SphereCodec
-    from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.codec import SphereCodec
 
 LONGEST = 0.95  # most that the memory may be
-ROWS = 32  # steps whose errors are computed together
 
 
 class NewDays(nn.Module):
@@ -87,18 +77,3 @@ def by_degree(codec: SphereCodec, x: Tensor) -> Tensor:
     """(T + 1, C) means of harmonics (D, C) of the same degree."""
     total = x.new_zeros(codec.size.shape).index_add_(0, codec.degree, x)
     return total / torch.bincount(codec.degree)[:, None]
-
-
-@torch.no_grad()
-def successive_errors(model: Forecaster, split: str, items: int) -> tuple[Tensor, Tensor]:
-    """Errors (N, C, H, W) of about ``items`` steps, evenly spread over a split in pairs of which the second starts
-    where the first ends; and where those are, (P, 2)."""
-    days: Pairs = model.domain.dataset(split)
-    starts = {int(now): place for place, now in enumerate(days.index[:, 1])}
-    pairs = [(place, starts[int(after)]) for place, after in enumerate(days.index[:, 2]) if int(after) in starts]
-    pairs = pairs[:: max(1, -(-2 * len(pairs) // items))]
-    alone = list(range(0, len(days), max(1, len(days) // items)))
-    chosen = sorted({place for pair in pairs for place in pair}) or alone
-    at = {place: i for i, place in enumerate(chosen)}
-    errors = torch.cat([batch["x"] for batch in in_batches(Subset(Errors(days, model), chosen), ROWS)])
-    return errors, torch.tensor([[at[a], at[b]] for a, b in pairs], dtype=torch.int64).view(-1, 2)

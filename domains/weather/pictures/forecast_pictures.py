@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.pictures.looks import DIFFERENCE, SPREAD, Array, limits, look_of
 from refine.domains.weather.pictures.maps import INK, Globe, draw_lines
 from refine.domains.weather.pictures.plumes import parse_place, plot_plume
 from refine.domains.weather.pictures.sheets import Sheet, columns_for
 from refine.domains.weather.pictures.views import View, space_of, when
+from refine.domains.weather.sphere.grids import Grid
+from refine.domains.weather.sphere.regrid import Regridder
 from refine.errors import not_accepted, require
 from refine.progress import track
 
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
     from matplotlib.image import AxesImage
-
-    from refine.domains.weather.sphere.grids import Grid
 
 STAMPS = 24  # maps on one sheet at most
 STAMP_DAY, MAP_DAYS = 5, (1, 3, 5, 10)  # leads that are drawn, where there are such
@@ -39,8 +40,6 @@ class Maps:
     """
 
     def __init__(self, grid: Grid, static: xr.Dataset | None = None) -> None:
-        from refine.domains.weather.sphere.grids import Grid
-
         self.globe = Globe(grid)
         self.land: list[Array] = []
         if static is not None and "land_sea_mask" in static:
@@ -82,10 +81,6 @@ def forecast_pictures(
     Raises:
         RefineError: no such channel, place or initial time.
     """
-    from refine.domains.weather.ensembles.store import open_forecast
-    from refine.domains.weather.sphere.grids import Grid
-    from refine.domains.weather.sphere.regrid import Regridder
-
     place = None if at is None else parse_place(at)
     forecast = open_forecast(store)
     names = [str(name) for name in forecast.data_vars]

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from refine.domains.weather.ensembles.initial_times import stamps
+from refine.domains.weather.pictures.curves import score_pictures
+from refine.domains.weather.scores.verification import duration
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 from refine.storage.files import write_text
@@ -89,9 +92,6 @@ def report_forecast(
         folder: where the report goes.
         pictures: of the forecast.
     """
-    from refine.domains.weather.ensembles.initial_times import stamps
-    from refine.domains.weather.scores.verification import duration
-
     times, leads = stamps(forecast["time"].values), [duration(v) for v in forecast["prediction_timedelta"].values]
     facts = {
         "Store": store,
@@ -116,7 +116,6 @@ def report_evaluation(result: Mapping[str, Any], folder: Path, pictures: Sequenc
         folder: where everything goes.
         pictures: others that belong into the report, such as those of the forecast.
     """
-    from refine.domains.weather.pictures.curves import score_pictures
     from refine.domains.weather.pictures.tables import tables
 
     times = result["initial_times"]

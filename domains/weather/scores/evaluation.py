@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from refine.domains.weather.ensembles.initial_times import stamps
 from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.fields import checks
+from refine.domains.weather.fields.data import WeatherData
 from refine.domains.weather.fields.names import describe
 from refine.domains.weather.fields.sources import locate
 from refine.domains.weather.fields.units import suspected
@@ -27,14 +28,12 @@ from refine.storage.files import read_text, write_text
 if TYPE_CHECKING:
     import xarray as xr
 
-    from refine.domains.weather.domain import WeatherDomain
-
 FILE = "scores.json"
 REFERENCE_PARTS = ("energy",)
 
 
 def evaluate_store(
-    store: str | Path, domain: WeatherDomain, folder: Path, floors: Mapping[str, float] | None = None
+    store: str | Path, domain: WeatherData, folder: Path, floors: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
     """Score a forecast store against the domain's data and write all of it to ``folder/scores.json``.
 
@@ -126,7 +125,7 @@ def reference_scores(
     return out
 
 
-def published(domain: WeatherDomain, result: Mapping[str, Any]) -> dict[str, Any]:
+def published(domain: WeatherData, result: Mapping[str, Any]) -> dict[str, Any]:
     """Rows of the ``baselines.json`` beside the domain's data, by channel, at the leads of a result.
 
     ``set`` says of which initial times: those of the physics ensemble if the result is of the same, else all of the

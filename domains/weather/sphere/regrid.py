@@ -1,9 +1,10 @@
 """Conservative regridding: one sparse matrix, for tensors and for datasets, in memory or lazily.
 
-The value of a cell becomes the mean, by area, of what it covers (first-order conservative: Jones 1999, "First- and
-second-order conservative remapping schemes for grids in spherical coordinates"), with areas that are exact
-(:mod:`refine.domains.weather.sphere.overlaps`): constants stay, and so does the integral over the sphere. Each field is taken
-by itself: components of wind are averaged as numbers, which close to a pole, where east turns, is less than exact.
+The new value of a cell is the mean, weighted by area, of the cells that it covers (first-order conservative: Jones
+1999, "First- and second-order conservative remapping schemes for grids in spherical coordinates"). The areas are exact
+(:mod:`refine.domains.weather.sphere.overlaps`), so a constant field stays constant and the integral over the sphere is
+kept. Each field is regridded by itself: the components of wind are averaged as numbers, which is less than exact close
+to a pole, where the direction of east changes from cell to cell.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import xarray as xr
 from refine.domains.weather.config import ForecasterConfig, MeanConfig, WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.ensembles.store import open_forecast
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.forecaster.new_days import by_degree
 from refine.learning.data import derive_seed
 from refine.noise import Noise

@@ -16,8 +16,8 @@ from strangers import install, install_toy
 from refine.cli import main
 from refine.domains.weather.config import WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
+from refine.domains.weather.ensemble_command import domain_of
 from refine.domains.weather.ensembles.store import open_forecast
-from refine.domains.weather.forecast import domain_of
 from refine.errors import RefineError
 
 from . import toy_forecaster
@@ -33,7 +33,8 @@ import torch
 from weather.toy_forecaster import ToyForecaster
 
 from refine import Domain
-from refine.domains.weather.forecast import run_ensemble
+from refine.capabilities import Forecasts
+from refine.domains.weather.ensemble_command import run_ensemble
 from refine.domains.weather.sphere.grids import Grid
 from refine.domains.weather.fields.sources import open_fields
 from refine.models.model import Model
@@ -67,7 +68,7 @@ class WavesModel(ToyForecaster, Model):
     def score(self, *a): ...
 
 
-class Waves(Domain):
+class Waves(Domain, Forecasts):
     name, Config, ModelConfig = "waves", WavesConfig, WavesModelConfig
 
     def dataset(self, split): ...
@@ -84,6 +85,9 @@ class Waves(Domain):
 
     def ensemble(self, model, source, config, folder):
         return run_ensemble(model, source, config, folder)
+
+    def verify(self, model, source, config, folder):
+        return {}
 '''
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from toy import stir
 from refine.domains.weather.config import ForecasterConfig, MeanConfig, WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.forecaster.errors import Errors
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.sphere.grids import Grid
 from refine.domains.weather.sphere.harmonics import HarmonicTransform
 from refine.items import in_batches
@@ -85,3 +86,9 @@ def first_states(domain: WeatherDomain, count: int, split: str = "test") -> tupl
     pairs = domain.dataset(split)
     rows = pairs.__getitems__(list(range(count)))
     return torch.stack([r["before"] for r in rows]), torch.stack([r["now"] for r in rows]), pairs.times[:count]
+
+
+def batch_of(domain: WeatherDomain, dtype: torch.dtype, count: int = 3) -> dict[str, torch.Tensor]:
+    """The first pairs of the test split."""
+    (batch,) = itertools.islice(in_batches(domain.dataset("test"), count), 1)
+    return {name: x.to(dtype) for name, x in batch.items()}

@@ -17,33 +17,14 @@ import zarr
 
 from refine.domains.weather.ensembles import store
 from refine.domains.weather.ensembles.initial_times import stamps
-from refine.domains.weather.ensembles.netcdf import write_netcdf
 from refine.domains.weather.ensembles.store import open_forecast
-from refine.domains.weather.ensembles.unfinished import Unfinished, partial_folder
 from refine.domains.weather.fields.sources import open_fields
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 
-UNITS = {"temperature_850": "K", "2m_temperature": "K", "temperature_500": "K", "geopotential_500": "m2 s-2"}
+from ..made_up_stores import LEADS, UNITS, made, values_of
+
 PHYSICS = Path(os.environ.get("REFINE_DATA", "."), "weather", "speedy_t31_physics_ensemble.zarr")
-LEADS = np.arange(1, 6) * np.timedelta64(24, "h")
-
-
-def values_of(grid: Grid, members: int = 5, times: int = 2, leads: int = 5) -> np.ndarray:
-    shape = (members, times, leads, len(UNITS), *grid.shape)
-    return np.arange(np.prod(shape), dtype="float32").reshape(shape)
-
-
-def made(path: Path, name: str = "gaussian:4x8", calendar: str = "standard") -> np.ndarray:
-    """A store of 5 members in chunks of 2, and 5 leads in chunks of 3; returns what is in it."""
-    grid = Grid.parse(name)
-    times = xr.date_range("2021-01-01", periods=2, calendar=calendar, use_cftime=calendar != "standard").values
-    store.create(path, grid, UNITS, times, LEADS, 5, (2, 3), {"title": "a test"})
-    x = values_of(grid)
-    for m in (0, 2, 4):
-        for lead in (0, 3):
-            store.write(path, list(UNITS), x[m : m + 2, :, lead : lead + 3], (m, 0, lead))
-    return x
 
 
 @pytest.fixture
@@ -217,72 +198,11 @@ def test_what_is_no_forecast_is_refused(tmp_path: Path, path: Path) -> None:
         open_forecast(tmp_path / "nothing.zarr")
 
 
-def test_netcdf(path: Path, tmp_path: Path) -> None:
-    file = write_netcdf(path, tmp_path / "f.nc")
-    assert open_forecast(file).identical(open_forecast(path).load())
-    with xr.open_dataset(file) as ds:
-        assert ds["temperature"].encoding["chunksizes"] == (2, 1, 3, 1, 4, 8)
-        assert ds["time"].attrs["standard_name"] == "forecast_reference_time"
-
-
-# -- in the making -----------------------------------------------------------------------------------------------------
-
-
-def nothing(path: Path) -> None:
-    path.mkdir()
-
-
-def test_goes_on_with_its_record(tmp_path: Path) -> None:
-    target, plan = tmp_path / "f.zarr", {"members": 5, "start": ["a", "b", "c", "d"]}
-    first = Unfinished(target, plan, nothing)
-    first.record("one")
-    first.record("two")
-    with (partial_folder(target) / "finished.txt").open("a") as file:
-        file.write("thr")  # killed while it wrote
-    again = Unfinished(target, plan, nothing)
-    assert again.finished == {"one", "two"}
-    again.record("four")
-    assert Unfinished(target, plan, nothing).finished == {"one", "two", "four"}
-    assert not target.exists()
-    assert again.publish() == target and target.is_dir() and not partial_folder(target).exists()
-
-
-def test_another_plan_is_refused_with_the_difference(tmp_path: Path) -> None:
-    target = tmp_path / "f.zarr"
-    Unfinished(target, {"members": 5, "start": ["a", "b", "c", "d"], "lead": "1d"}, nothing).record("one")
-    with pytest.raises(RefineError) as error:
-        Unfinished(target, {"members": 7, "start": ["a"], "lead": "1d", "new": True}, nothing)
-    message = str(error.value)
-    assert "members=5 (now 7)" in message and '[a, ..., d] (4) (now ["a"])' in message and "new=null" in message
-    assert "lead" not in message
-    assert (partial_folder(target) / "finished.txt").read_text() == "one\n"
-
-
-def test_what_is_there_stays(tmp_path: Path) -> None:
-    (tmp_path / "f.zarr").write_text("mine")
-    with pytest.raises(RefineError, match="already"):
-        Unfinished(tmp_path / "f.zarr", {}, nothing)
-    assert (tmp_path / "f.zarr").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
-    folder = partial_folder(tmp_path / "g.zarr")
-    folder.mkdir()
-    (folder / "thesis.txt").write_text("mine")
-    with pytest.raises(RefineError, match="in the way"):
-        Unfinished(tmp_path / "g.zarr", {}, nothing)
-    assert (folder / "thesis.txt").read_text() == "mine"
-
-
-def test_killed_before_it_had_a_plan_starts_anew(tmp_path: Path) -> None:
-    target = tmp_path / "f.zarr"
-    partial_folder(target).mkdir()
-    (partial_folder(target) / "store.zarr").mkdir()
-    assert Unfinished(target, {"members": 1}, nothing).finished == set()
-
-
 LIMITED = """
 import resource, sys
 import numpy as np
 from pathlib import Path
-from refine.domains.weather import store
+from refine.domains.weather.ensembles import store
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 path, grid = Path(sys.argv[1]), Grid.parse("gaussian:48x96")

@@ -10,7 +10,7 @@ import torch
 
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.forecaster import calibration
-from refine.domains.weather.forecaster.forecaster import Forecaster
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.errors import RefineError
 from refine.settings.compose import compose
 from refine.settings.config import Config, QuantizerConfig, SamplerConfig

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.forecaster.codec import SphereCodec
-from refine.domains.weather.forecaster.forecaster import Forecaster
-from refine.domains.weather.forecaster.new_days import NewDays, by_degree, successive_errors
+from refine.domains.weather.forecaster.model import Forecaster
+from refine.domains.weather.forecaster.new_days import NewDays, by_degree
 from refine.settings.config import SamplerConfig
 
 from ..tiny_forecaster import GRID, T, first_states, make_world, tiny_domain, tiny_forecaster
@@ -100,20 +100,6 @@ def test_smoothing_knows_degree_and_order_and_no_longitude(codec: SphereCodec) -
         torch.testing.assert_close(band, band.flip(0))
     assert found[T * (T + 1)] == 0 and found[T * (T + 1) - T] > 0  # m = 0 and m = -T
     torch.testing.assert_close(codec.transform.smooth(torch.ones_like(one)), torch.ones_like(one))
-
-
-def test_successive_errors_are_successive(domain: WeatherDomain) -> None:
-    model = tiny_forecaster(domain, stirred=False)  # no changes forecast: errors are changes
-    errors, pairs = successive_errors(model, "train", 100)
-    days = domain.dataset("train")
-    changes = torch.stack([days[i]["after"] - days[i]["now"] for i in range(len(days))]) / model.mean.change
-    torch.testing.assert_close(errors, changes, rtol=1e-3, atol=1e-3)
-    assert pairs.tolist() == [[i, i + 1] for i in range(len(days) - 1)]
-    few, some = successive_errors(model, "train", 8)
-    assert len(some) > 0 and 8 <= len(few) <= 10
-    for a, b in some.tolist():
-        place = int((changes - few[a]).abs().sum((1, 2, 3)).argmin())
-        torch.testing.assert_close(few[b], changes[place + 1], rtol=1e-3, atol=1e-3)
 
 
 def test_forecasts_remember(domain: WeatherDomain) -> None:

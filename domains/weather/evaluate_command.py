@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from refine.domains.weather.forecast import run_ensemble
+from refine.domains.weather.ensemble_command import run_ensemble
 from refine.domains.weather.pictures.report import report_evaluation
 from refine.domains.weather.pictures.tables import headline, tables
 from refine.domains.weather.scores.evaluation import evaluate_store

@@ -15,10 +15,9 @@ from refine.domains.weather.pictures.forecast_pictures import (
     plot_stamps,
     refinement_strip,
 )
-from refine.domains.weather.pictures.maps import Globe, distance_km
-from refine.domains.weather.pictures.plumes import parse_place, place_name, plot_plume
-from refine.domains.weather.pictures.sheets import columns_for
-from refine.domains.weather.pictures.views import View, when
+from refine.domains.weather.pictures.maps import Globe
+from refine.domains.weather.pictures.plumes import plot_plume
+from refine.domains.weather.pictures.views import View
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 
@@ -79,54 +78,6 @@ def test_pictures_take_any_calendar(tmp_path: Path) -> None:
     assert plot_plume([view], (0, 0), tmp_path / "plume.png", Globe(Grid.parse("gaussian:8x16"))).is_file()
 
 
-def test_the_plume_reads_the_nearest_cell_and_says_which_one(tmp_path: Path) -> None:
-    grid = Grid.parse("gaussian:16x32")
-    ds, truth = forecast(grid, ["2m_temperature"])
-    view, globe = View(ds["2m_temperature"].isel(time=0), truth), Globe(grid)
-    cell = int(globe.cell(51.5, -0.1))
-    away = [distance_km((51.5, -0.1), globe.centre(c)) for c in range(grid.num_cells)]
-    assert int(np.argmin(away)) == cell
-    row, column = divmod(cell, 32)
-    expected = ds["2m_temperature"].values[:, 0, :, row, column] - 273.15
-    assert np.allclose(view.members_at(cell), expected) and view.members_at(cell).shape == (3, 5)
-    assert np.allclose(view.actual_at(cell), truth["2m_temperature"].values[1:, row, column] - 273.15)
-    path = plot_plume([view], (51.5, -0.1), tmp_path / "plume.png", globe)
-    with Image.open(path) as image:
-        assert image.info["Title"] == "Forecast for 51.5°N 0.1°W"
-        assert f"{away[cell]:.0f} km away" in image.info["Description"]
-
-
-def test_leads_without_truth_are_left_out() -> None:
-    ds, truth = forecast(Grid.parse("gaussian:8x16"), ["2m_temperature"])
-    view = View(ds["2m_temperature"].isel(time=0), truth.isel(time=slice(0, 4)))
-    assert [view.actual(lead) is None for lead in range(5)] == [False, False, False, True, True]
-    assert np.isnan(view.actual_at(0)).tolist() == [False, False, False, True, True]
-    assert View(ds["2m_temperature"].isel(time=0)).actual(0) is None
-
-
-def test_short_forecasts_are_told_in_hours() -> None:
-    ds, _ = forecast(Grid.parse("gaussian:8x16"), ["2m_temperature"], leads=9)
-    days = View(ds["2m_temperature"].isel(time=0))
-    assert days.near((1, 3, 5, 10)) == [0, 2, 4, 8] and days.axis[0] == "days"
-    hours = ds["2m_temperature"].assign_coords(prediction_timedelta=ds["prediction_timedelta"].values // 4)
-    view = View(hours.isel(time=0))
-    assert view.near((1, 3, 5, 10)) == [0, 3, 5, 8] and view.axis[0] == "hours"
-    assert view.axis[1].tolist() == [6.0 * (i + 1) for i in range(9)]
-    assert view.lead_name(0) == "hour 6 (2021-02-26 06 UTC)"
-
-
-@pytest.mark.parametrize("text", ["51.5", "London", "91,0", "0,361", "1,2,3", "", "nan,0"])
-def test_a_place_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(RefineError, match="latitude,longitude in degrees"):
-        parse_place(text)
-
-
-def test_places_have_names() -> None:
-    assert parse_place(" 51.5, -0.1 ") == (51.5, -0.1)
-    assert place_name(-33.87, 151.21) == "33.87°S 151.2°E"
-    assert place_name(40, 255) == "40°N 105°W"
-
-
 def test_channels_and_times_that_are_not_there_are_refused(tmp_path: Path) -> None:
     ds, _ = forecast(Grid.parse("gaussian:8x16"), ["2m_temperature"])
     ds.to_zarr(tmp_path / "store.zarr", consolidated=False)
@@ -135,11 +86,6 @@ def test_channels_and_times_that_are_not_there_are_refused(tmp_path: Path) -> No
     with pytest.raises(RefineError, match="2 initial times"):
         forecast_pictures(tmp_path / "store.zarr", tmp_path, start=2)
     assert not list(tmp_path.glob("*.png"))
-
-
-def test_rows_are_filled() -> None:
-    assert [columns_for(n, 6) for n in (1, 5, 12, 22, 24)] == [1, 5, 6, 6, 6]
-    assert [columns_for(n, 4) for n in (4, 6, 9)] == [4, 3, 3]
 
 
 @pytest.mark.parametrize("mean", [True, False])
@@ -161,8 +107,3 @@ def test_the_strip_of_a_step(tmp_path: Path, mean: bool, name: str) -> None:
     with pytest.raises(RefineError, match="3 fields of 2 scales"):
         refinement_strip(steps[1:], ["T4", "T8"], channels, grid, path)
     assert picture(path).std() > 5
-
-
-def test_times_are_written_in_full() -> None:
-    assert when(np.datetime64("2021-02-26T06:00:00.000000000")) == "2021-02-26 06 UTC"
-    assert when(np.datetime64("2021-02-26T06:30")) == "2021-02-26 06:30 UTC"

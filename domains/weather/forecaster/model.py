@@ -1,47 +1,31 @@
-"""The forecaster: a mean, and scale-wise categorical codes of what the mean does not know.
-
-    X(t + dt) = X(t) + change * (m + e),   m: the mean network,   e ~ the backward process (eq. 17-20)
-
-The codes condition on X(t), X(t - dt), the mean's change, forcings, static fields and the mean network's own features,
-all averaged around each site of each scale.
-"""
+"""The forecaster: how it learns, how its codes are scored, and forecasts of many steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from refine.domains.weather.config import ForecasterConfig
 from refine.domains.weather.fields.calendar import forcings
-from refine.domains.weather.forecaster.codec import SphereCodec
-from refine.domains.weather.forecaster.errors import Errors
-from refine.domains.weather.forecaster.mean import MeanForecast
-from refine.domains.weather.forecaster.new_days import NewDays, successive_errors
-from refine.settings.by_scale import by_scale
-from refine.errors import not_accepted, require
+from refine.domains.weather.forecaster import calibration
+from refine.domains.weather.forecaster.errors import Errors, successive_errors
+from refine.domains.weather.forecaster.one_step import OneStep
+from refine.errors import require
 from refine.items import Items, in_batches, spread
 from refine.learning.data import derive_seed
-from refine.models.refiner import Refiner
 from refine.noise import Noise
 from refine.settings.config import Config, SamplerConfig, TrainConfig
-from refine.types import Condition, ConditionSpec, Samples
+from refine.types import Condition, Samples
 
-if TYPE_CHECKING:
-    from refine.domains.weather.domain import WeatherDomain
-
-BASES = ("mean", "persistence")
 SAMPLER = SamplerConfig(gain="auto")  # where none is given
 MEMBERS = 2**20  # most members of an initial time, in the numbering of noise streams
 EPOCH = 2**32  # hours before 1970 that initial times may lie
 
 
-class Forecaster(Refiner):
+class Forecaster(OneStep):
     """Probabilistic forecasts of one step, and of many.
 
     Example:
@@ -51,41 +35,6 @@ class Forecaster(Refiner):
     """
 
     stages: ClassVar[tuple[str, ...]] = ("mean", "tokenizer", "predictor")
-    domain: WeatherDomain
-    config: ForecasterConfig
-
-    def __init__(self, domain: WeatherDomain, config: ForecasterConfig) -> None:
-        if config.base not in BASES:
-            raise not_accepted("model.base", config.base, BASES)
-        mean = MeanForecast(config.mean, domain)
-        channels = len(domain.channels)
-        field = mean.unet.enter.inputs // 4 + channels + mean.num_features
-        super().__init__(domain, config, ConditionSpec(field=field))
-        self.mean = mean
-        self.new_days = NewDays(self.codec)
-        self.channels, self.grid, self.step = domain.channels, domain.grid, domain.step
-
-    @property
-    def codec(self) -> SphereCodec:
-        """In which errors of training days are white."""
-        return cast(SphereCodec, self.tokenizer.codec)
-
-    # -- what is known, and what is not ------------------------------------------------------------------------------
-
-    def known(self, before: Tensor, now: Tensor, forcing: Tensor) -> tuple[Tensor, Condition]:
-        """The mean's change (B, C, H, W) in units of ``mean.change``, and the condition of the codes: all that is known
-        at half the grid's resolution (B, H W / 4, F)."""
-        inputs = self.mean.inputs(before, now, forcing)
-        change, features = self.mean(inputs)
-        coarse = F.avg_pool2d(torch.cat([inputs, change], 1), 2)
-        field = torch.cat([coarse, features], 1).flatten(2).transpose(1, 2)
-        return change, Condition(field=field)
-
-    def error(self, batch: dict[str, Tensor], change: Tensor) -> Tensor:
-        """What is coded, (B, C, H, W) in units of ``mean.change``: the error of the mean, or the whole change."""
-        target = (batch["after"] - batch["now"]) / self.mean.change
-        return target if self.config.base == "persistence" else target - change
-
     # -- training ----------------------------------------------------------------------------------------------------
 
     def learner(self, stage: str) -> Any:
@@ -117,8 +66,6 @@ class Forecaster(Refiner):
     def finish(self, stage: str, config: Config) -> None:
         """After the mean: its filter, and its error on both splits. After the predictor:
         :mod:`refine.domains.weather.forecaster.calibration`."""
-        from refine.domains.weather.forecaster import calibration
-
         if stage == "mean":
             self.mean.fit_filter(spread(self.domain.dataset("val"), config.train.fit_items))
             self.info["error"] = calibration.relative_errors(self, config.train.val_items)
@@ -137,7 +84,7 @@ class Forecaster(Refiner):
         return super().asked(Errors(items, self, conditioned=True), num)
 
     def score(self, items: Items, samples: Samples, batch_size: int) -> dict[str, Any]:
-        """Figures of the codes of one step; forecasts are scored by :meth:`WeatherDomain.verify`."""
+        """Figures of the codes of one step; forecasts are scored by ``refine evaluate``."""
         return super().score(Errors(items, self, conditioned=True), samples, batch_size)
 
     @torch.no_grad()
@@ -153,16 +100,6 @@ class Forecaster(Refiner):
         return dict(zip(self.channels, (lost / all_of_it).tolist(), strict=True))
 
     # -- forecasts ---------------------------------------------------------------------------------------------------
-
-    def calibrated(self, sampler: SamplerConfig) -> SamplerConfig:
-        """The sampler, its temperatures and an automatic gain times what was fitted on the validation split."""
-        fitted = self.info.get("calibration", {"temperature": [1.0] * self.num_levels, "gain": [1.0] * self.num_levels})
-        asked = by_scale("temperature", sampler.temperature, self.num_levels, lambda v: v > 0, "a number > 0")
-        temperature = [a * b for a, b in zip(asked, fitted["temperature"], strict=True)]
-        if sampler.gain != "auto":
-            return replace(sampler, temperature=temperature)
-        gain = [self.tokenizer.pyramid.gain(k) * g for k, g in enumerate(fitted["gain"])]
-        return replace(sampler, temperature=temperature, gain=gain)
 
     @torch.no_grad()
     def forecast(
@@ -208,10 +145,6 @@ class Forecaster(Refiner):
             error = self.new_days.colour(self.codec, last)
             before, now = now, now + (error if self.config.base == "persistence" else error + change) * self.mean.change
             yield now.unflatten(0, (-1, count))
-
-    def white_draw(self, condition: Condition, noise: Noise, sampler: SamplerConfig) -> Tensor:
-        """(B, D, C) what is drawn for one step as white harmonics, with a sampler that is calibrated already."""
-        return self.codec.white(self.generate(noise, condition, sampler, False).items)
 
     @torch.no_grad()
     def refinement(self, batch: dict[str, Tensor], noise: Noise, sampler: SamplerConfig) -> tuple[list[Tensor], Tensor]:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from refine.domains.weather.fields import statistics
 from refine.domains.weather.fields.checks import predecessors
 from refine.domains.weather.fields.sources import open_fields
-from refine.domains.weather.forecaster import statistics
-from refine.domains.weather.forecaster.statistics import streamed
+from refine.domains.weather.fields.statistics import streamed
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 

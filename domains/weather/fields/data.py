@@ -1,0 +1,180 @@
+"""Which fields on which grid at which times: what a configuration says, with what it leaves to the data filled in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refine.domain import Domain
+from refine.domains.weather.config import WeatherConfig
+from refine.domains.weather.fields import checks, sources
+from refine.domains.weather.fields.calendar import DAILY, FORCINGS
+from refine.domains.weather.fields.names import canonical
+from refine.domains.weather.fields.pairs import Pairs
+from refine.domains.weather.sphere.grids import Grid
+from refine.domains.weather.sphere.regrid import Regridder
+from refine.errors import RefineError, not_accepted, require
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SPLITS = ("train", "val", "test")
+SHARES = (0.8, 0.9)  # where the splits end in time, if nothing else says so
+
+
+class WeatherData(Domain):
+    """Fields on the sphere, some hours apart: all that a forecaster and its scores ask of the weather domain.
+
+    What a configuration leaves to the data (channels, grid) is looked up when the object is made and written into
+    ``config``, so that a checkpoint knows what it was trained on where its training data is not at hand.
+
+    Attributes:
+        config: the options, complete.
+        channels: names of the C fields.
+        grid: that the fields are on, or are brought to.
+        step: the time from one state to the next.
+        forcings: names of the forcings (:func:`refine.domains.weather.fields.calendar.forcings`).
+        statics: names of the fields that do not change.
+        northward: the channels that change sign when the globe is mirrored at the equator.
+        data_key: what the source of the fields is called in messages.
+
+    Raises:
+        RefineError: options that do not fit each other or the data.
+    """
+
+    data_key = "domain.data"
+    config: WeatherConfig
+
+    def __init__(self, config: WeatherConfig) -> None:
+        super().__init__(_complete(config))
+        assert self.config.variables is not None and self.config.grid is not None
+        self.channels: list[str] = self.config.variables
+        self.grid = Grid.parse(self.config.grid)
+        self.step = parse_step(self.config.step)
+        hours = self.step / np.timedelta64(1, "h")
+        self.forcings: tuple[str, ...] = DAILY if hours % 24 == 0 else FORCINGS
+        self.statics: list[str] = self.config.statics or []
+        self.northward = [c for c in self.channels if c.startswith(("v_component", "10m_v_component"))]
+
+    @cached_property
+    def _all(self) -> xr.Dataset:
+        """Every time of the data, on the grid of the configuration; lazily."""
+        ds = sources.open_fields(sources.locate(self.config.data, self.data_key), self.channels, self.data_key)
+        found = Grid.of(ds)
+        if found == self.grid:
+            return ds
+        return Regridder(found, self.grid).apply(ds)
+
+    def fields(self, split: str | None = None) -> xr.Dataset:
+        """The canonical dataset (``sources.open_fields``) of a split, or of all times.
+
+        Raises:
+            RefineError: no such split, or no times in it.
+        """
+        if split is None:
+            return self._all
+        if split not in SPLITS:
+            raise not_accepted("split", split, SPLITS)
+        chosen = self._in_split(split)
+        require(bool(chosen.any()), f"domain.{split}: none of the data's times is in it")
+        return self._all.isel(time=np.flatnonzero(chosen))
+
+    def _in_split(self, split: str) -> NDArray[np.bool_]:
+        """(T,) whether each time belongs to ``split``."""
+        ds, given = self._all, [getattr(self.config, s) for s in SPLITS]
+        if any(g is not None for g in given):
+            period = getattr(self.config, split)
+            right = isinstance(period, list) and len(period) == 2
+            require(right, f"domain.{split}={period!r} is not accepted; accepted: [FIRST, LAST], two dates")
+            index = ds.get_index("time")
+            try:
+                chosen = index.slice_indexer(*period)
+            except (ValueError, TypeError, KeyError) as error:
+                raise RefineError(f"domain.{split}={period!r} is not accepted; accepted: dates: {error}") from error
+            inside = np.zeros(len(index), dtype=bool)
+            inside[chosen] = True
+            return inside
+        if "split" in ds.coords:
+            return np.asarray(ds["split"].to_numpy() == SPLITS.index(split))
+        place = np.arange(ds.sizes["time"]) / ds.sizes["time"]
+        return np.asarray(np.digitize(place, SHARES) == SPLITS.index(split))
+
+    def static(self) -> xr.Dataset | None:
+        """The fields named in ``statics``, on the grid; None where there are none."""
+        if not self.statics:
+            return None
+        found = sources.open_static(self.config.static or self.config.data, self.grid)
+        if missing := [name for name in self.statics if name not in found]:
+            raise not_accepted("domain.statics", missing[0], found)
+        return found[list(self.statics)]
+
+    def dataset(self, split: str) -> Pairs:
+        """States with their two predecessors."""
+        if split not in self._pairs:
+            self._pairs[split] = Pairs(self.fields(split), self.grid, self.step, self.forcings)
+        return self._pairs[split]
+
+    @cached_property
+    def _pairs(self) -> dict[str, Pairs]:
+        return {}
+
+    def initial_times(self, split: str) -> NDArray[Any]:
+        """(n,) times of a split that have a predecessor one step before, within the same run of the model."""
+        ds = self.fields(split)
+        return np.asarray(ds["time"].to_numpy()[checks.consecutive(ds, self.step)])
+
+    @property
+    def winds(self) -> list[tuple[int, int]]:
+        """Pairs of channel numbers (eastward, northward)."""
+        pairs = [(c, c.replace("u_component", "v_component")) for c in self.channels if "u_component" in c]
+        return [(self.channels.index(u), self.channels.index(v)) for u, v in pairs if v in self.channels]
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.channels) * self.grid.num_cells
+
+
+def parse_step(text: str) -> np.timedelta64:
+    """``24h``, ``6h`` or ``1d`` as a time step.
+
+    Raises:
+        RefineError: anything else.
+    """
+    number, unit = text[:-1], text[-1:]
+    good = number.isdecimal() and int(number) > 0 and unit in ("h", "d")
+    require(good, f"domain.step={text!r} is not accepted; accepted: hours or days, like 6h, 24h or 1d")
+    return np.timedelta64(int(number) * (24 if unit == "d" else 1), "h")
+
+
+def _complete(config: WeatherConfig) -> WeatherConfig:
+    """The configuration with what it leaves to the data filled in; touches the data only where it has to."""
+    require(config.variables != [], "domain.variables=[] is not accepted; accepted: one channel or more")
+    if config.variables is not None:
+        config = replace(config, variables=list(dict.fromkeys(canonical(v) for v in config.variables)))
+    if config.variables is None or config.grid is None:
+        ds = sources.open_fields(sources.locate(config.data), config.variables)
+        config = replace(config, variables=[str(c) for c in ds.data_vars], grid=config.grid or Grid.of(ds).name)
+    if config.statics is None:
+        config = replace(config, statics=_statics(config))
+    assert config.variables is not None and config.grid is not None
+    grid = Grid.parse(config.grid)
+    require(
+        grid.kind != "healpix",
+        f"domain.grid={config.grid!r} is not accepted: the mean forecast is made on latitudes and longitudes; "
+        "accepted: gaussian:HxW or regular:HxW (scales of HEALPix cells: domain.pyramid=healpix)",
+    )
+    return config
+
+
+def _statics(config: WeatherConfig) -> list[str]:
+    """The static fields that there are; a source that was named has to have some."""
+    try:
+        return [str(name) for name in sources.open_static(config.static or config.data).data_vars]
+    except RefineError:
+        if config.static is not None:
+            raise
+        return []

@@ -1,0 +1,60 @@
+"""A store in the making: its record, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from refine.domains.weather.ensembles.unfinished import Unfinished, partial_folder
+from refine.errors import RefineError
+
+
+def nothing(path: Path) -> None:
+    path.mkdir()
+
+
+def test_goes_on_with_its_record(tmp_path: Path) -> None:
+    target, plan = tmp_path / "f.zarr", {"members": 5, "start": ["a", "b", "c", "d"]}
+    first = Unfinished(target, plan, nothing)
+    first.record("one")
+    first.record("two")
+    with (partial_folder(target) / "finished.txt").open("a") as file:
+        file.write("thr")  # killed while it wrote
+    again = Unfinished(target, plan, nothing)
+    assert again.finished == {"one", "two"}
+    again.record("four")
+    assert Unfinished(target, plan, nothing).finished == {"one", "two", "four"}
+    assert not target.exists()
+    assert again.publish() == target and target.is_dir() and not partial_folder(target).exists()
+
+
+def test_another_plan_is_refused_with_the_difference(tmp_path: Path) -> None:
+    target = tmp_path / "f.zarr"
+    Unfinished(target, {"members": 5, "start": ["a", "b", "c", "d"], "lead": "1d"}, nothing).record("one")
+    with pytest.raises(RefineError) as error:
+        Unfinished(target, {"members": 7, "start": ["a"], "lead": "1d", "new": True}, nothing)
+    message = str(error.value)
+    assert "members=5 (now 7)" in message and '[a, ..., d] (4) (now ["a"])' in message and "new=null" in message
+    assert "lead" not in message
+    assert (partial_folder(target) / "finished.txt").read_text() == "one\n"
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "f.zarr").write_text("mine")
+    with pytest.raises(RefineError, match="already"):
+        Unfinished(tmp_path / "f.zarr", {}, nothing)
+    assert (tmp_path / "f.zarr").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+    folder = partial_folder(tmp_path / "g.zarr")
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+    with pytest.raises(RefineError, match="in the way"):
+        Unfinished(tmp_path / "g.zarr", {}, nothing)
+    assert (folder / "thesis.txt").read_text() == "mine"
+
+
+def test_killed_before_it_had_a_plan_starts_anew(tmp_path: Path) -> None:
+    target = tmp_path / "f.zarr"
+    partial_folder(target).mkdir()
+    (partial_folder(target) / "store.zarr").mkdir()
+    assert Unfinished(target, {"members": 1}, nothing).finished == set()
