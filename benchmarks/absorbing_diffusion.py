@@ -40,11 +40,11 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refine.codes.laws import ScaleSampler
 from refine.domains.graph.graphs.benchmarks import read_benchmark
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.metrics.metrics import graph_metrics
 from refine.domains.graph.network.network import GRAPH_FEATURES, REACH, GraphNetwork, View
-from refine.codes.laws import ScaleSampler
 from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.engine import ema
 

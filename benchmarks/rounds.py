@@ -24,12 +24,13 @@ from rich.console import Console
 from rich.table import Table
 
 import refine
+from refine.commands.evaluate import EvaluateConfig
 from refine.commands.train import run as train
 from refine.items import in_batches
 from refine.learning.engine import fit
 from refine.models.encoding import batch_codes
 from refine.settings.compose import compose
-from refine.settings.config import Config, EvaluateConfig
+from refine.settings.config import Config
 
 ROUNDS: list[Any] = [1, [1, 1, 4, 4]]
 ORDERS = range(8)

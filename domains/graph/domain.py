@@ -16,7 +16,7 @@ from refine.domains.graph.pictures.outputs import save_graphs
 from refine.types import ConditionSpec, Samples
 
 if TYPE_CHECKING:
-    from refine.settings.config import EvaluateConfig
+    from refine.commands.evaluate import EvaluateConfig
 
 SHOWN = 24  # graphs in a picture
 

@@ -28,9 +28,9 @@ from refine.storage.files import atomic_write
 from refine.types import ConditionSpec, Samples
 
 if TYPE_CHECKING:
+    from refine.commands.evaluate import EvaluateConfig
     from refine.models.refiner import Refiner
     from refine.settings.config import Config as RunConfig
-    from refine.settings.config import EvaluateConfig
     from refine.studies.contestant import Subject
 
 MAX_ROWS, MAX_COLUMNS = 40, 16  # of a sample grid

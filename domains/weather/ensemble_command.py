@@ -11,7 +11,6 @@ import numpy as np
 from rich.console import Console
 
 from refine import __version__
-from refine.commands.sample import best_device
 from refine.domains.weather.ensembles.ensemble import Forecaster, Job, job_of, plan_of, timeline_of
 from refine.domains.weather.ensembles.initial_times import hours
 from refine.domains.weather.ensembles.store import open_forecast
@@ -19,6 +18,7 @@ from refine.domains.weather.ensembles.unfinished import is_free, partial_folder
 from refine.domains.weather.ensembles.writing import write_ensemble
 from refine.domains.weather.pictures.summary import summarise, summary_table
 from refine.errors import require
+from refine.models.loading import best_device
 from refine.models.model import Model
 from refine.settings.config import Config
 from refine.storage.checkpoint import read_header

@@ -9,8 +9,8 @@ import pytest
 import torch
 from toy import install_tiny, items_of, tiny_refiner
 
-from refine.commands.sample import load_model
 from refine.errors import RefineError
+from refine.models.loading import load_model
 from refine.models.model import Model
 from refine.models.refiner import Refiner
 from refine.settings.config import (

@@ -8,6 +8,7 @@ from functools import partial as partial_
 import torch
 from torch import Tensor
 
+from refine.codes.laws import ScaleSampler
 from refine.domains.graph.network.examples import Shown, examples, nothing, with_labels
 from refine.domains.graph.network.labels import Labels, label_rounds, view_labels
 from refine.domains.graph.network.network import View
@@ -28,7 +29,6 @@ from refine.domains.graph.splitting.colour import colour
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, unknown
 from refine.drawing.rounds import Rounds
-from refine.codes.laws import ScaleSampler
 from refine.noise import Noise
 
 # streams of noise of a scale; STARS + 2r and + 1 are those of colour r; SIZES is drawn once

@@ -16,9 +16,9 @@ from refine.progress import track
 from refine.types import Samples
 
 if TYPE_CHECKING:
+    from refine.commands.evaluate import EvaluateConfig
     from refine.domains.image.domain import ImageDomain
     from refine.models.refiner import Refiner
-    from refine.settings.config import EvaluateConfig
 
 FEATURES = ("auto", "inception", "classifier")
 MAX_PSNR = 100.0  # dB; what a perfect reconstruction counts as

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refine.items import FieldsDataset
 from refine.domains.image.data.pixels import to_float, to_uint8
 from refine.domains.image.judging.classifier import Classifier, predict, trained_classifier
 from refine.domains.image.judging.metrics import fidelity, frechet_distance
 from refine.domains.image.pictures.grids import grid, save_picture
 from refine.errors import require
+from refine.items import FieldsDataset
 from refine.scales.laplacian import LaplacianPyramid
 from refine.scales.resample import GridResampler
 from refine.types import Condition, ConditionSpec

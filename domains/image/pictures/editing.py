@@ -22,9 +22,10 @@ from refine.types import Condition, Samples
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from refine.commands.inpaint import InpaintConfig
     from refine.domains.image.domain import ImageDomain
     from refine.models.refiner import Refiner
-    from refine.settings.config import Config, InpaintConfig
+    from refine.settings.config import Config
 
 MAX_COLUMNS = 8  # results in a row of the comparison
 

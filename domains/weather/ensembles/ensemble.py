@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refine.commands.ensemble import EnsembleConfig
 from refine.domains.weather.ensembles import store
 from refine.domains.weather.ensembles.initial_times import Timeline, hours, lead_steps
 from refine.domains.weather.fields import checks
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import require
 from refine.progress import console
-from refine.settings.config import EnsembleConfig, SamplerConfig
+from refine.settings.config import SamplerConfig
 
 if TYPE_CHECKING:
     import xarray as xr

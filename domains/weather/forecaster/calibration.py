@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refine.codes.laws import ScaleSampler
 from refine.domains.weather.forecaster.codec import smooth_latitudes
 from refine.domains.weather.forecaster.one_step import OneStep
-from refine.drawing.sampler import ScaleSampler
 from refine.items import in_batches, spread
 from refine.noise import Noise
 from refine.progress import track

@@ -20,10 +20,10 @@ from refine.domains.weather.fields.data import WeatherData
 from refine.domains.weather.forecaster.codec import SphereCodec
 from refine.domains.weather.forecaster.mean import MeanForecast
 from refine.domains.weather.forecaster.new_days import NewDays
-from refine.drawing.sampler import by_scale
 from refine.errors import not_accepted
 from refine.models.refiner import Refiner
 from refine.noise import Noise
+from refine.settings.by_scale import by_scale
 from refine.settings.config import SamplerConfig
 from refine.types import Condition, ConditionSpec
 

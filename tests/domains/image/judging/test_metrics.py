@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from refine.commands.evaluate import EvaluateConfig
 from refine.domains.image import ImageConfig, ImageDomain
 from refine.domains.image.data.pixels import to_float, to_picture
 from refine.domains.image.judging.metrics import distances, fidelity, frechet_distance, precision_recall
 from refine.errors import RefineError
-from refine.settings.config import EvaluateConfig
 from refine.types import Condition, Samples
 
 

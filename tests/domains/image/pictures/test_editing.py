@@ -13,11 +13,12 @@ from torch import Tensor
 
 import refine
 from refine.cli import main
+from refine.commands.inpaint import InpaintConfig
 from refine.domains.image import ImageConfig, ImageDomain
 from refine.domains.image.data.pixels import to_float
 from refine.domains.image.pictures.editing import keep_masks, read_canvas
 from refine.models.refiner import Refiner
-from refine.settings.config import InpaintConfig, ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
+from refine.settings.config import ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
 
 KINDS = {
     "laplacian": ModelConfig(quantizer=QuantizerConfig(size=16), predictor=PredictorConfig(16, 1, 2)),

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from refine.commands.ensemble import EnsembleConfig
 from refine.domains.weather.ensembles.ensemble import Job, initial_states, job_of
 from refine.domains.weather.ensembles.initial_times import hours
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
-from refine.settings.config import EnsembleConfig, SamplerConfig
+from refine.settings.config import SamplerConfig
 
 from ..toy_forecaster import ToyForecaster, toy_fields
 
