@@ -7,11 +7,11 @@ Trains in the folder RUN for that many minutes of process CPU time on one thread
 graphs (a killed run goes on from its checkpoint, written every minute), then draws samples and adds rows to
 ``results/absorbing_diffusion.json``. A finished training is not repeated: call again for other numbers of steps.
 
-The network is the :class:`~refine.domains.graph.network.network.GraphNetwork` of ``configs/experiment/planar.yaml`` (width,
-depth, triangle channels), its edges are all pairs of nodes, and each pair is "no edge", "edge" or, while it is unknown,
-"masked". Invariants (walks, degree, common neighbours) are those of our predictor, of the graph of known edges, for all
-pairs; triangles have at least two known edges, so that the update also tells a masked pair of its common neighbours, at
-a cost that stays linear in wedges. Optimiser, schedule and moving average are those of the engine.
+The network is the :class:`~refine.domains.graph.network.network.GraphNetwork` of ``configs/experiment/planar.yaml``
+(width, depth, triangle channels), its edges are all pairs of nodes, and each pair is "no edge", "edge" or, while it is
+unknown, "masked". Invariants (walks, degree, common neighbours) are those of our predictor, of the graph of known
+edges, for all pairs; triangles have at least two known edges, so that the update also tells a masked pair of its common
+neighbours, at a cost that stays linear in wedges. Optimiser, schedule and moving average are those of the engine.
 
 * ``absorbing`` masks every pair with probability t (linear). The bound of this process weighs the cross-entropy of the
   masked pairs by 1/t. If their number is drawn uniformly instead, the mean over them is the same bound (ARDM, arXiv

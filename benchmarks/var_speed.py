@@ -30,7 +30,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import refine
-from refine.domains.image.var.var_import import import_var
+from refine.domains.image import ImageDomain
+from refine.domains.image.var.files import VARFiles
 from refine.drawing.draw import Draw
 from refine.drawing.sampler import build_sampler
 from refine.noise import Noise
@@ -108,7 +109,8 @@ def imported(original: Original, size: Size, device: str, dtype: torch.dtype | N
         vae, var, run = (Path(folder, name) for name in ("vae.pth", "var.pth", "run"))
         torch.save({n: t.cpu() for n, t in original.vae.state_dict().items()}, vae)
         torch.save({n: t.cpu() for n, t in original.var.state_dict().items()}, var)
-        import_var(str(vae), str(var), run, scales=",".join(map(str, size.scales)))
+        files = VARFiles(str(vae), str(var), scales=",".join(map(str, size.scales)))
+        ImageDomain.import_weights("var", run, files)
         return refine.Refiner.from_pretrained(run, device, dtype)
 
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from refine.domains.graph.config import GraphModelConfig
+from refine.domains.graph.graphs.data import GraphData
 from refine.domains.graph.graphs.graphs import Graph
-from refine.domains.graph.network.examples import Examples, Scales, ordered_labels, random_examples
+from refine.domains.graph.network.examples import Examples, Scales, ordered_labels
+from refine.domains.graph.network.items import PyramidItems
 from refine.domains.graph.network.labels import Labels
 from refine.domains.graph.network.predictor import GraphPredictor
 from refine.domains.graph.network.sampling import SIZES, ScaleDraw, ScaleScore
+from refine.domains.graph.splitting.backward import Splitting, descend
 from refine.domains.graph.splitting.pairing import build_pyramid
 from refine.domains.graph.splitting.sizes import SizeLaw
 from refine.domains.graph.splitting.sparse import Graphs
-from refine.domains.graph.splitting.splits import Splits, split
+from refine.domains.graph.splitting.splits import Splits
 from refine.drawing.sampler import build_sampler
 from refine.errors import require
 from refine.items import Items
@@ -31,91 +33,17 @@ from refine.scales.walk import walk
 from refine.settings.config import SamplerConfig, TrainConfig
 from refine.types import Condition, Samples
 
-if TYPE_CHECKING:
-    from refine.domains.graph.domain import GraphDomain
-
 COUNTED = 1000  # graphs whose pyramids say how sizes shrink
 EPOCHS = 2**20  # training items, of which each is a graph with a pyramid of its own
-
-
-class Splitting:
-    """The backward process on graphs as the scale loop sees it: states are graphs, codes are splits (eq. 18, 19).
-
-    Args:
-        sizes: (B, K + 1) nodes of each graph, from 1 on, after every scale.
-    """
-
-    def __init__(self, sizes: Tensor) -> None:
-        self.sizes, self.num_levels = sizes, sizes.shape[1] - 1
-
-    @classmethod
-    def to(cls, schedules: Sequence[Sequence[int]], device: torch.device) -> Splitting:
-        """Towards given sizes; graphs with fewer scales stay one node in the first of them."""
-        most = max(len(s) for s in schedules)
-        return cls(torch.tensor([[1] * (most - len(s)) + list(s) for s in schedules], device=device))
-
-    @classmethod
-    def along(cls, codes: Sequence[Splits], batch: int, device: torch.device) -> Splitting:
-        """To the sizes that given codes lead to."""
-        graph = torch.arange(batch, device=device)
-        sizes = [torch.ones_like(graph)]
-        for scale in codes:
-            graph = graph.repeat_interleave(1 + (scale.token > 0))
-            sizes.append(torch.bincount(graph, minlength=batch))
-        return cls(torch.stack(sizes, 1))
-
-    def level(self, k: int, state: Graphs) -> Graphs:
-        """The coarse graph."""
-        return state
-
-    def context(self, state: Graphs, k: int) -> Tensor:
-        """(B, 2) nodes that the scale ends with, and the last one."""
-        return self.sizes[:, [k + 1, self.num_levels]]
-
-    def embed(self, codes: Splits, k: int) -> Splits:
-        """Codes are exact: nothing was quantised."""
-        return codes
-
-    def refine(self, state: Graphs, context: Tensor, values: Splits, k: int) -> Graphs:
-        """The finer graph."""
-        return split(replace(state, count=values.count), values)[0]
-
-
-def descend(graphs: Graphs, parent: Tensor) -> list[Graph]:
-    """The graphs one by one, where ``parent`` (N,) numbers the nodes of all coarser ones in a row."""
-    parts = graphs.to_graphs()
-    local = parent.cpu().split([g.num_nodes for g in parts])
-    return [replace(g, parent=p - p[0]) for g, p in zip(parts, local, strict=True)]
-
-
-class PyramidItems(Dataset[tuple[Graph, int]]):
-    """Graphs, each many times with another number, from which its pyramid and its rounds are drawn."""
-
-    def __init__(self, graphs: Sequence[Graph], times: int, seed: int, config: GraphModelConfig) -> None:
-        self.graphs, self.times, self.seed, self.config = graphs, times, seed, config
-
-    def __len__(self) -> int:
-        return len(self.graphs) * self.times
-
-    def __getitem__(self, index: int) -> tuple[Graph, int]:
-        return self.graphs[index % len(self.graphs)], index
-
-    def collate(self, rows: list[tuple[Graph, int]]) -> dict[str, Any]:
-        """One round of every scale of every graph."""
-        scales = Scales.of(
-            [g for g, _ in rows], [np.random.default_rng([self.seed, i]) for _, i in rows], self.config.counts
-        )
-        generator = torch.Generator().manual_seed(self.seed * 0x9E3779B97F4A7C15 + rows[0][1] & (1 << 63) - 1)
-        return {"examples": random_examples(scales, self.config, generator)}
 
 
 class GraphModel(Model):
     """Generates graphs by splitting nodes, coarse to fine."""
 
-    domain: GraphDomain
+    domain: GraphData
     config: GraphModelConfig
 
-    def __init__(self, domain: GraphDomain, config: GraphModelConfig) -> None:
+    def __init__(self, domain: GraphData, config: GraphModelConfig) -> None:
         super().__init__(domain, config)
         good = config.width > 0 and config.heads > 0 and config.width % config.heads == 0
         require(good, f"model.width={config.width} must be a multiple of model.heads={config.heads}")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Protocol
 
+from refine.domain import Domain
+from refine.domains.graph.config import GraphConfig
 from refine.domains.graph.graphs.archive import SPLITS
 from refine.domains.graph.graphs.benchmarks import BENCHMARKS, read_benchmark
 from refine.domains.graph.graphs.folder import read_folder
 from refine.domains.graph.graphs.generators import RECIPES, generate
+from refine.domains.graph.graphs.molecules import are_molecules
 from refine.domains.graph.graphs.packed import PackedGraphs
 from refine.domains.graph.graphs.pyg import read_pyg
 from refine.domains.graph.graphs.smiles import SOURCES, read_molecules
 from refine.errors import not_accepted, require
+from refine.types import ConditionSpec
 
 DATA = (*BENCHMARKS, *SOURCES, "folder", "pyg")
 DEFAULT = "community_small"
@@ -94,3 +99,52 @@ def load_split(options: DataOptions, split: str) -> PackedGraphs:
     if left_out:
         warnings.warn(f"{limit} leaves out {left_out} of the {len(graphs)} graphs of {graphs.origin}", stacklevel=2)
     return graphs.select(small)
+
+
+class GraphData(Domain):
+    """The half of the graph domain that knows the graphs; it is what the model needs of its domain.
+
+    What a configuration leaves to the data (which kinds of nodes and edges there are) is looked up when the domain is
+    made and written into ``config``, so that a checkpoint draws samples where its training data is not at hand.
+
+    Raises:
+        RefineError: options that do not fit each other or the data.
+    """
+
+    config: GraphConfig
+
+    def __init__(self, config: GraphConfig) -> None:
+        super().__init__(replace(config, data=source_of(config)))
+        self._splits: dict[str, PackedGraphs] = {}
+        if config.node_labels is None or config.edge_labels is None:
+            train = self.dataset("train")
+            names = list(train.node_kinds), list(train.edge_kinds)
+            self.config = replace(self.config, node_labels=names[0], edge_labels=names[1])
+
+    @property
+    def labels(self) -> tuple[list[str], list[str]]:
+        """Names of the kinds of nodes and of edges; empty where they have none."""
+        return self.config.node_labels or [], self.config.edge_labels or []
+
+    @property
+    def label_counts(self) -> tuple[int, int]:
+        """How many kinds of nodes and of edges there are."""
+        nodes, edges = self.labels
+        return len(nodes), len(edges)
+
+    @property
+    def kind(self) -> str:
+        """What graphs have to be: planar, tree, sbm, molecule, or other."""
+        if are_molecules(*self.labels):
+            return "molecule"
+        return str(self.config.data) if self.config.data in ("planar", "tree", "sbm") else "other"
+
+    @property
+    def condition(self) -> ConditionSpec:
+        return ConditionSpec(size=True)
+
+    def dataset(self, split: str) -> PackedGraphs:  # type: ignore[override]
+        """The graphs of a split; read once."""
+        if split not in self._splits:
+            self._splits[split] = load_split(self.config, split)
+        return self._splits[split]

@@ -37,8 +37,9 @@ def graph_metrics(
     ratios of clustering and orbits and no average, as ``ratio_note`` says.
 
     Where graphs carry kinds, ``tv_node_kinds`` and ``tv_edge_kinds`` are total variations between the shares of the
-    kinds, with their ``floor_...``. Then follow V.U.N. (:func:`~refine.domains.graph.metrics.validity.valid_unique_novel`) or,
-    for molecules, :func:`~refine.domains.graph.metrics.molecule_metrics.molecule_metrics`.
+    kinds, with their ``floor_...``. Then follow V.U.N.
+    (:func:`~refine.domains.graph.metrics.validity.valid_unique_novel`) or, for molecules,
+    :func:`~refine.domains.graph.metrics.molecule_metrics.molecule_metrics`.
 
     Args:
         samples: drawn graphs, two or more.

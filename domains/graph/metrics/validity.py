@@ -34,8 +34,8 @@ def valid_unique_novel(
     graph is) and all three, ``vun``; and ``valid_of_reference``.
 
     ``validity`` says what was checked: a graph of ``planar`` is connected and planar, of ``tree`` a tree, of ``sbm``
-    passes :mod:`refine.domains.graph.metrics.sbm_check`. Other kinds have no notion of valid, and ``sbm`` has none without
-    graph_tool; then only ``unique`` and ``novel`` are there.
+    passes :mod:`refine.domains.graph.metrics.sbm_check`. Other kinds have no notion of valid, and ``sbm`` has none
+    without graph_tool; then only ``unique`` and ``novel`` are there.
     """
     unique, novel = unique_and_novel(samples, train)
     out: dict[str, Any] = {"unique": _share(unique), "novel": _share(novel)}

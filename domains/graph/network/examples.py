@@ -38,7 +38,8 @@ class Examples:
         view: graphs whose node tokens are asked first, then those whose stars are.
         nodes: (n,) nodes of the view that are asked for their token, and
         tokens: (n,) the truth.
-        centre, other, edge: (T,) of each star question (:class:`refine.domains.graph.splitting.splits.Stars`), in the view.
+        centre, other, edge: (T,) of each star question (:class:`refine.domains.graph.splitting.splits.Stars`), in the
+            view.
         codes: (T,) the truth, of :mod:`refine.domains.graph.network.star`.
         open: (T,) bool, whether OTHER could be the answer.
         seats: of the questions.

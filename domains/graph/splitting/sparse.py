@@ -19,8 +19,8 @@ class Graphs:
         graph: (N,) int64, ascending: which graph each node is of.
         edges: (2, E) int64, smaller node first, columns in lexicographic order.
         num: B.
-        count: (E,) int64 about how many edges of the finest graph each stands for (:mod:`refine.domains.graph.splitting.counts`),
-            or None where a model does not look at it.
+        count: (E,) int64 about how many edges of the finest graph each stands for
+            (:mod:`refine.domains.graph.splitting.counts`), or None where a model does not look at it.
     """
 
     graph: Tensor

@@ -31,7 +31,8 @@ class Splits:
     Attributes:
         token: (N,) int64 of each coarse node.
         pattern: (E,) int64 of each coarse edge; while a scale is being revealed, the bits that are still possible.
-        count: (E,) int64 of each coarse edge, told before all others (:mod:`refine.domains.graph.splitting.counts`); or None.
+        count: (E,) int64 of each coarse edge, told before all others (:mod:`refine.domains.graph.splitting.counts`);
+            or None.
     """
 
     token: Tensor

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from refine.domains.image.data.pixels import to_float, to_uint8
+from refine.domains.image.image_data import ImageData
 from refine.domains.image.judging.classifier import Classifier, accuracy, predict, trained_classifier
 from refine.errors import RefineError, not_accepted, require
 from refine.progress import track
 from refine.types import Samples
 
 if TYPE_CHECKING:
-    from refine.commands.evaluate import EvaluateConfig
-    from refine.domains.image.domain import ImageDomain
     from refine.models.refiner import Refiner
+    from refine.settings.config import EvaluateConfig
 
 FEATURES = ("auto", "inception", "classifier")
 MAX_PSNR = 100.0  # dB; what a perfect reconstruction counts as
@@ -30,7 +30,7 @@ Extract = Callable[[Tensor], Tensor]
 """uint8 images (N, C, H, W) to features (N, F)."""
 
 
-def image_metrics(domain: ImageDomain, refiner: Refiner, samples: Samples, config: EvaluateConfig) -> dict[str, Any]:
+def image_metrics(data: ImageData, refiner: Refiner, samples: Samples, config: EvaluateConfig) -> dict[str, Any]:
     """All figures of the domain as plain data that json takes.
 
     ``psnr`` (mean over images), ``psnr_of_mean_error``, ``ssim`` and ``ssim_window`` compare reconstructions with their
@@ -43,11 +43,11 @@ def image_metrics(domain: ImageDomain, refiner: Refiner, samples: Samples, confi
     Raises:
         RefineError: unknown ``features``; ``features=inception`` without it; ``features=classifier`` without labels.
     """
-    reference, drawn = domain.images(config.split), to_uint8(samples.items)
+    reference, drawn = data.images(config.split), to_uint8(samples.items)
     rows = _shuffled(len(reference))[: config.items]
     real = reference.pixels[rows]
     rebuilt = _reconstruct(refiner, real, config.batch_size)
-    train = domain.images("train").pixels
+    train = data.images("train").pixels
     others = {
         "": drawn[_shuffled(len(drawn))],
         "_of_reconstructions": to_uint8(rebuilt),
@@ -57,7 +57,7 @@ def image_metrics(domain: ImageDomain, refiner: Refiner, samples: Samples, confi
         "reference": f"{reference.origin}, {config.split} split, {len(real)} images in random order (seed {SEED})"
     }
     out |= fidelity(rebuilt, to_float(real))
-    classifier = _classifier(domain, refiner.device)
+    classifier = _classifier(data, refiner.device)
     name, extract, note = _extractor(config.features, classifier, refiner.device)
     out |= {"feature_extractor": name} | ({"feature_note": note} if note else {})
     if extract is not None:
@@ -154,9 +154,9 @@ def _reconstruct(refiner: Refiner, pixels: Tensor, batch_size: int) -> Tensor:
     return torch.cat(out).cpu()
 
 
-def _classifier(domain: ImageDomain, device: torch.device) -> Classifier | None:
-    classes = len(domain.class_names())
-    return trained_classifier(domain.images("train"), domain.images("test"), classes, device) if classes > 1 else None
+def _classifier(data: ImageData, device: torch.device) -> Classifier | None:
+    classes = len(data.class_names())
+    return trained_classifier(data.images("train"), data.images("test"), classes, device) if classes > 1 else None
 
 
 def _extractor(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from refine.domains.image.data.pixels import to_float, to_uint8
+from refine.domains.image.image_data import ImageData
 from refine.domains.image.judging.classifier import Classifier, predict, trained_classifier
 from refine.domains.image.judging.metrics import fidelity, frechet_distance
 from refine.domains.image.pictures.grids import grid, save_picture
@@ -20,9 +21,6 @@ from refine.items import FieldsDataset
 from refine.scales.laplacian import LaplacianPyramid
 from refine.scales.resample import GridResampler
 from refine.types import Condition, ConditionSpec
-
-if TYPE_CHECKING:
-    from refine.domains.image.domain import ImageDomain
 
 ZOOM = 4  # of super-resolution
 BANDS = 3
@@ -43,7 +41,7 @@ class ImageSubject:
     tasks: Sequence[str] = ("generation", "super_resolution", "inpainting")
     shares: Sequence[float] = (0.5, 0.25, 0.25)
 
-    def __init__(self, domain: ImageDomain) -> None:
+    def __init__(self, domain: ImageData) -> None:
         self.domain = domain
         channels, h, w = domain.shape
         self.data = f"{domain.config.data}, {h}x{w}"

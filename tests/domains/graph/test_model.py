@@ -223,16 +223,6 @@ def test_odd_graphs_train_and_are_scored(model: GraphModel) -> None:
     assert deep.shape[1] == nats.shape[1] == model.num_levels and bool(deep.isfinite().all())
 
 
-def test_sizes_that_training_never_saw_shrink_like_their_neighbours() -> None:
-    law = SizeLaw.count([[1, 2, 4, 8], [1, 2, 3, 6, 12]])
-    assert law.draw(0.0) == 8 and law.draw(0.99) == 12
-    for n in (1, 2, 3, 5, 7, 9, 12, 100, 513):
-        sizes = law.schedule(n, itertools.repeat(0.3))
-        assert sizes[0] == 1 and sizes[-1] == n
-        assert all(a < b <= 2 * a for a, b in itertools.pairwise(sizes))
-    assert SizeLaw.from_info(law.to_info()).to_info() == law.to_info()
-
-
 def test_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """The same weights, bit by bit, with and without SIGKILL half-way."""
     steps = ["train.predictor.steps=30", "train.save_every=5", "train.val_every=10", "train.val_items=8"]

@@ -14,8 +14,7 @@ from refine.domains.graph.metrics.metrics import graph_metrics
 from refine.domains.graph.metrics.mmd import SIGMAS
 from refine.errors import RefineError
 
-from .test_mmd import graphs_folder
-from .test_validity import graph
+from ..made_up import graph, graphs_folder
 
 
 def community(seeds: Sequence[int], p: float = 0.6) -> list[Graph]:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import networkx as nx
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 from refine.domains.graph.graphs.archive import read_npz
 from refine.domains.graph.metrics.mmd import SIGMAS, descriptors, discrepancies, discrepancy
 
+from ..made_up import graphs_folder
 from ..plain_mmd import GOLDEN, describe, orbits_by_enumeration
 
 PRINTED = {  # the figures of the study behind this domain, from the official code; train, samples of DiGress, of GruM
@@ -32,13 +31,6 @@ GRAPHS = {
     "diamond and paw": nx.Graph([(0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (3, 4), (4, 5), (5, 3), (5, 6)]),
     "random": nx.gnp_random_graph(11, 0.4, seed=1),
 }
-
-
-def graphs_folder() -> Path:
-    folder = Path(os.environ.get("REFINE_DATA", "")) / "graphs"
-    if "REFINE_DATA" not in os.environ or not folder.is_dir():
-        pytest.skip("no graphs/ in REFINE_DATA")
-    return folder
 
 
 def stored(name: str, split: int) -> list[nx.Graph]:

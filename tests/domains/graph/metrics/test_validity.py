@@ -15,17 +15,7 @@ from refine.domains.graph.metrics import validity
 from refine.domains.graph.metrics.validity import MissingError, are_planar, are_sbm, are_trees, unique_and_novel
 from refine.domains.graph.metrics.validity import valid_unique_novel as vun
 
-from .test_mmd import graphs_folder
-
-
-def graph(g: nx.Graph, seed: int | None = None) -> Graph:
-    """As a :class:`Graph`; with a seed, nodes renamed at random."""
-    out = Graph.of(len(g), list(nx.convert_node_labels_to_integers(g).edges))
-    return out if seed is None else shuffled(out, seed)
-
-
-def shuffled(g: Graph, seed: int) -> Graph:
-    return g.relabelled(torch.randperm(g.num_nodes, generator=torch.Generator().manual_seed(seed)))
+from ..made_up import graph, graphs_folder, shuffled
 
 
 @pytest.mark.parametrize(

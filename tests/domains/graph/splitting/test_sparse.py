@@ -1,4 +1,4 @@
-"""What is counted on batches of graphs, against networkx and dense matrices."""
+"""Batches of graphs, and what is counted on them, against networkx and dense matrices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import networkx as nx
 import torch
 from graph_toys import zoo
 
-from refine.domains.graph.splitting.colour import colour
+from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.splitting.sparse import Graphs, triangles, walk_features
 
 GRAPHS = list(zoo().values())
@@ -40,20 +40,10 @@ def test_walk_features_are_powers_of_the_normalised_adjacency() -> None:
             )
 
 
-def test_colours_are_proper_few_and_follow_the_nodes() -> None:
-    batch = Graphs.of(GRAPHS)
-    uniform = torch.rand(batch.num_nodes, generator=torch.Generator().manual_seed(0))
-    splits = torch.rand(batch.num_nodes, generator=torch.Generator().manual_seed(1)) < 0.8
-    colours = colour(batch, splits, uniform)
-    assert torch.equal(colours >= 0, splits)
-    u, v = batch.edges
-    both = splits[u] & splits[v]
-    assert bool((colours[u] != colours[v])[both].all())
-    for number, graph in enumerate(GRAPHS):
-        assert int(colours[batch.graph == number].max()) <= max(dict(graph.to_networkx().degree()).values())
-    graph = GRAPHS[-2]
-    p = torch.randperm(graph.num_nodes, generator=torch.Generator().manual_seed(2))
-    numbers, some = torch.rand(graph.num_nodes), torch.rand(graph.num_nodes) < 0.7
-    here = colour(Graphs.of([graph]), some, numbers)
-    there = colour(Graphs.of([graph.relabelled(p)]), some[p.argsort()], numbers[p.argsort()])
-    assert torch.equal(there[p], here)
+def test_graph_of_batches_come_back_one_by_one() -> None:
+    for mine, graph in zip(Graphs.of(GRAPHS).to_graphs(), GRAPHS, strict=True):
+        assert mine.num_nodes == graph.num_nodes and torch.equal(mine.edges, graph.edges)
+    keep = torch.tensor([i % 3 == 0 for i in range(len(GRAPHS))])
+    kept, _, _ = Graphs.of(GRAPHS).take(keep)
+    for mine, graph in zip(kept.to_graphs(), GRAPHS[::3], strict=True):
+        assert isinstance(mine, Graph) and torch.equal(mine.edges, graph.edges)

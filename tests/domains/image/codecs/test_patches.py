@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from refine.domains.image.domain import ImageConfig, ImageDomain
-from refine.scales.laplacian import LaplacianPyramid
+from refine.domains.image import ImageConfig, ImageDomain
+from refine.scales.pyramid import LaplacianPyramid
 from refine.scales.resample import GridResampler
 
 

@@ -14,7 +14,7 @@ from refine.domains.image.data.pixels import to_float
 from refine.domains.image.judging.export import export
 from refine.errors import RefineError
 
-from ..pictures.test_editing import model
+from ..tiny_runs import model
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from refine.domains.image.domain import ImageConfig, ImageDomain
+from refine.domains.image import ImageConfig, ImageDomain
 from refine.domains.image.judging.study import ImageSubject
 from refine.errors import RefineError
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from refine.domains.image.var.var_files import read_tensors
+from refine.domains.image.var.tensors import read_tensors
 from refine.errors import RefineError
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2])}

@@ -29,8 +29,9 @@ class Saved:
 def save_graphs(
     graphs: Sequence[Graph], folder: Path, node_kinds: Sequence[str] = (), edge_kinds: Sequence[str] = ()
 ) -> Saved:
-    """Write ``graphs.npz`` (:mod:`refine.domains.graph.graphs.archive`) and ``graphs/0000.graphml`` and so on, with kinds as
-    the attribute ``label``; both are read by ``domain.folder``.
+    """Write ``graphs.npz`` (:mod:`refine.domains.graph.graphs.archive`) and ``graphs/0000.graphml`` and so on.
+
+    GraphML files have kinds as the attribute ``label``. ``domain.folder`` reads both.
 
     Molecules also as ``molecules.smi`` and ``molecules.sdf`` (with flat coordinates), named by the number of the graph;
     graphs that are none are listed with rdkit's reason in ``invalid.txt``.

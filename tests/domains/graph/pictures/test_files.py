@@ -13,7 +13,7 @@ from refine.domains.graph.graphs.folder import read_folder
 from refine.domains.graph.graphs.generators import generate
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.graphs.packed import PackedGraphs
-from refine.domains.graph.pictures.outputs import save_graphs
+from refine.domains.graph.pictures.files import save_graphs
 
 from ..made_up import labelled, same
 

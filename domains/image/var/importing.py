@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from refine.domains.image.domain import ImageConfig, ImageDomain
-from refine.domains.image.var.var_files import read_tensors
-from refine.domains.image.var.var_layout import Shapes, VAELayout, VARLayout, check
+from refine.domain import Domain
+from refine.domains.image.config import ImageConfig
+from refine.domains.image.var.files import VARFiles
+from refine.domains.image.var.layout import VAELayout, VARLayout, check
+from refine.domains.image.var.tensors import read_tensors
+from refine.domains.image.var.weights import codec_names, predictor_weights, quantizer_weights, sound, vae_table
 from refine.errors import require
 from refine.models.refiner import Refiner
 from refine.settings.compose import compose, to_yaml
@@ -24,18 +25,15 @@ from refine.settings.config import ModelConfig, PredictorConfig, PyramidConfig, 
 from refine.storage.files import write_text
 
 LONGEST = 10  # digits of a side
-RENAMED = {"shortcut": "nin_shortcut", "proj": "proj_out"}  # parts of a layer that are called otherwise there
 
 
-def import_var(vae: str, var: str, to: Path, scales: str | None = None, folder: str | None = None) -> dict[str, Any]:
+def import_var(domain_class: type[Domain], files: VARFiles, to: Path) -> dict[str, Any]:
     """Write the run ``to`` with VAR's weights; all is read and checked before anything is written.
 
     Args:
-        vae: file of the tokenizer, as VAR publishes it or trains with it.
-        var: file of the transformer, or of a training of it.
+        domain_class: the image domain, of which the run is.
+        files: which weights; the subfolders of ``files.folder`` sort as the classes of the model are numbered.
         to: the run's folder, new or empty.
-        scales: sides of the scales, "1,2,3,4", where the file of the transformer does not tell.
-        folder: images of the model's classes, in subfolders that sort as the classes are numbered.
 
     Returns:
         What the files were found to hold.
@@ -46,8 +44,9 @@ def import_var(vae: str, var: str, to: Path, scales: str | None = None, folder: 
     to = to.expanduser().resolve()
     free = not to.exists() or (to.is_dir() and not any(to.iterdir()))
     require(free, f"--to {to} is not accepted: it is there already; give a new or an empty folder")
+    vae, var, folder = files.vae, files.var, files.folder
     theirs_vae, theirs_var = read_tensors(vae, "vae_local"), read_tensors(var, "var_wo_ddp")
-    encoder, transformer = VAELayout.of(vae, theirs_vae), VARLayout.of(var, theirs_var, parse_scales(scales))
+    encoder, transformer = VAELayout.of(vae, theirs_vae), VARLayout.of(var, theirs_var, parse_scales(files.scales))
     named = re.search(r"var_d(\d+)", Path(var).name)
     require(
         named is None or int(named[1]) == transformer.depth,
@@ -58,7 +57,7 @@ def import_var(vae: str, var: str, to: Path, scales: str | None = None, folder: 
         f"{vae} has a codebook of {encoder.codes} codes with {encoder.channels} channels; {var} expects "
         f"{transformer.codes} codes with {transformer.channels} channels",
     )
-    domain = make_domain(encoder, transformer, folder)
+    domain = domain_class(image_config(encoder, transformer, folder))
     found = domain.condition.num_classes
     fits = found == transformer.classes
     require(fits, f"--folder {folder} has {found} classes (subfolders); {var} has {transformer.classes}")
@@ -90,24 +89,22 @@ def parse_scales(text: str | None) -> list[int] | None:
     return sides
 
 
-def make_domain(vae: VAELayout, var: VARLayout, folder: str | None) -> ImageDomain:
+def image_config(vae: VAELayout, var: VARLayout, folder: str | None) -> ImageConfig:
     """Images of the size that the scales and the tokenizer's halvings have, from ``folder`` or from nowhere."""
     factor = 2 ** (len(vae.multipliers) - 1)
-    return ImageDomain(
-        ImageConfig(
-            data="none" if folder is None else "folder",
-            folder=folder,
-            size=factor * var.scales[-1],
-            channels=vae.pixels,
-            classes=var.classes if folder is None else None,
-            codec="vqgan",
-            factor=factor,
-            latent=vae.channels,
-            width=vae.width,
-            blocks=vae.blocks,
-            multipliers=list(vae.multipliers),
-            scales=list(var.scales),
-        )
+    return ImageConfig(
+        data="none" if folder is None else "folder",
+        folder=folder,
+        size=factor * var.scales[-1],
+        channels=vae.pixels,
+        classes=var.classes if folder is None else None,
+        codec="vqgan",
+        factor=factor,
+        latent=vae.channels,
+        width=vae.width,
+        blocks=vae.blocks,
+        multipliers=list(vae.multipliers),
+        scales=list(var.scales),
     )
 
 
@@ -129,76 +126,6 @@ def model_config(vae: VAELayout, var: VARLayout) -> ModelConfig:
             shared_adaln=var.shared,
         ),
     )
-
-
-def codec_names(codec: nn.Module, layout: VAELayout) -> dict[str, str]:
-    """The codec's weights, and what VAR calls each."""
-    names = {}
-    for side, layers in (("encoder", layout.encoder()), ("decoder", layout.decoder())):
-        for (number, module), layer in zip(codec.get_submodule(side).named_children(), layers, strict=True):
-            for key in module.state_dict():
-                part, dot, rest = key.rpartition(".")
-                names[f"{side}.{number}.{key}"] = f"{layer}.{RENAMED.get(part, part)}{dot}{rest}"
-    return names
-
-
-def vae_table(model: Refiner, codec: Mapping[str, str], layout: VAELayout) -> Shapes:
-    """Every tensor of the tokenizer's file and its shape."""
-    shapes = {name: tuple(weight.shape) for name, weight in model.tokenizer.codec.state_dict().items()}
-    table = {theirs: shapes[ours] for ours, theirs in codec.items()}
-    for phi in layout.phis:
-        table |= {f"{phi}.weight": (layout.channels, layout.channels, 3, 3), f"{phi}.bias": (layout.channels,)}
-    return table | {"quantize.embedding.weight": (layout.codes, layout.channels)}
-
-
-def quantizer_weights(theirs: Mapping[str, Tensor], layout: VAELayout) -> dict[str, Tensor]:
-    """Codebook and phi convolutions by our names; the running counts as if all codes were used alike."""
-    codebook, start = theirs["quantize.embedding.weight"], "tokenizer.quantizer."
-    out = {f"{start}codebooks.0": codebook, f"{start}sum_0": codebook, f"{start}count_0": torch.ones(layout.codes)}
-    for i, phi in enumerate(layout.phis):
-        out |= {f"tokenizer.pyramid.phis.{i}.conv.{part}": theirs[f"{phi}.{part}"] for part in ("weight", "bias")}
-    return out | {f"{start}fitted": torch.ones((), dtype=torch.bool)}
-
-
-def predictor_weights(theirs: Mapping[str, Tensor], layout: VARLayout) -> dict[str, Tensor]:
-    """Transformer and head by our names.
-
-    VAR's first tokens are the class and ``pos_start``, without the bias that all others get from ``word_embed``; ours
-    are a context of zeros through that same layer. The difference is in the first positions.
-    """
-    sites = list(theirs["pos_1LC"][0].split([n * n for n in layout.scales]))
-    sites[0] = sites[0] + theirs["pos_start"][0] - theirs["word_embed.bias"]
-    out = {f"sites.{k}": positions for k, positions in enumerate(sites)}
-    out |= {"condition.null": torch.zeros(layout.width), "condition.label.weight": theirs["class_emb.weight"]}
-    out |= {"scale.weight": theirs["lvl_embed.weight"]}
-    layers = {"context": "word_embed", "final": "head_nm.ada_lin.1"}
-    for i in range(layout.depth):
-        block = f"blocks.{i}"
-        layers |= {f"{block}.attention.proj": f"{block}.attn.proj"}
-        layers |= {f"{block}.mlp.0": f"{block}.ffn.fc1", f"{block}.mlp.2": f"{block}.ffn.fc2"}
-        out[f"{block}.attention.qkv.weight"] = theirs[f"{block}.attn.mat_qkv.weight"]
-        out[f"{block}.attention.log_scale"] = theirs[f"{block}.attn.scale_mul_1H11"][0]
-        out |= {f"{block}.attention.{bias}": theirs[f"{block}.attn.{bias}"] for bias in ("q_bias", "v_bias")}
-        layers |= {} if layout.shared else {f"modulation.{i}": f"{block}.ada_lin.1"}
-    if layout.shared:
-        layers["modulation.0"] = "shared_ada_lin.1"
-        out["offset"] = torch.cat([theirs[f"blocks.{i}.ada_gss"][0] for i in range(layout.depth)])
-    out |= {f"{ours}.{p}": theirs[f"{other}.{p}"] for ours, other in layers.items() for p in ("weight", "bias")}
-    head = {f"head.linears.0.{part}": theirs[f"head.{part}"] for part in ("weight", "bias")}
-    return {f"predictor.{name}": tensor for name, tensor in out.items()} | head
-
-
-def sound(name: str, tensor: Tensor) -> Tensor:
-    """In single precision.
-
-    Raises:
-        RefineError: numbers that are none.
-    """
-    if not tensor.is_floating_point():
-        return tensor
-    single = tensor.float()
-    require(bool(single.isfinite().all()), f"what becomes {name} has values that are not finite in single precision")
-    return single
 
 
 def write_run(model: Refiner, to: Path) -> None:

@@ -8,15 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from refine.domains.image.var.var_import import (
-    codec_names,
-    make_domain,
-    model_config,
-    predictor_weights,
-    quantizer_weights,
-)
-from refine.domains.image.var.var_import import vae_table as table_of
-from refine.domains.image.var.var_layout import BUFFERS, SCHEDULES, VAELayout, VARLayout, check
+from refine.domains.image import ImageDomain
+from refine.domains.image.var.importing import image_config, model_config
+from refine.domains.image.var.layout import BUFFERS, SCHEDULES, VAELayout, VARLayout, check
+from refine.domains.image.var.weights import codec_names, predictor_weights, quantizer_weights, vae_table
 from refine.errors import RefineError
 from refine.models.refiner import Refiner
 
@@ -56,10 +51,10 @@ def test_sizes_are_read_off_the_files_and_every_tensor_finds_its_place(name: str
     assert {key: getattr(layout, key) for key in wanted} == wanted and layout.hidden == 256 * depth
     assert {key: getattr(encoder, key) for key in VAE} == VAE and encoder.pixels == 3 and len(encoder.phis) == 4
     with torch.device("meta"):
-        model = Refiner(make_domain(encoder, layout, None), model_config(encoder, layout))
+        model = Refiner(ImageDomain(image_config(encoder, layout, None)), model_config(encoder, layout))
     codec = codec_names(model.tokenizer.codec, encoder)
     check(name, "what it is", theirs, layout.table())
-    check("vae", "what it is", vae, table_of(model, codec, encoder))
+    check("vae", "what it is", vae, vae_table(model, codec, encoder))
     ours = {f"tokenizer.codec.{key}": vae[value] for key, value in codec.items()}
     ours |= quantizer_weights(vae, encoder) | predictor_weights(theirs, layout)
     model.load_state_dict(ours, assign=True)  # refuses a name or a shape that is not the model's

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from refine import Condition, Refiner
 from refine.cli import main
+from refine.domains.image import ImageDomain
 from refine.domains.image.data.pixels import to_float
-from refine.domains.image.var.var_import import import_var
+from refine.domains.image.var.files import VARFiles
 from refine.errors import RefineError
 from refine.pipelines import NextScalePipeline
 from refine.settings.config import SamplerConfig
@@ -44,6 +45,10 @@ def saved(folder: Path, vae: Any, var: Any) -> dict[str, str]:
     torch.save(vae, folder / "vae.pth")
     torch.save(var, folder / "var.pth")
     return {"vae": str(folder / "vae.pth"), "var": str(folder / "var.pth")}
+
+
+def import_var(vae: str, var: str, to: Path, scales: str | None = None, folder: str | None = None) -> None:
+    ImageDomain.import_weights("var", to, VARFiles(vae, var, scales, folder))
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -240,7 +245,7 @@ class TestBadInput:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         given = saved(tmp_path, *tiny())
-        monkeypatch.setattr("refine.domains.image.var.var_import.write_text", lambda *_: 1 / 0)
+        monkeypatch.setattr("refine.domains.image.var.importing.write_text", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             import_var(**given, to=tmp_path / "new" / "run")
         assert not [p for p in (tmp_path / "new").iterdir()]

@@ -10,40 +10,11 @@ from PIL import Image
 
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.pictures.drawings import _scenes, plot_animation, plot_grid, plot_strip
-from refine.domains.graph.pictures.layout import _crosses, layout
 from refine.domains.graph.splitting.pairing import build_pyramid
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import split
 
-from ..metrics.test_validity import graph
-
-
-def delaunay(n: int, seed: int) -> nx.Graph:
-    from scipy.spatial import Delaunay
-
-    triangles = Delaunay(np.random.default_rng(seed).uniform(size=(n, 2))).simplices
-    return nx.Graph([(int(t[i]), int(t[i - 1])) for t in triangles for i in range(3)])
-
-
-ODD = {
-    "one node": nx.empty_graph(1),
-    "one edge": nx.path_graph(2),
-    "no edges": nx.empty_graph(7),
-    "parts": nx.disjoint_union_all([nx.cycle_graph(9), nx.star_graph(5), nx.path_graph(2), nx.empty_graph(3)]),
-    "complete": nx.complete_graph(12),
-    "large": nx.gnp_random_graph(120, 0.1, seed=0),
-    "large tree": nx.random_labeled_tree(400, seed=0),
-}
-PLANAR = {
-    "delaunay": delaunay(64, 0),
-    "more of them": delaunay(90, 3),
-    "grid": nx.grid_2d_graph(6, 8),
-    "large grid": nx.grid_2d_graph(18, 20),
-    "barbell": nx.barbell_graph(4, 3),
-    "nested triangles": nx.cartesian_product(nx.cycle_graph(3), nx.path_graph(6)),
-    "hub": nx.wheel_graph(15),
-    "dodecahedron": nx.dodecahedral_graph(),
-}
+from ..made_up import ODD, delaunay, graph
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -55,29 +26,6 @@ def refinement(g: Graph, seed: int = 0) -> tuple[list[Graph], list[torch.Tensor]
     pyramid = build_pyramid(Graphs.of([g]), [np.random.default_rng(seed)])
     trail = [scale.coarse.to_graphs()[0] for scale in pyramid.scales] + pyramid.finest.to_graphs()
     return trail, [split(scale.coarse, scale.codes)[1] for scale in pyramid.scales]
-
-
-@pytest.mark.parametrize("name", ODD | PLANAR)
-def test_layout_puts_every_node_apart_inside_the_square(name: str) -> None:
-    g = graph((ODD | PLANAR)[name])
-    place = layout(g)
-    assert place.shape == (g.num_nodes, 2) and abs(place).max() <= 1 + 1e-9
-    distances = np.linalg.norm(place[:, None] - place, axis=-1) + 9 * np.eye(g.num_nodes)
-    assert distances.min() > 1e-3
-    assert np.array_equal(place, layout(g))
-
-
-@pytest.mark.parametrize("name", PLANAR)
-def test_planar_graphs_are_drawn_without_crossings(name: str) -> None:
-    g = graph(PLANAR[name])
-    assert not _crosses(layout(g), g.edges.T.numpy())
-
-
-def test_crossings_are_seen() -> None:
-    square = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
-    assert _crosses(square, np.array([[0, 2], [1, 3]]))
-    assert not _crosses(square, np.array([[0, 1], [1, 2], [2, 3], [3, 0]]))
-    assert not _crosses(square, np.array([[0, 2], [0, 3]]))
 
 
 def test_grid_shows_every_graph(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from torch import Tensor
 import refine
 from refine.domains.image import ImageDomain
 from refine.domains.image.data.pixels import to_float
-from refine.domains.image.pictures.editing import keep_masks
+from refine.domains.image.pictures.inpainting import keep_masks
 from refine.models.refiner import Refiner
 from refine.storage.runs import load_run_config
 
-from .test_editing import lower
+from ..tiny_runs import lower
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,28 @@
+"""The options of the image domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class ImageConfig:
+    """Options of the image domain; null where the data itself answers."""
+
+    data: str | None = None  # digits | mnist | cifar10 | folder | none; null: folder where one is given, else digits
+    folder: str | None = None  # images, in subfolders named by their labels or all in the folder itself
+    size: Any = None  # pixels: one number or [height, width]; resized on the short side, cropped to the centre
+    channels: int | None = None  # 1 grey | 3 RGB; null: the data's own, 3 for a folder
+    classes: Any = None  # names of the labels, or how many there are; null: the data's own
+    label_conditional: bool = True  # condition on the labels, where there are some
+    strict: bool = False  # refuse images that cannot be read instead of skipping them
+    codec: str = "conv"  # conv | linear (by patch) | identity, patch (of factor x factor; both pixels) | vqgan (VAR's)
+    factor: int = 1  # pixels of a latent site along each side; conv: 1, 2, 4, 8 or 16
+    latent: int = 4  # channels of the latent; identity has the image's, patch those of factor x factor pixels
+    width: int = 32  # conv, vqgan: channels of hidden layers; vqgan: at the finest level
+    blocks: int = 2  # conv, vqgan: residual blocks at each resolution
+    multipliers: list[int] = field(default_factory=lambda: [1, 1, 2, 2, 4])  # vqgan: widths of its levels, in width
+    scales: list[Any] = field(default_factory=lambda: [1, 2, 4, 8])  # grids, coarsest first, ending at size / factor
+    down: str = "area"  # area | bicubic | blur
+    up: str = "bicubic"  # bicubic | linear | nearest | blur
