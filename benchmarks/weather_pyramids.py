@@ -24,8 +24,8 @@ from refine.cli import configure
 from refine.commands import train
 from refine.domains.weather.scores.climatology import Climatology
 from refine.domains.weather.scores.scores import score_forecast
+from refine.kinds import DOMAINS
 from refine.models.model import Model
-from refine.registry import load_domain_class
 from refine.settings.compose import to_yaml
 from refine.settings.config import SamplerConfig
 from refine.storage.files import write_text
@@ -48,7 +48,7 @@ def trained(source: Path, run: Path, overrides: list[str]) -> None:
         config = configure("train", ["experiment=weather_starter", f"train.predictor.steps={STEPS}", *overrides])
         config.run = str(run)
         torch.manual_seed(0)
-        model: Any = load_domain_class("weather")(config.domain).model(config.model)
+        model: Any = DOMAINS.load("weather")(config.domain).model(config.model)
         weights = {n: t for n, t in load_file(source / "model.safetensors").items() if n.startswith("mean.")}
         model.load_state_dict(weights, strict=False)
         model.info = {"mean": Model.from_pretrained(source).info["mean"]}

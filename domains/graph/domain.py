@@ -26,6 +26,7 @@ class GraphDomain(GraphData):
     group = "permutations of the nodes"
     Config = GraphConfig
     ModelConfig = GraphModelConfig
+    stages = GraphModel.stages
 
     def model(self, config: GraphModelConfig) -> GraphModel:
         return GraphModel(self, config)

@@ -7,6 +7,23 @@ from typing import Any
 
 
 @dataclass
+class ImageEvaluateConfig(EvaluateConfig):
+    """Keys of ``refine evaluate`` for images."""
+
+    features: str = "auto"  # of the Frechet distance, precision and recall: auto | inception | classifier
+
+
+@dataclass
+class ImageInpaintConfig(InpaintConfig):
+    """Keys of ``refine inpaint`` for images."""
+
+    image: str | None = None  # a picture, or an item of the model's data as SPLIT:NUMBER (test:17)
+    mask: str | None = None  # a PNG of the image's size or the model's: white is painted anew, black is kept
+    place: list[int] | None = None  # [top, left, height, width] that the image takes; all around it is painted anew
+    paste: bool = False  # known pixels as the image has them, not as the kept codes are decoded
+
+
+@dataclass
 class ImageConfig:
     """Options of the image domain; null where the data itself answers."""
 

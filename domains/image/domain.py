@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from refine.capabilities import Exports, ImportsWeights, Inpaints, Pictures, Studies
-from refine.domains.image.config import ImageConfig
+from refine.domains.image.config import ImageConfig, ImageEvaluateConfig, ImageInpaintConfig
 from refine.domains.image.data.pixels import to_picture, to_uint8
 from refine.domains.image.image_data import ImageData
 from refine.domains.image.judging.export import export
 from refine.domains.image.judging.metrics import image_metrics
 from refine.domains.image.judging.study import ImageSubject
+from refine.domains.image.pictures.inpainting import inpaint
 from refine.domains.image.pictures.samples import plot_reconstructions, save_samples
 from refine.domains.image.var.files import VARFiles
 from refine.types import Samples
 
 if TYPE_CHECKING:
+    from refine.commands.evaluate import EvaluateConfig
     from refine.models.refiner import Refiner
     from refine.settings.config import Config as RunConfig
-    from refine.settings.config import EvaluateConfig
 
 
 class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studies):
@@ -31,8 +32,8 @@ class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studie
     name = "image"
     group = "trivial: a site knows its coordinates in the picture"
     Config = ImageConfig
-    # until Domain has no such hook of its own
-    imports: ClassVar[Mapping[str, type]] = {"var": VARFiles}  # type: ignore[assignment]
+    sections: ClassVar[Mapping[str, type]] = {"evaluate": ImageEvaluateConfig, "inpaint": ImageInpaintConfig}
+    imports: ClassVar[Mapping[str, type]] = {"var": VARFiles}
 
     def save(self, samples: Samples, folder: Path, gif: bool = False, strip: int = 8, **options: Any) -> list[Path]:
         """See :func:`refine.domains.image.pictures.samples.save_samples`."""
@@ -48,8 +49,6 @@ class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studie
 
     def inpaint(self, model: Refiner, config: RunConfig, folder: Path) -> list[Path]:
         """See :func:`refine.domains.image.pictures.inpainting.inpaint`."""
-        from refine.domains.image.pictures.inpainting import inpaint  # it reads labels as a command does
-
         return inpaint(self, model, config, folder)
 
     def subject(self) -> ImageSubject:
@@ -67,12 +66,11 @@ class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studie
         return images.permute(0, 2, 3, 1).cpu().numpy() if output_type == "np" else images
 
     @classmethod
-    def import_weights(cls, kind: str, to: Path, options: VARFiles | Mapping[str, Any]) -> dict[str, Any]:
+    def import_weights(cls, kind: str, to: Path, options: VARFiles) -> dict[str, Any]:
         """``var``: see :func:`refine.domains.image.var.importing.import_var`."""
         from refine.domains.image.var.importing import import_var  # it composes the configuration of a run
 
-        files = options if isinstance(options, VARFiles) else VARFiles(**options)  # until commands pass the dataclass
-        return import_var(cls, files, to)
+        return import_var(cls, options, to)
 
     def starter(self) -> Path | None:
         path = Path(__file__).parent / "starter"

@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from refine.settings.config import ModelConfig, PredictorConfig, QuantizerConfig
+from refine.commands.evaluate import EvaluateConfig
+from refine.settings.config import ModelConfig, PredictorConfig, QuantizerConfig, StageConfig, TrainConfig
+
+
+@dataclass
+class WeatherTrainConfig(TrainConfig):
+    """Keys of a training for weather: of one stage more."""
+
+    mean: StageConfig = field(default_factory=StageConfig)  # the mean forecast, of which the codes say the error
+
+
+@dataclass
+class WeatherEvaluateConfig(EvaluateConfig):
+    """Keys of ``refine evaluate`` for weather."""
+
+    forecast: str | None = None  # a store to score; null for one that is made as the section ensemble says
 
 
 @dataclass

@@ -5,18 +5,20 @@ Nothing in this folder imports this file. Commands load what they need when they
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
 from refine.capabilities import Forecasts, Regrids
 from refine.domain import Symmetry
-from refine.domains.weather.config import ForecasterConfig, WeatherConfig
+from refine.domains.weather.config import ForecasterConfig, WeatherConfig, WeatherEvaluateConfig, WeatherTrainConfig
 from refine.domains.weather.fields.data import WeatherData
 from refine.domains.weather.forecaster.codec import SphereCodec
+from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.sphere.resamplers import (
     HarmonicResampler,
     NestedResampler,
@@ -46,6 +48,8 @@ class WeatherDomain(WeatherData, Forecasts, Regrids):
     group = "rotations about the axis that map every scale to itself"
     Config = WeatherConfig
     ModelConfig = ForecasterConfig
+    stages = Forecaster.stages
+    sections: ClassVar[Mapping[str, type]] = {"train": WeatherTrainConfig, "evaluate": WeatherEvaluateConfig}
     unconditional = False
 
     # -- scales ------------------------------------------------------------------------------------------------------
@@ -100,8 +104,6 @@ class WeatherDomain(WeatherData, Forecasts, Regrids):
     # -- model -------------------------------------------------------------------------------------------------------
 
     def model(self, config: Any) -> Model:
-        from refine.domains.weather.forecaster.model import Forecaster
-
         return Forecaster(self, config)
 
     def describe(self, config: Any) -> dict[str, Any]:

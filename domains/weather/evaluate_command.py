@@ -26,7 +26,9 @@ def verify(model: Any, source: Path, config: Config, folder: Path) -> dict[str, 
     store, pictures = config.evaluate.forecast, []
     if store is None:
         wanted = replace(config.ensemble, start=config.ensemble.start or STARTS, split=config.evaluate.split)
-        written = run_ensemble(model, source, replace(config, ensemble=wanted), folder / "forecasts")
+        written = run_ensemble(
+            model, source, replace(config, commands=config.commands | {"ensemble": wanted}), folder / "forecasts"
+        )
         store, pictures = str(written[0]), [path for path in written if path.suffix == ".png"]
     floors = model.floors(spread(model.domain.dataset(config.evaluate.split), config.evaluate.items))
     result = evaluate_store(store, model.domain, folder, floors)

@@ -17,8 +17,8 @@ from refine.progress import track
 from refine.types import Samples
 
 if TYPE_CHECKING:
+    from refine.domains.image.config import ImageEvaluateConfig
     from refine.models.refiner import Refiner
-    from refine.settings.config import EvaluateConfig
 
 FEATURES = ("auto", "inception", "classifier")
 MAX_PSNR = 100.0  # dB; what a perfect reconstruction counts as
@@ -30,7 +30,7 @@ Extract = Callable[[Tensor], Tensor]
 """uint8 images (N, C, H, W) to features (N, F)."""
 
 
-def image_metrics(data: ImageData, refiner: Refiner, samples: Samples, config: EvaluateConfig) -> dict[str, Any]:
+def image_metrics(data: ImageData, refiner: Refiner, samples: Samples, config: ImageEvaluateConfig) -> dict[str, Any]:
     """All figures of the domain as plain data that json takes.
 
     ``psnr`` (mean over images), ``psnr_of_mean_error``, ``ssim`` and ``ssim_window`` compare reconstructions with their

@@ -20,7 +20,7 @@ from refine.progress import console
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from refine.settings.config import InpaintConfig
+    from refine.domains.image.config import ImageInpaintConfig
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Canvas:
     keep: Tensor
 
 
-def read_canvas(data: ImageData, wanted: InpaintConfig) -> Canvas:
+def read_canvas(data: ImageData, wanted: ImageInpaintConfig) -> Canvas:
     """The image and the mask that ``inpaint.image``, ``mask`` and ``place`` mean, of the model's size.
 
     Beyond an image that is placed inside the canvas its border's pixels are repeated, for the encoder's sake.

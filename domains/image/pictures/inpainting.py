@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refine.commands.sample import choose_labels
 from refine.domains.image.data.pixels import to_float, to_picture, to_uint8
 from refine.domains.image.image_data import ImageData
 from refine.domains.image.pictures.canvas import Canvas, read_canvas
@@ -43,7 +42,7 @@ def inpaint(data: ImageData, refiner: Refiner, config: Config, folder: Path) -> 
     wanted = config.inpaint
     canvas = read_canvas(data, wanted)
     masks = keep_masks(data, canvas.keep, wanted.keep_scales)
-    labels = None if wanted.label is None else choose_labels(wanted.label, wanted.num, data, "inpaint.label")
+    labels = None if wanted.label is None else data.labels_of(wanted.label, wanted.num, "inpaint.label")
     samples = draw(refiner, canvas, masks, labels, config)
     if wanted.paste:
         items = torch.where(canvas.keep, to_float(canvas.pixels), samples.items)

@@ -132,7 +132,9 @@ def write_run(model: Refiner, to: Path) -> None:
     """Checkpoint and configuration under another name first: the folder is there as a whole, or not at all."""
     config = compose(["domain=image", "sampler=var"])
     config.domain, config.model = model.domain.config, model.config
-    config.sample = replace(config.sample, num=8, batch_size=8, strip=0)  # at this size a picture of each scale is dear
+    config.commands["sample"] = replace(
+        config.sample, num=8, batch_size=8, strip=0
+    )  # at this size a picture of each scale is dear
     config.inpaint.batch_size = config.evaluate.batch_size = 8
     temporary = to.with_name(f".{to.name}-{uuid.uuid4().hex[:8]}")
     try:

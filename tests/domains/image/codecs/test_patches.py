@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from refine.domains.image import ImageConfig, ImageDomain
-from refine.scales.pyramid import LaplacianPyramid
+from refine.scales.laplacian import LaplacianPyramid
 from refine.scales.resample import GridResampler
 
 

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from refine.commands.inpaint import InpaintConfig
 from refine.domains.image import ImageDomain
 from refine.domains.image.pictures.canvas import read_canvas
-from refine.settings.config import InpaintConfig
 
 from ..tiny_runs import lower, save_mask
 

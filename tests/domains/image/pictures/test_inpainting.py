@@ -12,10 +12,10 @@ from PIL import Image
 
 import refine
 from refine.cli import main
+from refine.commands.inpaint import InpaintConfig
 from refine.domains.image import ImageConfig, ImageDomain
 from refine.domains.image.pictures.inpainting import keep_masks
 from refine.models.refiner import Refiner
-from refine.settings.config import InpaintConfig
 
 from ..tiny_runs import KINDS, lower, model, save_mask
 
