@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from refine.commands.evaluate import EvaluateConfig
+from refine.commands.inpaint import InpaintConfig
+
 
 @dataclass
 class ImageEvaluateConfig(EvaluateConfig):

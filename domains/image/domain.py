@@ -21,7 +21,6 @@ from refine.domains.image.var.files import VARFiles
 from refine.types import Samples
 
 if TYPE_CHECKING:
-    from refine.commands.evaluate import EvaluateConfig
     from refine.models.refiner import Refiner
     from refine.settings.config import Config as RunConfig
 
@@ -43,7 +42,7 @@ class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studie
         """See :func:`refine.domains.image.pictures.samples.plot_reconstructions`."""
         return plot_reconstructions(self, model, folder)
 
-    def metrics(self, model: Refiner, samples: Samples, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
+    def metrics(self, model: Refiner, samples: Samples, config: ImageEvaluateConfig, folder: Path) -> dict[str, Any]:
         """See :func:`refine.domains.image.judging.metrics.image_metrics`."""
         return image_metrics(self, model, samples, config)
 

@@ -23,16 +23,17 @@ class Domains(Command):
 
     def run(self, config: None = None) -> None:
         """Print a table of all domains, with the commands that each is capable of."""
-        table = Table("domain", "commands of its own", "symmetry group", "keys")
+        table = Table("domain", "symmetry group", "commands of its own", "from")
         for name, domain in DOMAINS.all():
             if isinstance(domain, RefineError):
-                table.add_row(name, "-", "-", f"does not load: {domain}", style="red")
+                table.add_row(name, "", f"does not load: {domain}", DOMAINS.home(name), style="red")
+                continue
+            try:
+                keys_of(domain.Config)
+            except (RefineError, AttributeError, NameError) as error:
+                table.add_row(name, domain.group, f"its Config is broken: {error}", DOMAINS.home(name), style="red")
                 continue
             able = [n for n, c in COMMANDS.all() if isinstance(c, type) and c.needs and issubclass(domain, c.needs)]
-            try:
-                keys = ", ".join(key.rpartition(".")[2] for key in keys_of(domain.Config))
-            except (RefineError, AttributeError, NameError) as error:
-                table.add_row(name, ", ".join(able), domain.group, f"its Config is broken: {error}", style="red")
-                continue
-            table.add_row(name, ", ".join(able) or "-", domain.group, keys)
+            table.add_row(name, domain.group, ", ".join(able) or "-", DOMAINS.home(name).partition(":")[0])
         Console().print(table)
+        Console().print("The keys of a domain: refine train domain=NAME --help", highlight=False)
