@@ -78,7 +78,8 @@ class Kind(Generic[T]):
         try:
             cls = found[name].load()
         except ModuleNotFoundError as error:
-            raise RefineError(f"{self.word} {name!r} cannot be loaded: {_missing(error, found[name])}") from error
+            text = f"{self.word} {name!r} ({found[name].value}) cannot be loaded: {error}{_missing(error, found[name])}"
+            raise RefineError(text) from error
         except Exception as error:  # a stranger's part may fail in any way; say which one and why
             raise RefineError(f"{self.word} {name!r} ({found[name].value}) cannot be loaded: {error!r}") from error
         self._check(name, cls, found[name].value)
@@ -100,10 +101,8 @@ class Kind(Generic[T]):
 
 def _missing(error: ModuleNotFoundError, announced: EntryPoint) -> str:
     """What to install, if a package is missing that the distribution itself does not contain."""
-    home = announced.module.partition(".")[0]
-    if error.name is None or error.name.partition(".")[0] == home or announced.dist is None:
-        return repr(error)
-    return how_to_install(error.name.partition(".")[0], announced.dist.name)
+    home, missing = announced.module.partition(".")[0], (error.name or "").partition(".")[0]
+    return f"; {how_to_install(missing, announced.dist.name)}" if missing not in ("", home) and announced.dist else ""
 
 
 DOMAINS: Kind[Any] = Kind("refine.domains", "domain", "domain")

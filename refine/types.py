@@ -152,7 +152,7 @@ class ConditionSpec:
         }
         for name, value in given.items():
             announced, shape = wanted[name]
-            require(announced, f"condition.{name} is not accepted: this model is not conditioned on {_WORDS[name]}")
+            require(announced, f"condition.{name} is not accepted: {_WORDS[name]}")
             tensor = isinstance(value, Tensor)
             require(tensor, f"condition.{name}={value!r:.60} is not accepted; accepted: a tensor")
             require(
@@ -178,12 +178,12 @@ class ConditionSpec:
 
 
 _WORDS = {
-    "label": "classes",
-    "vector": "a vector",
-    "field": "a field",
-    "base": "a base",
-    "size": "a size: its items have one",
-    "mask": "a mask",
+    "label": "this model is not conditioned on classes",
+    "vector": "this model is not conditioned on a vector",
+    "field": "this model is not conditioned on a field",
+    "base": "this model has no base; a domain announces one by ConditionSpec(base=True)",
+    "size": "items of this model have one size",
+    "mask": "items of this model have all sites; a domain announces masks by ConditionSpec(mask=True)",
 }
 _TYPES = {"label": (torch.int64, "whole numbers"), "size": (torch.int64, "whole numbers"), "mask": (torch.bool, "bool")}
 

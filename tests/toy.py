@@ -102,7 +102,7 @@ class TinyDomain(Domain):
 
     @property
     def condition(self) -> ConditionSpec:
-        return ConditionSpec(self.config.classes, self.config.vector, self.config.field)
+        return ConditionSpec(self.config.classes, self.config.vector, self.config.field, base=self.config.base)
 
 
 def install_tiny(folder: Path) -> Path:

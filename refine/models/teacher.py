@@ -235,9 +235,9 @@ class TeacherForced(Model):
         by_scale, sites = [torch.empty(0)] * len(steps), [0.0] * len(steps)
         for items in set(share):
             part = [s.first(items) for s, n in zip(steps, share, strict=True) if n == items]
-            known, weights = zip(*(self._at_a_random_round(s) for s in part), strict=True)
+            known, seen = zip(*(self._at_a_random_round(s) for s in part), strict=True)
             hiddens = self._predict(part, condition[:items], known=known)
-            for step, hidden, weight in zip(part, hiddens, weights, strict=True):
+            for step, hidden, weight in zip(part, hiddens, seen, strict=True):
                 nats, mask = self._nats(hidden, step) * weight, step.level.mask
                 count = nats.numel() if mask is None else int(mask.expand_as(nats).sum())
                 by_scale[step.k], sites[step.k] = -nats.sum() / count, count / items

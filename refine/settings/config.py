@@ -46,7 +46,6 @@ class QuantizerConfig:
 class PredictorConfig:
     """The scale-step network, by default a Transformer (:mod:`refine.network.predictor`)."""
 
-    kind: str = "transformer"  # transformer | an installed kind
     width: int = 128  # D; a multiple of heads
     depth: int = 4  # blocks
     heads: int = 4  # attention heads
@@ -59,6 +58,7 @@ class PredictorConfig:
     # share of items trained without any condition, for guidance; and of items without each of several kinds of condition
     condition_dropout: float = 0.1
     rounds: Any = 1  # passes in which the codes of a scale are revealed, or a list by scale; markov only where above 1
+    kind: str = "transformer"  # transformer | an installed kind
     options: dict[str, Any] = field(default_factory=dict)  # of an installed kind, by name
 
 

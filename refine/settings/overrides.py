@@ -60,7 +60,7 @@ def assignments(arguments: Sequence[str], keys: Mapping[str, Key], positional: S
         token = tokens.pop(0)
         body = token.removeprefix("--")
         name, equals, raw = body.partition("=")
-        if places and not token.startswith("-") and name not in keys:
+        if places and not token.startswith("-") and not (equals and name in keys):
             place = places.pop(0)
             out[place] = parse(keys[place], token)
             continue
