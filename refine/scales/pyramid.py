@@ -76,6 +76,11 @@ class Pyramid(nn.Module, abc.ABC):
     def latent(self, state: Any, k: int) -> Tensor:
         """(B, N_{K-1}, C): the latent as scales 0 to k have it."""
 
+    @property
+    def field_sites(self) -> int:
+        """N, sites of a condition field."""
+        return self.num_sites(self.num_levels - 1)
+
     @abc.abstractmethod
     def field(self, field: Tensor, k: int) -> Tensor:
         """A condition field (B, N_{K-1}, F) seen at scale k: (B, N_k, F)."""
