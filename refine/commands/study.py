@@ -26,8 +26,8 @@ class StudyConfig:
 class Study(Command):
     """Measure what next-scale generation is worth.
 
-    Models that differ in one thing are trained with the same Transformer, data, parameters and operations, and judged by
-    what they generate.
+    Models that differ in one thing are trained with the same Transformer, data, parameters and operations, and judged
+    by what they generate.
 
     \b
     hypotheses   a latent or pixels; categorical, bitwise or Gaussian heads; single, residual or product codes;
@@ -42,8 +42,8 @@ class Study(Command):
       refine study frontier --plot study/study.json --out pictures
 
     Writes study.json (all figures and curves), tables hypotheses.md or frontier.md, and pictures of the same name; with
-    --plot only these, of the seeds and updates in FILE. After an interruption the same command continues where it stood;
-    nothing is measured twice.
+    --plot only these, of the seeds and updates in FILE. After an interruption the same command continues where it
+    stood; nothing is measured twice.
     """
 
     Options = StudyConfig

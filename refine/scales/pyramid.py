@@ -23,8 +23,8 @@ from refine.types import Level
 class Pyramid(nn.Module, abc.ABC):
     """Interface between the scale loop and a kind of pyramid. States are opaque to everybody else.
 
-    A kind of your own is a subclass, announced as an entry point of ``refine.pyramids``. Its dataclass ``Options`` has the
-    keys ``model.pyramid.options.*``; it is made by :meth:`build`.
+    A kind of your own is a subclass, announced as an entry point of ``refine.pyramids``. Its dataclass ``Options`` has
+    the keys ``model.pyramid.options.*``; it is made by :meth:`build`.
 
     Attributes:
         Options: dataclass of plain options; for the kinds that ship it is the section ``model.pyramid`` itself.

@@ -175,7 +175,7 @@ def learned_words(centroids: Tensor, bits: int = BITS, rounds: int = 50) -> Tens
     """(V,) a word of ``bits`` bits for each of the centroids (V, C), different ones for all.
 
     Iterative quantisation (Gong & Lazebnik 2011): the leading principal components, turned so that they are near the
-    corners of a cube; corners are the core's :class:`~refine.codes.quantizer.Bitwise` codes. Centroids that share a corner
+    corners of a cube; corners are the core's :class:`~refine.codes.scaled.Bitwise` codes. Centroids that share a corner
     are given neighbouring free ones, by linear assignment.
     """
     from scipy.optimize import linear_sum_assignment

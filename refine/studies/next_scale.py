@@ -1,4 +1,4 @@
-"""The contestant that the project is about: a :class:`refine.models.refiner.Refiner`, whatever its scales, codes and head."""
+"""The contestant that the project is about: a :class:`refine.Refiner`, whatever its scales, codes and head."""
 
 from __future__ import annotations
 
