@@ -21,7 +21,6 @@ from refine.settings.overrides import assignments, take
 from refine.settings.typed import typed
 from refine.storage.runs import CONFIG, find, load_run_config
 
-
 OF_TOKENIZERS = ("tokenizer", "fit_after", "fit_items", "loss", "discriminator")  # keys of train
 OF_LATENTS = (
     *("train.site_budget", "train.scale_weights"),
