@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 import click
 
-from refine import __version__
 from refine.commands.command import Command
 from refine.errors import RefineError
 from refine.extras import how_to_install
 from refine.kinds import COMMANDS
+from refine.version import __version__
 
 ABOUT = """Next-scale generation: train, sample and score coarse-to-fine models of images, graphs, weather, your data.
 

@@ -153,6 +153,7 @@ class TrainerConfig:
     sync_batchnorm: bool = False  # batch statistics over all processes
     profiler: str | None = None  # simple | advanced: time by part, shown at the end
     max_time: str | None = None  # stop after DD:HH:MM:SS; the run can be resumed
+    options: dict[str, Any] = field(default_factory=dict)  # any other of Lightning's: options.limit_val_batches=2
 
 
 @dataclass
