@@ -9,8 +9,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from refine.errors import RefineError, require
 from refine.storage.files import read_text, write_text
-from refine.studies.training import Figures
 from refine.version import __version__
+
+Figures = dict[str, Any]
 
 
 class Key(NamedTuple):

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 
 from refine.storage.downloads import local_file
-from refine.studies import experiments
-from refine.studies.experiments import EXPERIMENTS, Setting
-from refine.studies.mnist import mnist
-from refine.studies.networks import Cascade, Denoiser, PixelMLP
-from refine.studies.training import Work, evaluate, flushed_denormals, train
+from refine.studies.paper import experiments
+from refine.studies.paper.experiments import EXPERIMENTS, Setting
+from refine.studies.paper.mnist import mnist
+from refine.studies.paper.networks import Cascade, Denoiser, PixelMLP
+from refine.studies.paper.training import Work, evaluate, flushed_denormals, train
 
 RECORDED = {"pixel": 0.0230, "latent": 0.0154, "cascade_2": 0.0301, "softmax": 0.0429}
 MODELS = {

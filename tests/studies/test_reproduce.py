@@ -12,9 +12,9 @@ import torch
 
 from refine.cli import main
 from refine.commands import reproduce
-from refine.studies.experiments import EXPERIMENTS
-from refine.studies.mnist import Digits
-from refine.studies.paper import TABLES
+from refine.studies.paper.claims import TABLES
+from refine.studies.paper.experiments import EXPERIMENTS
+from refine.studies.paper.mnist import Digits
 from refine.studies.store import Key, Store
 
 LIGHT = ["autoencoder", "latent", "softmax", "cascade_2"]

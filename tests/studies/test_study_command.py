@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from refine.cli import main
-from refine.studies import runner
+from refine.studies.contest import runner
 
 Run = Callable[..., tuple[int, str]]
 

@@ -15,7 +15,7 @@ from refine.codes.head import CategoricalHead
 from refine.errors import RefineError
 from refine.noise import Noise
 from refine.settings.config import ModelConfig, PredictorConfig, QuantizerConfig
-from refine.studies.absorbing import Absorbing, turns
+from refine.studies.contest.absorbing import Absorbing, turns
 from refine.types import Condition, ConditionSpec
 
 VALUES, SITES = 3, 3

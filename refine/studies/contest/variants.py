@@ -17,10 +17,10 @@ from refine.kinds import DOMAINS
 from refine.models.codec import Codec
 from refine.settings.config import ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
 from refine.settings.typed import typed
-from refine.studies.absorbing import Absorbing
-from refine.studies.contestant import Contestant, Subject
-from refine.studies.diffusion import Diffusion
-from refine.studies.next_scale import NextScale
+from refine.studies.contest.absorbing import Absorbing
+from refine.studies.contest.contestant import Contestant, Subject
+from refine.studies.contest.diffusion import Diffusion
+from refine.studies.contest.next_scale import NextScale
 from refine.types import Condition
 
 DATA = {"data": "mnist", "factor": 4, "latent": 8, "width": 32, "blocks": 1}

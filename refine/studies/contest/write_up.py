@@ -13,10 +13,10 @@ from pathlib import Path
 
 from refine.errors import not_accepted, require
 from refine.storage.files import write_text
-from refine.studies.report import rows_table
-from refine.studies.study_plots import plot_curves, plot_frontier, plot_hypotheses
-from refine.studies.study_results import GROUPS, SERIES, TASKS, Results, Where, mean_and_deviation, read_results
-from refine.studies.study_samples import plot_frontier_samples, plot_hypotheses_samples
+from refine.studies.contest.plots import plot_curves, plot_frontier, plot_hypotheses
+from refine.studies.contest.results import GROUPS, SERIES, TASKS, Results, Where, mean_and_deviation, read_results
+from refine.studies.contest.samples import plot_frontier_samples, plot_hypotheses_samples
+from refine.studies.paper.report import rows_table
 
 MISSING = "-"
 LOWER, HIGHER = -1, 1

@@ -20,10 +20,10 @@ from toy import stir
 from refine.errors import RefineError
 from refine.noise import Noise
 from refine.settings.config import SamplerConfig
-from refine.studies import measurements, runner, variants
-from refine.studies.contestant import Contestant
+from refine.studies.contest import measurements, runner, variants
+from refine.studies.contest.contestant import Contestant
+from refine.studies.contest.results import read_results
 from refine.studies.store import Store, StudyKey, shown
-from refine.studies.study_results import read_results
 from refine.types import Condition
 
 pytest.importorskip("diffusers")
@@ -31,7 +31,7 @@ pytest.importorskip("diffusers")
 DIGITS = {"data": "digits", "factor": 2, "latent": 8, "width": 8, "blocks": 0}
 SMALL = {1: [4], 2: [2, 4], 3: [1, 2, 4], 4: [1, 2, 3, 4]}
 SETTINGS = f"""
-from refine.studies import measurements, runner, variants
+from refine.studies.contest import measurements, runner, variants
 variants.DATA, variants.SCALES = {DIGITS}, {SMALL}
 variants.WIDTH, variants.DEPTH, variants.CODES, variants.BATCH = 16, 1, 16, 8
 runner.CODEC = runner.StageConfig(steps=4, batch_size=16, lr=2e-3, ema=0.0)

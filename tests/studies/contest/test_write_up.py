@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from refine.errors import RefineError
+from refine.studies.contest.results import read_results
+from refine.studies.contest.write_up import cell, column, write_report
 from refine.studies.store import StudyKey, shown
-from refine.studies.study_report import cell, column, write_report
-from refine.studies.study_results import read_results
 
 Record = dict[str, Any]
 

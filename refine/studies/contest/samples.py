@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from refine.errors import RefineError, require
+from refine.studies.contest.plots import figure_of, save
+from refine.studies.contest.results import GROUPS, SERIES, TASKS, Results
+from refine.studies.contest.variants import REFERENCE
 from refine.studies.store import StudyKey, shown
-from refine.studies.study_plots import figure_of, save
-from refine.studies.study_results import GROUPS, SERIES, TASKS, Results
-from refine.studies.variants import REFERENCE
 
 PIXELS_AN_INCH = 110
 

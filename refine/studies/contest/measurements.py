@@ -12,7 +12,7 @@ from torch import Tensor
 
 from refine.models.inference import inference
 from refine.noise import Noise
-from refine.studies.contestant import Contestant
+from refine.studies.contest.contestant import Contestant
 from refine.types import Condition
 
 AT_ONCE = 100

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 
 from refine.progress import track
-from refine.studies.experiments import EXPERIMENTS, Experiment, Setting
-from refine.studies.mnist import Digits
-from refine.studies.report import Seeds
+from refine.studies.paper.experiments import EXPERIMENTS, Experiment, Setting
+from refine.studies.paper.mnist import Digits
+from refine.studies.paper.report import Seeds
+from refine.studies.paper.training import flushed_denormals
 from refine.studies.store import Key, Store
-from refine.studies.training import flushed_denormals
 
 
 def measure(store: Store[Key], names: list[str], seeds: range, train_size: int, epochs: int, data: Digits) -> Seeds:

@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refine.codes.packing import unpack_bits
-from refine.studies.closed_forms import codebook
-from refine.studies.mnist import autoencoder
-from refine.studies.networks import (
+from refine.studies.paper.closed_forms import codebook
+from refine.studies.paper.mnist import autoencoder
+from refine.studies.paper.networks import (
     BitwiseCodes,
     Cascade,
     Denoiser,

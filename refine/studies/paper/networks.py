@@ -19,7 +19,7 @@ from refine.models.codec import Codec
 from refine.scales.laplacian import LaplacianPyramid
 from refine.scales.resample import GridResampler
 from refine.scales.walk import walk
-from refine.studies.mnist import LATENT, SIDE
+from refine.studies.paper.mnist import LATENT, SIDE
 from refine.types import Step
 
 WIDTH = 512

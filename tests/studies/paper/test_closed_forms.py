@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from refine.studies.closed_forms import (
+from refine.studies.paper.closed_forms import (
     Components,
     codebook,
     codebook_floors,
@@ -16,7 +16,7 @@ from refine.studies.closed_forms import (
     product_quantised,
     quantised,
 )
-from refine.studies.mnist import Digits
+from refine.studies.paper.mnist import Digits
 
 
 def correlated(count: int, pixels: int, seed: int) -> Tensor:

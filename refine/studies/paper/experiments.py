@@ -17,7 +17,7 @@ from torch import Tensor
 from refine.codes.vq import VQ
 from refine.models.codec import Codec
 from refine.storage.files import atomic_write
-from refine.studies.closed_forms import (
+from refine.studies.paper.closed_forms import (
     Components,
     codebook,
     codebook_floors,
@@ -26,8 +26,8 @@ from refine.studies.closed_forms import (
     mse,
     quantised,
 )
-from refine.studies.mnist import SIGMA, Digits, autoencoder
-from refine.studies.networks import (
+from refine.studies.paper.mnist import SIGMA, Digits, autoencoder
+from refine.studies.paper.networks import (
     Autoencoder,
     BitwiseCodes,
     Cascade,
@@ -38,7 +38,7 @@ from refine.studies.networks import (
     high_band,
     paper_pyramid,
 )
-from refine.studies.training import Work, batches, evaluate, optimiser, psnr, train, update
+from refine.studies.paper.training import Work, batches, evaluate, optimiser, psnr, train, update
 
 CODES = 64
 TIMED_STEPS = 200

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from refine.storage.files import atomic_write
-from refine.studies.study_results import (
+from refine.studies.contest.results import (
     GROUPS,
     SERIES,
     TASKS,
@@ -16,7 +16,7 @@ from refine.studies.study_results import (
     Results,
     mean_and_deviation,
 )
-from refine.studies.variants import REFERENCE
+from refine.studies.contest.variants import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,11 +20,10 @@ from refine.progress import console, track
 from refine.settings.config import Config, StageConfig, TrainConfig
 from refine.storage.checkpoint import load_checkpoint, read_header
 from refine.storage.runs import new_run, read_metrics
-from refine.studies import measurements
-from refine.studies.contestant import Contestant, Subject
-from refine.studies.diffusion import scheduler
-from refine.studies.store import Store, StudyKey, shown
-from refine.studies.variants import (
+from refine.studies.contest import measurements
+from refine.studies.contest.contestant import Contestant, Subject
+from refine.studies.contest.diffusion import scheduler
+from refine.studies.contest.variants import (
     REFERENCE,
     VARIANTS,
     domain_config,
@@ -35,6 +34,7 @@ from refine.studies.variants import (
     operations,
     parameters,
 )
+from refine.studies.store import Store, StudyKey, shown
 
 SAMPLES = 1000
 SHOWN = 10

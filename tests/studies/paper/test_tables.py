@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from refine.errors import RefineError
-from refine.studies.experiments import EXPERIMENTS
-from refine.studies.mnist import FixedNoise
-from refine.studies.networks import high_band, paper_pyramid
-from refine.studies.paper import TABLES
-from refine.studies.report import number, text
+from refine.studies.paper.claims import TABLES
+from refine.studies.paper.experiments import EXPERIMENTS
+from refine.studies.paper.mnist import FixedNoise
+from refine.studies.paper.networks import high_band, paper_pyramid
+from refine.studies.paper.report import number, text
+from refine.studies.paper.tables import Cell, Claim, gradient_noise, overtaken
+from refine.studies.paper.training import epochs_to, psnr
 from refine.studies.store import Key, Store
-from refine.studies.tables import Cell, Claim, gradient_noise, overtaken
-from refine.studies.training import epochs_to, psnr
 
 
 def test_epochs_are_counted_to_the_first_at_most_the_target() -> None:

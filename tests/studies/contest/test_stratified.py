@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from scipy.stats import kstest
 
-from refine.studies.stratified import stratified
+from refine.studies.contest.stratified import stratified
 
 
 def test_every_part_has_one_number_of_each_item() -> None:

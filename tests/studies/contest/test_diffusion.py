@@ -14,8 +14,8 @@ from toy import TinyConfig, TinyDomain, stir
 from refine.errors import RefineError
 from refine.noise import Noise
 from refine.settings.config import ModelConfig, PredictorConfig
-from refine.studies.diffusion import METHODS, PREDICTED, TIMES, Diffusion, discretised
-from refine.studies.stratified import stratified
+from refine.studies.contest.diffusion import METHODS, PREDICTED, TIMES, Diffusion, discretised
+from refine.studies.contest.stratified import stratified
 from refine.types import Condition, ConditionSpec
 
 pytest.importorskip("diffusers")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from refine.codes.vq import VQ
-from refine.studies.mnist import LATENT, SHIFTED_SIGMA, SIGMA, Digits, FixedNoise
+from refine.studies.paper.mnist import LATENT, SHIFTED_SIGMA, SIGMA, Digits, FixedNoise
 
 
 class Components(NamedTuple):

@@ -21,8 +21,8 @@ from refine.models.inference import inference
 from refine.network.predictor import Predictor
 from refine.noise import Noise
 from refine.settings.config import ModelConfig
-from refine.studies.contestant import Contestant, Subject
-from refine.studies.stratified import stratified
+from refine.studies.contest.contestant import Contestant, Subject
+from refine.studies.contest.stratified import stratified
 from refine.types import Condition
 
 TIMES = 1000  # of training
@@ -129,7 +129,7 @@ class Diffusion(Contestant):
     def draw(
         self, noise: Noise, condition: Condition, steps: int, method: str = "", temperature: float = 1.0
     ) -> tuple[Tensor, float]:
-        """See :meth:`refine.studies.contestant.Contestant.draw`; the passes are the steps.
+        """See :meth:`refine.studies.contest.contestant.Contestant.draw`; the passes are the steps.
 
         Args:
             noise: the stream of each sample.

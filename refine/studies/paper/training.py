@@ -6,22 +6,21 @@ import itertools
 import statistics
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from refine.studies.closed_forms import mse
-from refine.studies.mnist import SHIFTED_SIGMA, SIGMA, Digits, FixedNoise
-from refine.studies.networks import Denoiser, high_band, paper_pyramid
+from refine.studies.paper.closed_forms import mse
+from refine.studies.paper.mnist import SHIFTED_SIGMA, SIGMA, Digits, FixedNoise
+from refine.studies.paper.networks import Denoiser, high_band, paper_pyramid
+from refine.studies.store import Figures
 
 BATCH, EPOCHS, TARGET = 256, 30, 0.018
 RATE, DECAY = 1e-3, 1e-4
 EARLY, EARLY_EVERY, EARLY_IMAGES = 480, 20, 2000
 """Up to this update the error is taken every so often, on so many test images."""
 
-Figures = dict[str, Any]
 Work = Generator[None, None, Figures]
 """Long work: it yields after every piece, so that progress can be shown, and returns its figures."""
 

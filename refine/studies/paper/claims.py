@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refine.studies.tables import (
+from refine.studies.paper.tables import (
     Cell,
     Claim,
     Quantity,

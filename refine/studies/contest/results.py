@@ -12,7 +12,7 @@ from typing import Any
 
 from refine.errors import RefineError, require
 from refine.storage.files import read_text
-from refine.studies.variants import REFERENCE
+from refine.studies.contest.variants import REFERENCE
 
 GROUPS: dict[str, dict[str, str]] = {
     "Latent or pixels": {REFERENCE: "latent", "pixel": "pixels"},

@@ -10,7 +10,7 @@ from refine.models.codec import Codec
 from refine.models.refiner import Refiner
 from refine.noise import Noise
 from refine.settings.config import ModelConfig, SamplerConfig
-from refine.studies.contestant import Contestant, Subject
+from refine.studies.contest.contestant import Contestant, Subject
 from refine.types import Condition
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refine.storage.files import atomic_write
-from refine.studies.tables import Cell, Claim, Table
-from refine.studies.training import BATCH, TARGET, Figures
+from refine.studies.paper.tables import Cell, Claim, Table
+from refine.studies.paper.training import BATCH, TARGET, Figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
