@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from refine.storage.files import atomic_write
 from refine.studies.paper.tables import Cell, Claim, Table
-from refine.studies.paper.training import BATCH, TARGET, Figures
+from refine.studies.paper.training import BATCH, TARGET
+from refine.studies.store import Figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from refine.studies.paper.training import TARGET, Figures, epochs_to
+from refine.studies.paper.training import TARGET, epochs_to
+from refine.studies.store import Figures
 
 SHARE = 0.05
 """How far a mean may be from a cell without a spread."""
