@@ -136,7 +136,7 @@ class Absorbing(Contestant):
     def draw(
         self, noise: Noise, condition: Condition, steps: int, method: str = "", temperature: float = 1.0
     ) -> tuple[Tensor, float]:
-        """See :meth:`refine.studies.contest.contestant.Contestant.draw`; ancestral sampling in ``steps`` equal steps of time.
+        """See ``Contestant.draw``; ancestral sampling in ``steps`` equal steps of time.
 
         A masked code is revealed in step i of T, ..., 1 with probability 1 / i, so that each is revealed in one of the
         steps, all equally likely. A sample takes a pass for every step in which some code of its own is revealed; what
