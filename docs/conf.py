@@ -7,7 +7,7 @@ from pathlib import Path
 
 project = "refine"
 author = "the refine authors"
-_source = (Path(__file__).parents[1] / "refine" / "__init__.py").read_text(encoding="utf-8")
+_source = (Path(__file__).parents[1] / "refine" / "version.py").read_text(encoding="utf-8")
 release = re.findall(r'__version__ = "(.+)"', _source)[0]  # without importing PyTorch
 
 extensions = ["myst_parser"]

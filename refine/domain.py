@@ -144,7 +144,7 @@ class Domain(abc.ABC):
         )
 
     def _held_out(self, split: str, num: int, labels: Tensor | None) -> Condition:
-        """Conditions of ``num`` items, evenly spread over a split; of the given labels (num,) where it has such items."""
+        """Conditions of ``num`` items, evenly spread over a split; of given labels (num,) where it has such items."""
         items = self.dataset(split)
         some = spread(items, num if labels is None else LOOKED_AT)
         found = Condition.from_batch(collate_of(items)([some[i] for i in range(len(some))]))  # type: ignore[arg-type]
@@ -231,7 +231,7 @@ class Domain(abc.ABC):
             folder: for what is written beside the figures.
 
         Returns:
-            Numbers, texts and lists, as JSON takes them. A name that ends in ``_by_scale`` has one number for each scale.
+            Numbers, texts and lists, as JSON takes them; under names that end in ``_by_scale`` one for each scale.
         """
         return {}
 

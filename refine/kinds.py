@@ -123,7 +123,8 @@ def register(name: str, cls: type) -> None:
 
     Args:
         name: what configurations and the command line call it.
-        cls: a subclass of ``Domain``, ``Quantizer``, ``Pyramid``, ``Network``, ``Strategy``, ``Objective`` or ``Command``.
+        cls: a subclass of ``Domain``, ``Quantizer``, ``Pyramid``, ``Network``, ``Strategy``, ``Objective`` or
+            ``Command``.
 
     Raises:
         RefineError: a class of no kind.

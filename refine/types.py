@@ -125,7 +125,14 @@ class ConditionSpec:
         named |= {"base": self.base, "size": self.size, "mask": self.mask}
         return replace(condition, **{name: None for name, wanted in named.items() if not wanted})
 
-    def check(self, condition: Condition, num: int, sites: int | None = None, channels: int | None = None) -> None:
+    def check(
+        self,
+        condition: Condition,
+        num: int,
+        sites: int | None = None,
+        channels: int | None = None,
+        field_sites: int | None = None,
+    ) -> None:
         """Make sure that ``condition`` is one for ``num`` items.
 
         Args:
@@ -133,6 +140,7 @@ class ConditionSpec:
             num: B.
             sites: N_{K-1}, where items have sites of a finest scale.
             channels: C of latents, likewise.
+            field_sites: N of a field, likewise.
 
         Raises:
             RefineError: something that the model is not conditioned on, another number of items, another shape or type,
@@ -145,7 +153,7 @@ class ConditionSpec:
         wanted = {
             "label": (self.num_classes > 0, ()),
             "vector": (self.vector > 0, (self.vector,)),
-            "field": (self.field > 0, (sites, self.field)),
+            "field": (self.field > 0, (field_sites, self.field)),
             "base": (self.base, (sites, channels)),
             "size": (self.size, ()),
             "mask": (self.mask, (sites,)),

@@ -189,7 +189,7 @@ class TokenizerModule(StageModule):
 
 
 class LearnerModule(StageModule):
-    """Any other stage: what the model says learns in it (:meth:`refine.models.model.Model.learner`), by its own loss."""
+    """Any other stage: what the model says learns in it (``Model.learner``), by its own loss."""
 
     def __init__(self, learner: Learner, name: str, stage: StageConfig, seed: int, settings: TrainConfig) -> None:
         super().__init__(stage, seed)

@@ -90,8 +90,8 @@ class Refiner(TeacherForced):
         return min(num, len(items)), Condition.join(found)  # type: ignore[arg-type]
 
     def score(self, items: Items, samples: Samples, batch_size: int) -> dict[str, Any]:
-        """See :func:`refine.models.evaluation.score_codes`; and, by scale, the variance of what sampling adds to the latent
-        as a share of what encoded items have."""
+        """See :func:`refine.models.evaluation.score_codes`; and, by scale, the variance of what sampling adds to the
+        latent as a share of what encoded items have."""
         figures, encoded = score_codes(self, items, batch_size)
         sampled = BandVariance()
         for first in range(0, len(samples.items), batch_size):

@@ -79,7 +79,8 @@ class TeacherForced(Model):
         Raises:
             RefineError: the name, the shape and what is expected.
         """
-        self.spec.check(condition, num, self.pyramid.num_sites(self.num_levels - 1), self.pyramid.channels)
+        sites, channels = self.pyramid.num_sites(self.num_levels - 1), self.pyramid.channels
+        self.spec.check(condition, num, sites, channels, self.pyramid.field_sites)
 
     def order(self, k: int, level: Level, noise: Noise, kept: Tensor | None = None) -> Rounds:
         """The rounds of scale k: one, or as many as configured in the order that each sample's noise decides.
