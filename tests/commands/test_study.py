@@ -90,7 +90,7 @@ def test_flags_may_be_written_as_keys_and_reach_the_runner(study: Run, monkeypat
     code, err = study("frontier", "domain=image", "--seeds=2", "updates=20", "--out", "here")
     assert code == 0 and all(str(Path("here") / name) in err for name in ("study.json", "frontier.md", "frontier.png"))
     assert study("frontier")[0] == 0
-    assert asked == [("frontier", "image", 2, 20, Path("here")), ("frontier", "image", 3, 4000, Path("study"))]
+    assert asked == [("frontier", 2, 20, Path("here")), ("frontier", 3, 4000, Path("study"))]
 
 
 @pytest.mark.parametrize("through", ["itself", "an exit"])
@@ -104,4 +104,4 @@ def test_ctrl_c_says_how_to_go_on(study: Run, monkeypatch: pytest.MonkeyPatch, t
             raise SystemExit(1)  # noqa: B904  as Lightning does
 
     monkeypatch.setattr(runner, "study", stop)
-    assert study("hypotheses") == (130, "stopped; the same command goes on with what is not finished\n")
+    assert study("hypotheses") == (130, "stopped; run the same command again to continue with what is not finished\n")
