@@ -40,8 +40,12 @@ def digits() -> list[tuple[Any, str]]:
     shapes = model.domain.resampler().shapes
     pictures = []
     for items, shape in zip(samples.trail, shapes, strict=True):
-        four = np.pad(((items.clamp(-1, 1) + 1) / 2)[list(DIGITS), 0].numpy(), ((0, 0), (0, 1), (0, 1)), constant_values=1)
-        pictures.append((np.block([[four[0], four[1]], [four[2], four[3]]])[:-1, :-1], f"{shape[0]} × {shape[1]} sites"))
+        four = np.pad(
+            ((items.clamp(-1, 1) + 1) / 2)[list(DIGITS), 0].numpy(), ((0, 0), (0, 1), (0, 1)), constant_values=1
+        )
+        pictures.append(
+            (np.block([[four[0], four[1]], [four[2], four[3]]])[:-1, :-1], f"{shape[0]} × {shape[1]} sites")
+        )
     return pictures
 
 
@@ -111,7 +115,13 @@ def main() -> None:
             else:
                 maps.draw(ax, what, norm, DIFFERENCE)
             figure.text(
-                left + (i + 0.5) * width, bottom + (0.012 if r else 0.008), caption, fontsize=9, color=GREY, ha="center", va="center"
+                left + (i + 0.5) * width,
+                bottom + (0.012 if r else 0.008),
+                caption,
+                fontsize=9,
+                color=GREY,
+                ha="center",
+                va="center",
             )
     figure.savefig(OUT, dpi=200)
     print(OUT)
