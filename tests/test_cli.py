@@ -171,11 +171,9 @@ def test_sample_finds_the_newest_run_and_writes_into_it(cli: Run, trained: Path,
 
 
 def test_labels_of_samples(trained: Path) -> None:
-    from refine.commands.sample import choose_labels
-
     domain = refine.Refiner.from_pretrained(trained).domain
     for label, expected in [(None, [0, 1, 2, 0]), (2, [2] * 4), ([2, 0], [2, 0, 2, 0]), ("faster", [2] * 4)]:
-        labels = choose_labels(label, 4, domain)
+        labels = domain.labels_of(label, 4)
         assert labels is not None and labels.tolist() == expected
 
 
@@ -248,6 +246,6 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(site: Path, tmp_path: Path)
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=120)[1]
     assert process.returncode == 130, err
-    assert err.splitlines()[-1] == "stopped; go on with: refine train run='my run'"
+    assert err.splitlines()[-1] == "stopped; continue with: refine train run='my run'"
     again = [*command, "run=my run", "stage=tokenizer"]
     assert subprocess.run(again, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
