@@ -131,7 +131,7 @@ class ConditionSpec:
         Args:
             condition: what is given.
             num: B.
-            sites: N_{K-1}, where items have sites of a finest scale.
+            sites: N_{K-1}, where items have sites of a finest scale; fields may have others, which the model knows.
             channels: C of latents, likewise.
 
         Raises:
@@ -145,7 +145,7 @@ class ConditionSpec:
         wanted = {
             "label": (self.num_classes > 0, ()),
             "vector": (self.vector > 0, (self.vector,)),
-            "field": (self.field > 0, (sites, self.field)),
+            "field": (self.field > 0, (None, self.field)),
             "base": (self.base, (sites, channels)),
             "size": (self.size, ()),
             "mask": (self.mask, (sites,)),
