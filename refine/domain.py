@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -139,9 +139,8 @@ class Domain(abc.ABC):
         if not (spec.vector or spec.field or spec.base or spec.mask):
             return condition
         held = self._held_out(split, num, None if label is None else labels)
-        return Condition(
-            held.label if label is None else labels, held.vector, held.field, held.base, condition.size, held.mask
-        )
+        own = label is None and held.label is not None
+        return replace(held, label=held.label if own else labels, size=condition.size)
 
     def _held_out(self, split: str, num: int, labels: Tensor | None) -> Condition:
         """Conditions of ``num`` items, evenly spread over a split; of given labels (num,) where it has such items."""
