@@ -140,7 +140,7 @@ class ConditionSpec:
             num: B.
             sites: N_{K-1}, where items have sites of a finest scale.
             channels: C of latents, likewise.
-            field_sites: N of a field, likewise.
+            field_sites: N of a field, where that is known.
 
         Raises:
             RefineError: something that the model is not conditioned on, another number of items, another shape or type,
