@@ -39,16 +39,17 @@ def recorded(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Missing argument 'hypotheses|frontier'"),
+        ([], "which must be given"),
         (["frontiers"], "study='frontiers' is not accepted; accepted: hypotheses, frontier. Did you mean 'frontier'?"),
         (["frontier", "domain=imag"], "domain='imag' is not accepted; accepted: graph, image, weather"),
-        (["frontier", "--seeds", "0"], "seeds='0' is not accepted; accepted: whole numbers from 1 to 100"),
-        (["frontier", "seeds=two"], "seeds='two' is not accepted"),
-        (["hypotheses", "updates=1e3"], "updates='1e3' is not accepted; accepted: whole numbers from 1 to 1000000"),
+        (["frontier", "--seeds", "0"], "seeds=0 is not accepted; accepted: whole numbers from 1 to 100"),
+        (["frontier", "seeds=two"], "seeds='two' is not accepted; expected int"),
+        (["hypotheses", "updates=1e3"], "updates=1000.0 is not accepted; expected int"),
+        (["hypotheses", "updates=0"], "updates=0 is not accepted; accepted: whole numbers from 1 to 1000000"),
         (["hypotheses", "out=taken"], "out='taken' is not accepted: it is a file"),
         (["hypotheses", "plot=nowhere.json"], "nowhere.json cannot be read"),
         (["frontier", "--plot", "taken"], "taken is not a file of refine study"),
-        (["frontier", "epochs=3"], "unexpected extra argument (epochs=3)"),
+        (["frontier", "epochs=3"], "'epochs' is not a key. Accepted: which, domain, seeds, updates, out, plot"),
     ],
 )
 def test_what_is_refused(study: Run, arguments: list[str], message: str) -> None:
