@@ -13,11 +13,13 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from refine.drawing.sampler import build_sampler
+from refine.drawing.strategies import build_strategies
 from refine.errors import not_accepted, require
 from refine.kinds import DOMAINS
 from refine.learning.adversarial import build_reconstruction
 from refine.learning.curves import plot_curves
 from refine.learning.engine import fit
+from refine.learning.objectives import build_objective
 from refine.learning.start import start_from
 from refine.models.model import Model
 from refine.models.samples import draw_samples
@@ -48,6 +50,8 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
     if config.stage not in (*fresh.stages, "all"):
         raise not_accepted("stage", config.stage, (*fresh.stages, "all"))
     build_sampler(config.sampler, fresh.num_levels)  # said now, not when the pictures are drawn
+    build_strategies(config.sampler)
+    build_objective(config.train.objective)  # likewise
     if config.stage in ("tokenizer", "all") and "tokenizer" in fresh.stages:
         build_reconstruction(cast(Tokenizer, fresh.tokenizer).codec, config.train, config.seed)  # likewise
     start_from(fresh, config.train.init)
