@@ -246,9 +246,29 @@ class TeacherForced(Model):
                 that are none.
         """
         condition = condition or Condition()
+        return self.loss_of(self._teacher(codes, condition), condition, site_budget, weights)
+
+    def loss_of(
+        self,
+        steps: Sequence[Step],
+        condition: Condition,
+        site_budget: int = 0,
+        weights: Sequence[float] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`loss`, of any steps of the scale loop: their contexts are shown, their codes are what is wanted.
+
+        An objective that disturbs what the network is shown walks the loop (:meth:`refine.Tokenizer.walk`) and gives
+        its steps, with the codes that it wants to be learned.
+
+        Args:
+            steps: of all K scales.
+            condition: of the batch.
+            site_budget: as in :meth:`loss`.
+            weights: as in :meth:`loss`.
+        """
         allowed = site_budget == 0 or not self.predictor.prefix
         require(allowed, f"train.site_budget={site_budget} needs model.predictor.attention=markov; accepted here: 0")
-        batch, steps = len(codes[0]), self._teacher(codes, condition)
+        batch = len(steps[0].codes)
         share = [max(1, min(batch, batch * site_budget // s.codes.shape[1])) if site_budget else batch for s in steps]
         by_scale, sites = [torch.empty(0)] * len(steps), [0.0] * len(steps)
         for items in set(share):
