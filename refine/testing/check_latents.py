@@ -62,8 +62,8 @@ def check_rows(refiner: Refiner, batch: int) -> None:
             check(x.is_floating_point(), f"x of {split!r} is {x.dtype}, not floating point; convert it, to [-1, 1] say")
             check(
                 x.shape == first.shape,
-                f"x of items 0 and {i} of {split!r} have the shapes {tuple(first.shape)} and {tuple(x.shape)}; pad items "
-                "to one shape, and announce ConditionSpec(mask=True) for what is padding",
+                f"x of items 0 and {i} of {split!r} have the shapes {tuple(first.shape)} and {tuple(x.shape)}; pad "
+                "items to one shape, and announce ConditionSpec(mask=True) for what is padding",
             )
 
 
