@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -92,6 +92,9 @@ class Refiner(TeacherForced):
     def check_stage(self, stage: str) -> None:
         ready = stage == "tokenizer" or bool(self.tokenizer.quantizer.fitted)
         require(ready, f"stage={stage} needs a trained tokenizer; run stage=tokenizer first, or give its run=FOLDER")
+        first = self.domain.dataset("train")[0]
+        hidden = isinstance(first, Mapping) and "base" in first and not self.spec.base
+        require(not hidden, "items have a 'base' that the domain does not announce: ConditionSpec(base=True)")
 
     def asked(self, items: Items, num: int) -> tuple[int, Condition]:
         """One sample for the condition of each of up to ``num`` items."""
