@@ -74,7 +74,8 @@ class Refiner(TeacherForced):
         """Cross-entropy of every code given the true coarser ones (eq. 18), in nats per code: in all and by scale."""
         budget = settings.site_budget if self.training else 0
         weights = settings.scale_weights if self.training else None
-        loss, by_scale = self.loss(batch_codes(batch), Condition.from_batch(batch), budget, weights)
+        condition = self.spec.only(Condition.from_batch(batch))
+        loss, by_scale = self.loss(batch_codes(batch), condition, budget, weights)
         return loss, {"nll": loss} | {f"nll_{k}": nll for k, nll in enumerate(by_scale)}
 
     def frozen(self) -> Sequence[nn.Module]:
@@ -240,8 +241,9 @@ class Refiner(TeacherForced):
         Raises:
             RefineError: a condition or a sampler that does not fit the model.
         """
-        num, condition = len(noise.index), (condition or Condition()).to(self.device)
+        num, condition = len(noise.index), condition or Condition()
         self.check_condition(condition, num)
+        condition = condition.to(self.device)
         chooser = innermost = draw(self, condition, noise, samplers_of(sampler, self.num_levels), given, keep)
         for strategy, options in build_strategies(sampler) if isinstance(sampler, SamplerConfig) else ():
             chooser = strategy(chooser, innermost, options)

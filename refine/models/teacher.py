@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -42,7 +43,8 @@ class TeacherForced(Model):
     def __init__(self, domain: Source, model: ModelConfig, condition: ConditionSpec | None = None) -> None:
         super().__init__(domain, model)
         model = self.config
-        self.spec = domain.condition if condition is None else condition
+        spec = domain.condition if condition is None else condition
+        self.spec = replace(spec, size=False)  # latents have one size, and masks
         codec, resampler = domain.codec(), domain.resampler()
         pyramid = build_pyramid(model.pyramid, resampler, codec.channels)
         quantizer = build_quantizer(model.quantizer, pyramid.num_levels, codec.channels)
@@ -73,13 +75,18 @@ class TeacherForced(Model):
         found: int = self.domain.dimensions or self.domain.dataset("train")[0]["x"].numel()
         return found
 
-    def check_condition(self, condition: Condition, num: int) -> None:
+    def check_condition(self, condition: Condition, num: int, values: bool = True) -> None:
         """Make sure that a condition is one that the model has, for ``num`` items.
+
+        Args:
+            condition: what is given.
+            num: B.
+            values: not only shapes and types.
 
         Raises:
             RefineError: the name, the shape and what is expected.
         """
-        self.spec.check(condition, num, self.pyramid.num_sites(self.num_levels - 1), self.pyramid.channels)
+        self.spec.check(condition, num, self.pyramid.num_sites(self.num_levels - 1), self.pyramid.channels, values)
 
     def order(self, k: int, level: Level, noise: Noise, kept: Tensor | None = None) -> Rounds:
         """The rounds of scale k: one, or as many as configured in the order that each sample's noise decides.
@@ -149,6 +156,7 @@ class TeacherForced(Model):
 
     @torch.no_grad()  # contexts are functions of the frozen tokenizer
     def _teacher(self, codes: Codes, condition: Condition) -> list[Step]:
+        self.check_condition(condition, len(codes[0]), values=False)
         return list(self.tokenizer.replay(codes, condition.base, condition.mask))
 
     def _predict(
@@ -224,8 +232,8 @@ class TeacherForced(Model):
         that is). Sites revealed now are a random choice among the unknown, so that all of these serve.
 
         Raises:
-            RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones; or weights
-                that are none.
+            RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones; weights that
+                are none; or a condition that does not fit the model.
         """
         condition = condition or Condition()
         allowed = site_budget == 0 or not self.predictor.prefix
