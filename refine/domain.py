@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -122,7 +122,9 @@ class Domain(abc.ABC):
         """What items are conditioned on; nothing by default."""
         return ConditionSpec()
 
-    def ask(self, num: int, label: Any = None, size: Any = None, split: str = "val") -> Condition:
+    def ask(
+        self, num: int, label: Any = None, size: Any = None, split: str = "val", section: str = "sample"
+    ) -> Condition:
         """Conditions for ``num`` samples: what is asked for, and what nobody can say on a command line.
 
         By default fields, vectors, bases and masks are those of held-out items, of the class that is asked for if there
@@ -134,21 +136,21 @@ class Domain(abc.ABC):
                 all classes in turn.
             size: sites of an item, or a list of sizes in turn, where items differ in them.
             split: whose items.
+            section: of the configuration, with the keys ``label`` and ``size``, for messages.
 
         Raises:
             RefineError: no such class or size.
         """
-        spec, labels = self.condition, self.labels_of(label, num)
-        condition = Condition(label=labels, size=self._sizes(size, num))
+        spec, labels = self.condition, self.labels_of(label, num, f"{section}.label")
+        condition = Condition(label=labels, size=self._sizes(size, num, f"{section}.size"))
         if not (spec.vector or spec.field or spec.base or spec.mask):
             return condition
         held = self._held_out(split, num, None if label is None else labels)
-        return Condition(
-            held.label if label is None else labels, held.vector, held.field, held.base, condition.size, held.mask
-        )
+        own = label is None and held.label is not None
+        return replace(held, label=held.label if own else labels, size=condition.size)
 
     def _held_out(self, split: str, num: int, labels: Tensor | None) -> Condition:
-        """Conditions of ``num`` items, evenly spread over a split; of the given labels (num,) where it has such items."""
+        """Conditions of ``num`` items, evenly spread over a split; of given labels (num,) where it has such items."""
         items = self.dataset(split)
         some = spread(items, num if labels is None else LOOKED_AT)
         found = Condition.from_batch(collate_of(items)([some[i] for i in range(len(some))]))  # type: ignore[arg-type]
@@ -186,14 +188,14 @@ class Domain(abc.ABC):
         require(bool(numbers), f"{key}=[] is not accepted; accepted: a class, a list of classes, or null")
         return torch.tensor(list(islice(cycle(numbers), num)))
 
-    def _sizes(self, size: Any, num: int) -> Tensor | None:
+    def _sizes(self, size: Any, num: int, key: str) -> Tensor | None:
         """(num,) sizes: the given one, or the given ones in turn; None where none is asked for."""
         if size is None:
             return None
-        require(self.condition.size, f"sample.size={size!r} is not accepted: items of this model have one size")
+        require(self.condition.size, f"{key}={size!r} is not accepted: items of this model have one size")
         sizes = size if isinstance(size, list) else [size]
         good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
-        require(good, f"sample.size={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
+        require(good, f"{key}={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
         return torch.tensor(list(islice(cycle(sizes), num)))
 
     @property
@@ -235,7 +237,7 @@ class Domain(abc.ABC):
             folder: for what is written beside the figures.
 
         Returns:
-            Numbers, texts and lists, as JSON takes them. A name that ends in ``_by_scale`` has one number for each scale.
+            Numbers, texts and lists, as JSON takes them; under names that end in ``_by_scale`` one for each scale.
         """
         return {}
 

@@ -70,9 +70,11 @@ class Kind(Generic[T]):
             RefineError: no such part, one that is not of this kind, or one that cannot be imported (the cause is in the
                 message); of which a :class:`refine.extras.MissingPackageError`, where packages are not installed.
         """
+        return self._load(name, {} if name in self._registered else self.announced())
+
+    def _load(self, name: str, found: Mapping[str, EntryPoint]) -> type[T]:
         if name in self._registered:
             return self._registered[name]
-        found = self.announced()
         if name not in found:
             raise not_accepted(self.key, name, self.names())
         try:
@@ -91,9 +93,10 @@ class Kind(Generic[T]):
 
     def all(self) -> Iterator[tuple[str, type[T] | RefineError]]:
         """Every part, or why it does not load."""
-        for name in self.names():
+        found = self.announced()
+        for name in sorted({*found, *self._registered}):
             try:
-                yield name, self.load(name)
+                yield name, self._load(name, found)
             except RefineError as error:
                 yield name, error
 
@@ -131,7 +134,8 @@ def register(name: str, cls: type) -> None:
 
     Args:
         name: what configurations and the command line call it.
-        cls: a subclass of ``Domain``, ``Quantizer``, ``Pyramid``, ``Network``, ``Strategy``, ``Objective`` or ``Command``.
+        cls: a subclass of ``Domain``, ``Quantizer``, ``Pyramid``, ``Network``, ``Strategy``, ``Objective`` or
+            ``Command``.
 
     Raises:
         RefineError: a class of no kind.

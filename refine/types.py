@@ -131,6 +131,7 @@ class ConditionSpec:
         num: int,
         sites: int | None = None,
         channels: int | None = None,
+        field_sites: int | None = None,
         values: bool = True,
     ) -> None:
         """Make sure that ``condition`` is one for ``num`` items.
@@ -140,6 +141,7 @@ class ConditionSpec:
             num: B.
             sites: N_{K-1}, where items have sites of a finest scale.
             channels: C of latents, likewise.
+            field_sites: N of a field, where that is known.
             values: also look at labels, sizes and masks, for which a GPU has to be waited for.
 
         Raises:
@@ -153,7 +155,7 @@ class ConditionSpec:
         wanted = {
             "label": (self.num_classes > 0, ()),
             "vector": (self.vector > 0, (self.vector,)),
-            "field": (self.field > 0, (sites, self.field)),
+            "field": (self.field > 0, (field_sites, self.field)),
             "base": (self.base, (sites, channels)),
             "size": (self.size, ()),
             "mask": (self.mask, (sites,)),
@@ -192,7 +194,7 @@ _WORDS = {
     "vector": "this model is not conditioned on a vector",
     "field": "this model is not conditioned on a field",
     "base": "this model has no base; a domain announces one by ConditionSpec(base=True)",
-    "size": "items of this model have one size (latents of varying size are announced by ConditionSpec(mask=True))",
+    "size": "items of this model have one size",
     "mask": "items of this model have all sites; a domain announces masks by ConditionSpec(mask=True)",
 }
 _TYPES = {"label": (torch.int64, "whole numbers"), "size": (torch.int64, "whole numbers"), "mask": (torch.bool, "bool")}

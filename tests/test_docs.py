@@ -15,8 +15,8 @@ from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 from refine.settings.compose import compose
 from refine.settings.overrides import take
-from refine.studies.paper import TABLES
-from refine.studies.study_report import STUDIES
+from refine.studies.contest.write_up import STUDIES
+from refine.studies.paper.claims import TABLES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]

@@ -1,5 +1,7 @@
-"""What a domain of latents has to satisfy beside the rules of every domain (:mod:`refine.testing.check_model`): its codec, its
-levels and its symmetries, proven on a small model with random weights."""
+"""What a domain of latents has to satisfy beside the rules of every domain (:mod:`refine.testing.check_model`).
+
+Its codec, its levels and its symmetries are proven on a small model with random weights.
+"""
 
 from __future__ import annotations
 

@@ -214,11 +214,11 @@ def test_published_statistics_are_averages_too(tmp_path: Path, monkeypatch: pyte
     options = ["domain=image", "domain.width=4", "domain.blocks=0", "domain.latent=2", "domain.factor=4"]
     options += ["domain.scales=[1,2]", "train.fit_after=4", "train.tokenizer.ema=0.8", "stage=tokenizer"]
     options += ["train.tokenizer.steps=12", f"run={tmp_path / 'run'}"]
-    from refine.commands import train as command
+    from refine.learning import train as training
     from refine.settings.compose import compose
 
-    monkeypatch.setattr(command, "draw_pictures", lambda *_: None)
-    published = weights(command.run(compose([*options, "trainer.accelerator=cpu", "train.val_every=5"])))
+    monkeypatch.setattr(training, "draw_pictures", lambda *_: None)
+    published = weights(training.train(compose([*options, "trainer.accelerator=cpu", "train.val_every=5"])))
     for name in ("codec.encoder.3.running_mean", "codec.encoder.3.running_var", "codec.decoder.0.weight"):
         average = seen[0][name]
         for n, state in enumerate(seen[1:], 1):  # n updates were averaged before this one

@@ -40,12 +40,12 @@ def sized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def train(run: Path, *arguments: str) -> Path:
     """``refine train`` in this process, without pictures; the diary lies beside the run."""
-    from refine.commands import train as command
+    from refine.learning import train as training
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "draw_pictures", lambda *_: None)
+        patch.setattr(training, "draw_pictures", lambda *_: None)
         torch.set_num_threads(1)
-        return command.run(compose([*TINY, f"domain.diary={run.parent / 'diary'}", *arguments, f"run={run}"]))
+        return training.train(compose([*TINY, f"domain.diary={run.parent / 'diary'}", *arguments, f"run={run}"]))
 
 
 def train_and_die(run: Path, arguments: list[str], stage: str, step: int) -> None:
@@ -65,7 +65,7 @@ def train_and_die(run: Path, arguments: list[str], stage: str, step: int) -> Non
 
 def killed(target: Any, *args: Any) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["refine.commands.train", "hydra", "pytest"])
+    context.set_forkserver_preload(["refine.learning.train", "hydra", "pytest"])
     process = context.Process(target=target, args=args)
     process.start()
     process.join()

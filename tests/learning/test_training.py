@@ -58,12 +58,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(*arguments: str) -> Path:
     """``refine train`` in this process; pictures are tested elsewhere."""
-    from refine.commands import train as command
+    from refine.learning import train as training
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "draw_pictures", lambda *_: None)
+        patch.setattr(training, "draw_pictures", lambda *_: None)
         torch.set_num_threads(1)
-        return command.run(compose([*TINY, *arguments]))
+        return training.train(compose([*TINY, *arguments]))
 
 
 def train_and_die(arguments: list[str], stage: str, step: int, moment: str) -> None:
@@ -83,7 +83,7 @@ def train_and_die(arguments: list[str], stage: str, step: int, moment: str) -> N
 
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["refine.commands.train", "hydra", "pytest"])
+PROCESSES.set_forkserver_preload(["refine.learning.train", "hydra", "pytest"])
 
 
 def start(target: Any, *args: Any) -> Any:
@@ -327,7 +327,7 @@ def test_what_lightning_refuses_is_said_in_one_line(argument: str, message: str,
 
 def test_what_cannot_start_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RefineError, match="vq, fsq, bitwise"):
+    with pytest.raises(RefineError, match="bitwise, fsq, none, vq"):
         train("model.quantizer.kind=magic")
     assert not (tmp_path / "runs").exists()
 

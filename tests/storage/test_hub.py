@@ -42,8 +42,9 @@ def test_what_is_nowhere_is_named(name: str, tmp_path: Path) -> None:
 
 
 def test_the_card_loads_what_was_uploaded() -> None:
-    card = hub.CARD.format(domain="image", repo_id="owner/name")
+    card = hub.CARD.format(domain="image", repo_id="owner/name", package="refine-var[image]")
     header, snippet = card.split("---\n")[1], card.split("```python\n")[1].split("```")[0]
     assert "library_name: refine" in header
+    assert "pip install 'refine-var[image]'" in card
     assert 'from_pretrained("owner/name")' in snippet
     compile(snippet, "card", "exec")

@@ -32,11 +32,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(world: Path, run: Path, *arguments: str) -> Path:
     """In this process; pictures are tested elsewhere."""
-    from refine.commands import train as command
+    from refine.learning import train as training
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "draw_pictures", lambda *_: None)
-        return command.run(compose([*TINY, f"domain.data={world}", *arguments, f"run={run}"]))
+        patch.setattr(training, "draw_pictures", lambda *_: None)
+        return training.train(compose([*TINY, f"domain.data={world}", *arguments, f"run={run}"]))
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ import pytest
 import torch
 import xarray as xr
 
-from refine.domains.weather.ensembles.ensemble import Job, initial_states, write_ensemble
+from refine.domains.weather.ensembles.ensemble import Job, initial_states
 from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.ensembles.unfinished import partial_folder
+from refine.domains.weather.ensembles.writing import write_ensemble
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 from refine.settings.config import SamplerConfig
