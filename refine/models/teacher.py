@@ -76,14 +76,19 @@ class TeacherForced(Model):
         found: int = self.domain.dimensions or self.domain.dataset("train")[0]["x"].numel()
         return found
 
-    def check_condition(self, condition: Condition, num: int) -> None:
+    def check_condition(self, condition: Condition, num: int, values: bool = True) -> None:
         """Make sure that a condition is one that the model has, for ``num`` items.
+
+        Args:
+            condition: what is given.
+            num: B.
+            values: not only shapes and types.
 
         Raises:
             RefineError: the name, the shape and what is expected.
         """
         sites, channels = self.pyramid.num_sites(self.num_levels - 1), self.pyramid.channels
-        self.spec.check(condition, num, sites, channels, self.pyramid.field_sites)
+        self.spec.check(condition, num, sites, channels, self.pyramid.field_sites, values)
 
     def order(self, k: int, level: Level, noise: Noise, kept: Tensor | None = None) -> Rounds:
         """The rounds of scale k: one, or as many as configured in the order that each sample's noise decides.
@@ -166,6 +171,7 @@ class TeacherForced(Model):
 
     @torch.no_grad()  # contexts are functions of the frozen tokenizer
     def _teacher(self, codes: Codes, condition: Condition) -> list[Step]:
+        self.check_condition(condition, len(codes[0]), values=False)
         return list(self.tokenizer.replay(codes, condition.base, condition.mask))
 
     def _predict(
@@ -242,8 +248,8 @@ class TeacherForced(Model):
         that is). Sites revealed now are a random choice among the unknown, so that all of these serve.
 
         Raises:
-            RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones; or weights
-                that are none.
+            RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones; weights that
+                are none; or a condition that does not fit the model.
         """
         condition = condition or Condition()
         return self.loss_of(self._teacher(codes, condition), condition, site_budget, weights)

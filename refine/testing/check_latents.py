@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from functools import partial
 from itertools import chain, combinations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Subset, default_collate
@@ -57,13 +58,16 @@ def check_rows(refiner: Refiner, batch: int) -> None:
         for i, row in enumerate(rows):
             check(isinstance(row, dict), f"item {i} of {split!r} is a {type(row).__name__}, not a dict with 'x'")
             check("x" in row, f"items of {split!r} have no 'x' but {sorted(row)}")
-            x, first = row["x"], rows[0]["x"]
-            check(isinstance(x, Tensor), f"x of item {i} of {split!r} is a {type(x).__name__}, not a tensor")
-            check(x.is_floating_point(), f"x of {split!r} is {x.dtype}, not floating point; convert it, to [-1, 1] say")
+            for name, value in row.items():
+                plain = isinstance(value, Tensor | np.ndarray | np.generic | int | float)
+                check(plain, f"{name} of item {i} of {split!r} is a {type(value).__name__}, not a tensor")
+            x, shape = torch.as_tensor(row["x"]), tuple(torch.as_tensor(rows[0]["x"]).shape)
+            good = x.is_floating_point()
+            check(good, f"x of {split!r} is {x.dtype}, not floating point; convert it, to [-1, 1] say")
             check(
-                x.shape == first.shape,
-                f"x of items 0 and {i} of {split!r} have the shapes {tuple(first.shape)} and {tuple(x.shape)}; pad "
-                "items to one shape, and announce ConditionSpec(mask=True) for what is padding",
+                tuple(x.shape) == shape,
+                f"x of items 0 and {i} of {split!r} have the shapes {shape} and {tuple(x.shape)}; pad items to one "
+                "shape, and announce ConditionSpec(mask=True) for what is padding",
             )
 
 
