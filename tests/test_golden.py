@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from golden.record import GROUPS, Summary, compute, group_of, machine, summary, text_of
 
 RECORD = json.loads((Path(__file__).parent / "golden" / "before_the_move.json").read_text(encoding="utf-8"))
