@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except ModuleNotFoundError as error:
         if debug or error.name is None or error.name.startswith("refine."):
             raise
-        click.echo(f"error: {how_to_install(error.name.partition('.')[0])}", err=True)
+        click.echo(f"error: {how_to_install(error)}", err=True)
         code = 2
     except (StoppedError, click.Abort, KeyboardInterrupt) as error:
         if debug:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from torch.utils.data import Dataset
 
 from refine.codes.quantizer import build_quantizer
 from refine.errors import RefineError, not_accepted, require
+from refine.items import FieldsDataset as FieldsDataset  # importable from here too
 from refine.items import collate_of, spread
 from refine.kinds import DOMAINS
 from refine.models.codec import Codec
@@ -67,6 +68,8 @@ class Domain(abc.ABC):
         sections: for the names of sections that have more keys in this domain (``train``, or that of a command), a
             subclass of the section's dataclass.
         group: the symmetry group of the geometry, in words.
+        packages: those without which nothing can be done, as they are imported, and which an extra brings. A domain
+            without them is not loaded, and the error says how to install them.
         unconditional: whether items can be drawn from nothing but what :meth:`ask` says; a forecast cannot.
     """
 
@@ -76,6 +79,7 @@ class Domain(abc.ABC):
     stages: ClassVar[tuple[str, ...]] = Refiner.stages
     sections: ClassVar[Mapping[str, type]] = {}
     group: ClassVar[str] = "none"
+    packages: ClassVar[tuple[str, ...]] = ()
     unconditional: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
@@ -118,7 +122,9 @@ class Domain(abc.ABC):
         """What items are conditioned on; nothing by default."""
         return ConditionSpec()
 
-    def ask(self, num: int, label: Any = None, size: Any = None, split: str = "val") -> Condition:
+    def ask(
+        self, num: int, label: Any = None, size: Any = None, split: str = "val", section: str = "sample"
+    ) -> Condition:
         """Conditions for ``num`` samples: what is asked for, and what nobody can say on a command line.
 
         By default fields, vectors, bases and masks are those of held-out items, of the class that is asked for if there
@@ -130,18 +136,18 @@ class Domain(abc.ABC):
                 all classes in turn.
             size: sites of an item, or a list of sizes in turn, where items differ in them.
             split: whose items.
+            section: of the configuration, with the keys ``label`` and ``size``, for messages.
 
         Raises:
             RefineError: no such class or size.
         """
-        spec, labels = self.condition, self.labels_of(label, num)
-        condition = Condition(label=labels, size=self._sizes(size, num))
+        spec, labels = self.condition, self.labels_of(label, num, f"{section}.label")
+        condition = Condition(label=labels, size=self._sizes(size, num, f"{section}.size"))
         if not (spec.vector or spec.field or spec.base or spec.mask):
             return condition
         held = self._held_out(split, num, None if label is None else labels)
-        return Condition(
-            held.label if label is None else labels, held.vector, held.field, held.base, condition.size, held.mask
-        )
+        own = label is None and held.label is not None
+        return replace(held, label=held.label if own else labels, size=condition.size)
 
     def _held_out(self, split: str, num: int, labels: Tensor | None) -> Condition:
         """Conditions of ``num`` items, evenly spread over a split; of given labels (num,) where it has such items."""
@@ -182,14 +188,14 @@ class Domain(abc.ABC):
         require(bool(numbers), f"{key}=[] is not accepted; accepted: a class, a list of classes, or null")
         return torch.tensor(list(islice(cycle(numbers), num)))
 
-    def _sizes(self, size: Any, num: int) -> Tensor | None:
+    def _sizes(self, size: Any, num: int, key: str) -> Tensor | None:
         """(num,) sizes: the given one, or the given ones in turn; None where none is asked for."""
         if size is None:
             return None
-        require(self.condition.size, f"sample.size={size!r} is not accepted: items of this model have one size")
+        require(self.condition.size, f"{key}={size!r} is not accepted: items of this model have one size")
         sizes = size if isinstance(size, list) else [size]
         good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
-        require(good, f"sample.size={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
+        require(good, f"{key}={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
         return torch.tensor(list(islice(cycle(sizes), num)))
 
     @property

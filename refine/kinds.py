@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from refine.errors import RefineError, not_accepted, require
-from refine.extras import how_to_install
+from refine.extras import DISTRIBUTION, MissingPackageError, absent, brings, missing
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Kind(Generic[T]):
 
         Raises:
             RefineError: no such part, one that is not of this kind, or one that cannot be imported (the cause is in the
-                message).
+                message); of which a :class:`refine.extras.MissingPackageError`, where packages are not installed.
         """
         return self._load(name, {} if name in self._registered else self.announced())
 
@@ -80,11 +80,15 @@ class Kind(Generic[T]):
         try:
             cls = found[name].load()
         except ModuleNotFoundError as error:
-            text = f"{self.word} {name!r} ({found[name].value}) cannot be loaded: {error}{_missing(error, found[name])}"
-            raise RefineError(text) from error
+            if (package := _missing(error, found[name])) is None:
+                text = f"{self.word} {name!r} ({found[name].value}) cannot be loaded: {error}"
+                raise RefineError(text) from error
+            raise self._without(name, [package], found[name]) from error
         except Exception as error:  # a stranger's part may fail in any way; say which one and why
             raise RefineError(f"{self.word} {name!r} ({found[name].value}) cannot be loaded: {error!r}") from error
         self._check(name, cls, found[name].value)
+        if packages := absent(getattr(cls, "packages", ())):
+            raise self._without(name, packages, found[name])
         return cls  # type: ignore[no-any-return]
 
     def all(self) -> Iterator[tuple[str, type[T] | RefineError]]:
@@ -96,16 +100,20 @@ class Kind(Generic[T]):
             except RefineError as error:
                 yield name, error
 
+    def _without(self, name: str, packages: list[str], announced: EntryPoint) -> MissingPackageError:
+        distribution = announced.dist.name if announced.dist else DISTRIBUTION
+        return missing(f"{self.word} {name!r} ({announced.value})", packages, distribution, name)
+
     def _check(self, name: str, cls: Any, home: str) -> None:
         right = isinstance(cls, type) and self._base is not None and issubclass(cls, self._base)
         base = f"refine.{self.word.capitalize()}" if self._base is None else f"refine.{self._base.__name__}"
         require(right, f"{self.word} {name!r} ({home}) is not a subclass of {base}")
 
 
-def _missing(error: ModuleNotFoundError, announced: EntryPoint) -> str:
-    """What to install, if a package is missing that the distribution itself does not contain."""
-    home, missing = announced.module.partition(".")[0], (error.name or "").partition(".")[0]
-    return f"; {how_to_install(missing, announced.dist.name)}" if missing not in ("", home) and announced.dist else ""
+def _missing(error: ModuleNotFoundError, announced: EntryPoint) -> str | None:
+    """The package that could not be imported, if an extra of the distribution brings it; else something is broken."""
+    package = (error.name or "").partition(".")[0]
+    return package if package and announced.dist and brings(announced.dist.name, package) else None
 
 
 DOMAINS: Kind[Any] = Kind("refine.domains", "domain", "domain")

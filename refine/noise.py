@@ -41,7 +41,7 @@ class Noise:
         return torch.from_numpy(np.stack(rows)).to(device)
 
     def normal(self, k: int, shape: tuple[int, ...], device: torch.device | str = "cpu", stream: int = 0) -> Tensor:
-        """``(B, *shape)`` float32 normal numbers: those of :meth:`uniform`, by the inverse of the normal distribution."""
+        """``(B, *shape)`` float32 normal numbers: those of :meth:`uniform`, by the inverse normal distribution."""
         uniform = self.uniform(k, shape, stream=stream).double() + 2**-25  # between the steps of 2^-24, so never 0
         out: Tensor = torch.special.ndtri(uniform).float().to(device)
         return out

@@ -110,7 +110,8 @@ def fit(
     data = StageData(train, val, config, stage)
     if name == "tokenizer":
         tokenizer, fit_items = cast(Tokenizer, model.tokenizer), spread(train, config.train.fit_items)
-        module = TokenizerModule(tokenizer, config.train, config.seed, fit_items)
+        spec = getattr(model, "spec", model.domain.condition)
+        module = TokenizerModule(tokenizer, config.train, config.seed, fit_items, spec)
     else:
         module = LearnerModule(learner, name, stage, config.seed, config.train)
         if hasattr(train, "fingerprint"):

@@ -118,7 +118,7 @@ class LaplacianPyramid(Pyramid):
         return self.resampler.up(state.value, k, self.num_levels - 1)
 
     @property
-    def field_sites(self) -> int:
+    def field_sites(self) -> int | None:
         return self.resampler.field_sites
 
     def field(self, field: Tensor, k: int) -> Tensor:

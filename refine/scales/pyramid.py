@@ -77,8 +77,8 @@ class Pyramid(nn.Module, abc.ABC):
         """(B, N_{K-1}, C): the latent as scales 0 to k have it."""
 
     @property
-    def field_sites(self) -> int:
-        """N, sites of a condition field."""
+    def field_sites(self) -> int | None:
+        """N, sites of a condition field; None for unknown."""
         return self.num_sites(self.num_levels - 1)
 
     @abc.abstractmethod

@@ -49,9 +49,9 @@ class Resampler(nn.Module, abc.ABC):
         return self.degrees(k) - (self.degrees(k - 1) if k else 0)
 
     @property
-    def field_sites(self) -> int:
-        """N, sites of a condition field; those of the finest scale unless :meth:`field` sees other ones."""
-        return self.num_sites(self.num_levels - 1)
+    def field_sites(self) -> int | None:
+        """N, sites of a condition field; None for unknown, where :meth:`field` is a subclass's own."""
+        return self.num_sites(self.num_levels - 1) if type(self).field is Resampler.field else None
 
     def field(self, field: Tensor, k: int) -> Tensor:
         """A condition field (B, N, F) seen at scale k, (B, N_k, F); by default it lives on the finest scale."""

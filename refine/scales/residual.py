@@ -87,7 +87,7 @@ class ResidualPyramid(Pyramid):
         return state
 
     @property
-    def field_sites(self) -> int:
+    def field_sites(self) -> int | None:
         return self.resampler.field_sites
 
     def field(self, field: Tensor, k: int) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refine.domain import Domain
-from refine.errors import RefineError, not_accepted, require
+from refine.errors import not_accepted, require
+from refine.extras import missing
 from refine.linear import Linear
 from refine.models.codec import Codec
 from refine.models.inference import inference
@@ -217,8 +218,8 @@ def scheduler(name: str, **options: Any) -> Any:
     """
     try:
         import diffusers
-    except ImportError:
-        raise RefineError("diffusion takes its schedules and samplers from diffusers: pip install diffusers") from None
+    except ModuleNotFoundError as error:
+        raise missing("diffusion, which is compared with,", ["diffusers"]) from error
     return getattr(diffusers, name)(
         num_train_timesteps=TIMES,
         beta_schedule="squaredcos_cap_v2",

@@ -228,5 +228,5 @@ def test_errors_name_what_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(RefineError, match=f"steps={steps} is not accepted; accepted: 1 to 1000"):
             model().draw(noise, Condition(), steps)
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(RefineError, match="pip install diffusers"):
+    with pytest.raises(RefineError, match=r"needs diffusers.*pip install 'refine-var\[study\]'"):
         model()
