@@ -2,8 +2,8 @@
 
     python benchmarks/readme_picture.py
 
-Everything in it is drawn by the models that ship with refine, from the seeds below. It needs the extras image, graph and
-weather, and takes less than a minute on a CPU.
+Everything in it is drawn by the models that ship with refine, from the seeds below. It needs the extras image, graph
+and weather, and takes less than a minute on a CPU.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def digits() -> list[tuple[Any, str]]:
             ((items.clamp(-1, 1) + 1) / 2)[list(DIGITS), 0].numpy(), ((0, 0), (0, 1), (0, 1)), constant_values=1
         )
         pictures.append(
-            (np.block([[four[0], four[1]], [four[2], four[3]]])[:-1, :-1], f"{shape[0]} × {shape[1]} sites")
+            (np.block([[four[0], four[1]], [four[2], four[3]]])[:-1, :-1], f"{shape[0]} × {shape[1]} sites")  # noqa: RUF001
         )
     return pictures
 

@@ -122,7 +122,9 @@ class Domain(abc.ABC):
         """What items are conditioned on; nothing by default."""
         return ConditionSpec()
 
-    def ask(self, num: int, label: Any = None, size: Any = None, split: str = "val") -> Condition:
+    def ask(
+        self, num: int, label: Any = None, size: Any = None, split: str = "val", section: str = "sample"
+    ) -> Condition:
         """Conditions for ``num`` samples: what is asked for, and what nobody can say on a command line.
 
         By default fields, vectors, bases and masks are those of held-out items, of the class that is asked for if there
@@ -134,12 +136,13 @@ class Domain(abc.ABC):
                 all classes in turn.
             size: sites of an item, or a list of sizes in turn, where items differ in them.
             split: whose items.
+            section: of the configuration, with the keys ``label`` and ``size``, for messages.
 
         Raises:
             RefineError: no such class or size.
         """
-        spec, labels = self.condition, self.labels_of(label, num)
-        condition = Condition(label=labels, size=self._sizes(size, num))
+        spec, labels = self.condition, self.labels_of(label, num, f"{section}.label")
+        condition = Condition(label=labels, size=self._sizes(size, num, f"{section}.size"))
         if not (spec.vector or spec.field or spec.base or spec.mask):
             return condition
         held = self._held_out(split, num, None if label is None else labels)
@@ -185,14 +188,14 @@ class Domain(abc.ABC):
         require(bool(numbers), f"{key}=[] is not accepted; accepted: a class, a list of classes, or null")
         return torch.tensor(list(islice(cycle(numbers), num)))
 
-    def _sizes(self, size: Any, num: int) -> Tensor | None:
+    def _sizes(self, size: Any, num: int, key: str) -> Tensor | None:
         """(num,) sizes: the given one, or the given ones in turn; None where none is asked for."""
         if size is None:
             return None
-        require(self.condition.size, f"sample.size={size!r} is not accepted: items of this model have one size")
+        require(self.condition.size, f"{key}={size!r} is not accepted: items of this model have one size")
         sizes = size if isinstance(size, list) else [size]
         good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
-        require(good, f"sample.size={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
+        require(good, f"{key}={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
         return torch.tensor(list(islice(cycle(sizes), num)))
 
     @property

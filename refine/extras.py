@@ -101,8 +101,8 @@ def missing(
 
 
 def how_to_install(error: ModuleNotFoundError) -> str:
-    """What to do about an import that failed, in words, with the command. The extra of the domain that wanted the package
-    is preferred."""
+    """What to do about an import that failed, in words, with the command; the extra of the domain whose code wanted the
+    package, if it brings that."""
     package = (error.name or "").partition(".")[0]
     command = install_command(package, extra=_domain_in(error.__traceback__))
     return f"the package {called(package)} is not installed; install it with: {command}"

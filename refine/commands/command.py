@@ -57,6 +57,19 @@ class Command(abc.ABC):
             RefineError: something that the user can mend; it becomes one message and exit code 2.
         """
 
+    def model(self, config: Any) -> Any:
+        """The :class:`refine.Model` that the command works on: of ``config.run``, else the newest of its domain, else
+        the one that ships with it; where, and as precise as, ``config.trainer`` says.
+
+        Raises:
+            RefineError: there is none.
+        """
+        from refine.domain import starter  # PyTorch takes a second to import
+        from refine.models.loading import load_model
+        from refine.storage.runs import find_run
+
+        return load_model(find_run(config) or starter(config.domain_name), config.trainer)
+
     def stopped(self, config: Any) -> str:
         """What is said after Ctrl-C."""
         return "stopped"

@@ -12,10 +12,10 @@ from typing import Any
 from refine.commands.command import Command
 from refine.domain import Domain, starter
 from refine.errors import RefineError, require
-from refine.kinds import COMMANDS, DOMAINS, NETWORKS, OBJECTIVES, PYRAMIDS, QUANTIZERS, STRATEGIES
+from refine.kinds import ALL, COMMANDS, DOMAINS, NETWORKS, OBJECTIVES, PYRAMIDS, QUANTIZERS, STRATEGIES
 from refine.models.codec import Codec
 from refine.settings.compose import accepted_groups, compose, config_keys, group_files, training_sections
-from refine.settings.config import Config, ModelConfig
+from refine.settings.config import Config, ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
 from refine.settings.keys import Key, keys_of
 from refine.settings.overrides import assignments, take
 from refine.settings.typed import typed
@@ -28,6 +28,8 @@ OF_LATENTS = (
     *("sampler.strategies", "sampler.options"),
 )
 """Keys that models on a pyramid of latents read, and models of another kind do not."""
+PARTS = {"pyramid": PYRAMIDS, "quantizer": QUANTIZERS, "predictor": NETWORKS}
+SHARED = (PyramidConfig, QuantizerConfig, PredictorConfig)  # options of the kinds that ship: sections by themselves
 
 
 def configure(name: str, command: type[Command], arguments: Sequence[str]) -> Any:
@@ -98,8 +100,12 @@ def key_help(name: str, command: type[Command], arguments: Sequence[str]) -> dic
         title = f"Keys of {section}" if dot else "Keys of the run"
         now = key if config is None else replace(key, default=operator.attrgetter(key.name)(config))
         out.setdefault(title, []).append(_row(now))
-    for title, key in options_of_kinds(config):
-        out.setdefault(title, []).append(_row(key))
+    for key in options_of_kinds(config) if config is not None else ():
+        if (section := key.name.partition(".")[0]) in sections:
+            out[f"Keys of {section}"].append(_row(key))
+    own = f"Keys of {name}"
+    if own in out:  # first, and the last to scroll out of sight
+        out = {own: out.pop(own)} | out
     if domain is None and "domain" in sections:
         out["Keys of domain and model"] = [
             ("domain.*, model.*", f"each domain has its own; they are shown by: refine {name} domain=NAME --help")
@@ -108,7 +114,10 @@ def key_help(name: str, command: type[Command], arguments: Sequence[str]) -> dic
 
 
 def _row(key: Key) -> tuple[str, str]:
-    return f"{key.name}={'...' if key.required else key.default_text}", key.help or key.type_name
+    kind = next((kind for kind in ALL.values() if kind.key == key.name), None)
+    others = [] if kind is None else [n for n in kind.names() if not kind.home(n).startswith("refine.")]
+    text = "; ".join([key.help or key.type_name, *([f"installed: {', '.join(others)}"] if others else [])])
+    return f"{key.name}={'...' if key.required else key.default_text}", text
 
 
 def of_use(key: str, domain: type[Domain], config: Config | None) -> bool:
@@ -141,21 +150,18 @@ def extra_losses(domain: type[Domain], config: Config | None) -> list[str]:
     return [name for name in both if getattr(codec, name) is not getattr(Codec, name)]
 
 
-def options_of_kinds(config: Config | None) -> Iterator[tuple[str, Key]]:
-    """Options of the installed kinds that a configuration names, and the titles that they stand under."""
-    model = None if config is None else config.model
-    for section, kind in (("pyramid", PYRAMIDS), ("quantizer", QUANTIZERS), ("predictor", NETWORKS)):
-        chosen = getattr(model, section, None)
-        if chosen is None or not hasattr(chosen, "kind"):
-            continue
-        cls = kind.load(chosen.kind)
-        if not isinstance(chosen, cls.Options):
-            for key in keys_of(cls.Options, f"model.{section}.options.").values():
-                yield "Keys of model", key
-    if config is not None:
-        objective = OBJECTIVES.load(config.train.objective.kind)
-        for key in keys_of(objective.Options, "train.objective.options.").values():
-            yield "Keys of train", key
-        for name in config.sampler.strategies:
-            for key in keys_of(STRATEGIES.load(name).Options, f"sampler.options.{name}.").values():
-                yield "Keys of sampler", key
+def options_of_kinds(config: Config) -> Iterator[Key]:
+    """Options of the installed kinds that a configuration names, with their values there."""
+    parts: list[tuple[Any, Any, str]] = [
+        (kind, getattr(config.model, part, None), f"model.{part}.options") for part, kind in PARTS.items()
+    ]
+    parts.append((OBJECTIVES, config.train.objective, "train.objective.options"))
+    named = [(k, part.kind, where, part.options) for k, part, where in parts if hasattr(part, "kind")]
+    given = config.sampler.options
+    named += [(STRATEGIES, n, f"sampler.options.{n}", given.get(n) or {}) for n in config.sampler.strategies]
+    for kind, name, where, options in named:
+        with contextlib.suppress(RefineError):  # not installed, or options that it does not have
+            cls = kind.load(name)
+            values = None if cls.Options in SHARED else typed(cls.Options, options)
+            for key in keys_of(cls.Options).values() if values is not None else ():
+                yield replace(key, name=f"{where}.{key.name}", default=operator.attrgetter(key.name)(values))

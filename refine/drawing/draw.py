@@ -78,6 +78,7 @@ class Draw:
         }
         self.guided = [bool(about) and s.guidance != 1 for s in settings]
         self.cache: Any = None
+        self.before: dict[int, int] = {}  # length of the cache at the start of each scale
         if model.predictor.prefix:  # a guided scale needs the unconditional keys of all coarser ones
             self.guided = [any(self.guided[k:]) for k in range(levels)]
             tokens = sum(pyramid.num_sites(k) for k in range(levels))
@@ -165,6 +166,8 @@ class Draw:
             conditioned = conditioned.first(self.batch)
             if self.cache is not None:
                 self.cache.keep(self.batch)
+        if self.cache is not None:  # a scale may be asked several times
+            self.cache.length = self.before.setdefault(k, self.cache.length)
         hidden: Tensor = predictor([context], [level], [k], conditioned, [field], None, self.cache, [known])[0]
         if not self.guided[k]:
             return cast(Tensor, head(hidden, k))

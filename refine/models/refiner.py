@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from refine.codes.laws import ScaleSampler
-from refine.drawing.draw import Draw
+from refine.drawing.draw import Draw, where
 from refine.drawing.sampler import samplers_of
 from refine.drawing.strategies import Chooser, build_strategies
 from refine.errors import require
@@ -24,7 +24,7 @@ from refine.models.teacher import TeacherForced, parts
 from refine.noise import Noise
 from refine.scales.masks import keep_by_scale
 from refine.settings.config import SamplerConfig, TrainConfig
-from refine.types import Codes, Condition, Samples, Step
+from refine.types import Codes, Condition, Level, Samples, Step
 
 NAMED = "announce the part (refine.register or an entry point) and name it in the configuration: model.{}.kind"
 HOME = {name: NAMED.format(name) for name in ("quantizer", "pyramid", "predictor")} | {
@@ -92,6 +92,9 @@ class Refiner(TeacherForced):
     def check_stage(self, stage: str) -> None:
         ready = stage == "tokenizer" or bool(self.tokenizer.quantizer.fitted)
         require(ready, f"stage={stage} needs a trained tokenizer; run stage=tokenizer first, or give its run=FOLDER")
+        first = self.domain.dataset("train")[0]
+        hidden = isinstance(first, Mapping) and "base" in first and not self.spec.base
+        require(not hidden, "items have a 'base' that the domain does not announce: ConditionSpec(base=True)")
 
     def asked(self, items: Items, num: int) -> tuple[int, Condition]:
         """One sample for the condition of each of up to ``num`` items."""
@@ -257,8 +260,13 @@ class Refiner(TeacherForced):
         chooser = innermost = draw(self, condition, noise, samplers_of(sampler, self.num_levels), given, keep)
         for strategy, options in build_strategies(sampler) if isinstance(sampler, SamplerConfig) else ():
             chooser = strategy(chooser, innermost, options)
+
+        def choose(k: int, level: Level, context: Tensor, state: Any) -> Tensor:
+            codes = chooser(k, level, context, state)
+            return codes if given is None or keep is None else where(keep[k], given[k].to(codes.device), codes)
+
         steps, decoded = list[Step](), list[Tensor]()
-        for step in self.tokenizer.walk(chooser, num, condition.base, condition.mask, chooser):
+        for step in self.tokenizer.walk(choose, num, condition.base, condition.mask, chooser):
             steps.append(step)
             if trail:
                 decoded.append(self.tokenizer.decode_state(step, condition.mask))

@@ -76,14 +76,19 @@ class TeacherForced(Model):
         found: int = self.domain.dimensions or self.domain.dataset("train")[0]["x"].numel()
         return found
 
-    def check_condition(self, condition: Condition, num: int) -> None:
+    def check_condition(self, condition: Condition, num: int, values: bool = True) -> None:
         """Make sure that a condition is one that the model has, for ``num`` items.
+
+        Args:
+            condition: what is given.
+            num: B.
+            values: not only shapes and types.
 
         Raises:
             RefineError: the name, the shape and what is expected.
         """
         sites, channels = self.pyramid.num_sites(self.num_levels - 1), self.pyramid.channels
-        self.spec.check(condition, num, sites, channels, self.pyramid.field_sites)
+        self.spec.check(condition, num, sites, channels, self.pyramid.field_sites, values)
 
     def order(self, k: int, level: Level, noise: Noise, kept: Tensor | None = None) -> Rounds:
         """The rounds of scale k: one, or as many as configured in the order that each sample's noise decides.
@@ -166,6 +171,7 @@ class TeacherForced(Model):
 
     @torch.no_grad()  # contexts are functions of the frozen tokenizer
     def _teacher(self, codes: Codes, condition: Condition) -> list[Step]:
+        self.check_condition(condition, len(codes[0]), values=False)
         return list(self.tokenizer.replay(codes, condition.base, condition.mask))
 
     def _predict(
@@ -242,13 +248,33 @@ class TeacherForced(Model):
         that is). Sites revealed now are a random choice among the unknown, so that all of these serve.
 
         Raises:
-            RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones; or weights
-                that are none.
+            RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones; weights that
+                are none; or a condition that does not fit the model.
         """
         condition = condition or Condition()
+        return self.loss_of(self._teacher(codes, condition), condition, site_budget, weights)
+
+    def loss_of(
+        self,
+        steps: Sequence[Step],
+        condition: Condition,
+        site_budget: int = 0,
+        weights: Sequence[float] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`loss`, of any steps of the scale loop: their contexts are shown, their codes are what is wanted.
+
+        An objective that disturbs what the network is shown walks the loop (:meth:`refine.Tokenizer.walk`) and gives
+        its steps, with the codes that it wants to be learned.
+
+        Args:
+            steps: of all K scales.
+            condition: of the batch.
+            site_budget: as in :meth:`loss`.
+            weights: as in :meth:`loss`.
+        """
         allowed = site_budget == 0 or not self.predictor.prefix
         require(allowed, f"train.site_budget={site_budget} needs model.predictor.attention=markov; accepted here: 0")
-        batch, steps = len(codes[0]), self._teacher(codes, condition)
+        batch = len(steps[0].codes)
         share = [max(1, min(batch, batch * site_budget // s.codes.shape[1])) if site_budget else batch for s in steps]
         by_scale, sites = [torch.empty(0)] * len(steps), [0.0] * len(steps)
         for items in set(share):

@@ -66,7 +66,8 @@ class Network(nn.Module, abc.ABC):
         return cls(options, sites, channels, spec, level)
 
     def new_cache(self, batch: int, tokens: int) -> Any:
-        """A cache for sampling, where ``prefix`` is true.
+        """A cache for sampling, where ``prefix`` is true: a :class:`refine.network.attention.KVCache`, or what has a
+        ``length`` and ``keep`` as that has.
 
         Raises:
             RefineError: a network that has none.

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from refine.errors import RefineError, not_accepted, require
-from refine.kinds import COMMANDS, DOMAINS
+from refine.kinds import ALL, COMMANDS, DOMAINS
 from refine.settings.config import Config, TrainConfig, split
 from refine.settings.keys import Key, keys_of
 from refine.settings.overrides import assignments, take, unknown_key
@@ -43,13 +43,27 @@ def compose(arguments: Sequence[str], base: Config | None = None, accepted: Coll
     accepted = training_sections() if accepted is None else accepted
     choices, rest = take(arguments, accepted_groups(accepted))
     values = _chosen(choices) if base is None or "experiment" in choices else _on_top(base, choices)
-    for name, value in assignments(rest, config_keys(values["domain_name"], accepted)).items():
+    given = assignments(rest, config_keys(values["domain_name"], accepted))
+    _drop_options(values, given)
+    for name, value in given.items():
         *parents, last = name.split(".")
         node = values
         for section in parents:
             node = node.setdefault(section, {})
         node[last] = value
     return from_values(values)
+
+
+def _drop_options(values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Take options out of ``values`` that belong to parts which ``given`` puts others in the place of."""
+    for kind in ALL.values():
+        section, _, last = kind.key.rpartition(".")
+        node: Any = values
+        for part in section.split("."):
+            node = (node.get(part) or {}) if isinstance(node, Mapping) else {}
+        if kind.key in given and node.get("options") and given[kind.key] != node.get(last):
+            stay = given[kind.key] if last == "strategies" else ()
+            node["options"] = {name: value for name, value in node["options"].items() if name in stay}
 
 
 def training_sections() -> list[str]:

@@ -110,7 +110,8 @@ def unknown_key(name: str, keys: Iterable[str]) -> RefineError:
     section = name.rpartition(".")[0]
     beside = [k for k in keys if section and k.rpartition(".")[0] == section]
     accepted = beside or keys
-    listed = f"Accepted: {', '.join(accepted)}" if len(accepted) <= LISTED else "All keys are shown by --help"
+    few = f"Accepted: {', '.join(accepted)}" if accepted else "There are none here"
+    listed = few if len(accepted) <= LISTED else "All keys are shown by --help"
     return RefineError(f"{name!r} is not a key.{hint} {listed}")
 
 

@@ -51,7 +51,7 @@ def lpips() -> Any:
         raise RefineError(
             f"train.loss.perceptual cannot be used: {type(error).__name__}: {cause}. It needs torchvision "
             f"({install_command('torchvision')}) and its VGG-16 weights, 528 MB that it downloads once; without a "
-            "network, copy https://download.pytorch.org/models/vgg16-397923af.pth into hub/checkpoints of TORCH_HOME (by "
-            "default ~/.cache/torch). train.loss.perceptual=0 does without"
+            "network, copy https://download.pytorch.org/models/vgg16-397923af.pth into hub/checkpoints of TORCH_HOME "
+            "(by default ~/.cache/torch). train.loss.perceptual=0 does without"
         ) from error
     return network.eval().requires_grad_(False)
