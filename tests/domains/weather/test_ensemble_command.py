@@ -180,7 +180,7 @@ def test_interrupted_and_gone_on_with(cli: Run, monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr("weather.toy_forecaster.ToyForecaster._noise", interrupted)
         code, _, err = cli(*keys)
-    assert code == 130 and "the same command goes on" in err
+    assert code == 130 and "run the same command again to continue" in err
     code, out, err = cli(*keys)
     assert code == 0 and "1 of 3 parts are done" in err and "2021-01-18T00-5x48h.zarr" in out
     assert [p.name for p in Path("runs/first/forecasts").glob("*zarr*")] == ["2021-01-18T00-5x48h.zarr"]
