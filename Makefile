@@ -1,4 +1,5 @@
 # make demo: a trained model and its pictures, from nothing but Python.   make test: everything that CI runs.
+# make docs: the documentation, in docs/_build.   make dist: what is published, in dist/, checked.
 
 BIN := .venv/bin
 # PYTHON may be set; else the first of these that is new enough
@@ -6,7 +7,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 	$(p) -c 'import sys; print("$(p)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test docs dist clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -19,13 +20,29 @@ test: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
+
+docs: .venv/.docs
+	$(BIN)/sphinx-build -W --keep-going docs docs/_build
+
+dist: .venv/.dist
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 .venv/.test: .venv/.demo
 	$(PIP) --editable '.[dev,image,molecules,weather,study]'
+	@touch $@
+
+.venv/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
+.venv/.dist: pyproject.toml | $(BIN)/python
+	$(PIP) build twine
 	@touch $@
 
 .venv/.demo: pyproject.toml constraints.txt | $(BIN)/python

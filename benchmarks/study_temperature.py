@@ -24,12 +24,12 @@ from refine.domains.image.judging.classifier import predict
 from refine.domains.image.judging.metrics import frechet_distance
 from refine.domains.image.judging.study import ImageSubject
 from refine.items import spread
-from refine.studies import measurements
-from refine.studies.contestant import Contestant
-from refine.studies.runner import SAMPLES, SCALED, Study, gathered
+from refine.studies.contest import measurements
+from refine.studies.contest.contestant import Contestant
+from refine.studies.contest.runner import SAMPLES, SCALED, Study, gathered
+from refine.studies.contest.variants import VARIANTS
+from refine.studies.contest.write_up import cell
 from refine.studies.store import Store, StudyKey
-from refine.studies.study_report import cell
-from refine.studies.variants import VARIANTS
 
 TEMPERATURES = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2)
 CASES = [(name, VARIANTS[name].scales, "") for name in SCALED] + [

@@ -1,1 +1,1 @@
-"""The YAML files of configuration groups, read by :mod:`refine.settings.compose`: plain values for keys of refine/settings/config.py."""
+"""The YAML files of configuration groups: plain values for keys, read by :mod:`refine.settings.compose`."""

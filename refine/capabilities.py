@@ -172,4 +172,4 @@ class Studies(Capability):
 
     @abc.abstractmethod
     def subject(self) -> Any:
-        """A :class:`refine.studies.contestant.Subject`."""
+        """A :class:`refine.studies.contest.contestant.Subject`."""

@@ -9,20 +9,20 @@ from typing import Any, NoReturn
 
 import click
 
-from refine import __version__
 from refine.commands.command import Command
 from refine.errors import RefineError
 from refine.extras import how_to_install
 from refine.kinds import COMMANDS
+from refine.version import __version__
 
-ABOUT = """Next-scale generation: train, sample and score coarse-to-fine models of images, graphs, weather, or data of your
-own.
+ABOUT = """Next-scale generation: train, sample and score coarse-to-fine models of images, graphs, weather, your data.
 
 \b
 {examples}
 
 key=value and --key value mean the same, in any order. A key may be written by its last part where no other key has it:
-num=64 is sample.num=64. Every command explains itself: refine COMMAND --help; with domain=NAME also the keys of that domain.
+num=64 is sample.num=64. Every command explains itself: refine COMMAND --help. With domain=NAME the help also shows the
+keys of that domain.
 
 Shell completion of commands: eval "$(_REFINE_COMPLETE=bash_source refine)"
 
@@ -79,8 +79,8 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, _ in _in_order()]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return Line(cmd_name, COMMANDS.load(cmd_name)) if cmd_name in COMMANDS.names() else None
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        return Line(cmd_name, COMMANDS.load(cmd_name))
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [command.example for _, command in _in_order() if command.example[0]]
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except ModuleNotFoundError as error:
         if debug or error.name is None or error.name.startswith("refine."):
             raise
-        click.echo(f"error: {how_to_install(error.name.partition('.')[0])}", err=True)
+        click.echo(f"error: {how_to_install(error)}", err=True)
         code = 2
     except (StoppedError, click.Abort, KeyboardInterrupt) as error:
         if debug:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from torch.utils.data import Dataset
 
 from refine.codes.quantizer import build_quantizer
 from refine.errors import RefineError, not_accepted, require
+from refine.items import FieldsDataset as FieldsDataset  # importable from here too
 from refine.items import collate_of, spread
 from refine.kinds import DOMAINS
 from refine.models.codec import Codec
@@ -67,6 +68,8 @@ class Domain(abc.ABC):
         sections: for the names of sections that have more keys in this domain (``train``, or that of a command), a
             subclass of the section's dataclass.
         group: the symmetry group of the geometry, in words.
+        packages: those without which nothing can be done, as they are imported, and which an extra brings. A domain
+            without them is not loaded, and the error says how to install them.
         unconditional: whether items can be drawn from nothing but what :meth:`ask` says; a forecast cannot.
     """
 
@@ -76,6 +79,7 @@ class Domain(abc.ABC):
     stages: ClassVar[tuple[str, ...]] = Refiner.stages
     sections: ClassVar[Mapping[str, type]] = {}
     group: ClassVar[str] = "none"
+    packages: ClassVar[tuple[str, ...]] = ()
     unconditional: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
@@ -142,12 +146,11 @@ class Domain(abc.ABC):
         if not (spec.vector or spec.field or spec.base or spec.mask):
             return condition
         held = self._held_out(split, num, None if label is None else labels)
-        return Condition(
-            held.label if label is None else labels, held.vector, held.field, held.base, condition.size, held.mask
-        )
+        own = label is None and held.label is not None
+        return replace(held, label=held.label if own else labels, size=condition.size)
 
     def _held_out(self, split: str, num: int, labels: Tensor | None) -> Condition:
-        """Conditions of ``num`` items, evenly spread over a split; of the given labels (num,) where it has such items."""
+        """Conditions of ``num`` items, evenly spread over a split; of given labels (num,) where it has such items."""
         items = self.dataset(split)
         some = spread(items, num if labels is None else LOOKED_AT)
         found = Condition.from_batch(collate_of(items)([some[i] for i in range(len(some))]))  # type: ignore[arg-type]
@@ -234,7 +237,7 @@ class Domain(abc.ABC):
             folder: for what is written beside the figures.
 
         Returns:
-            Numbers, texts and lists, as JSON takes them. A name that ends in ``_by_scale`` has one number for each scale.
+            Numbers, texts and lists, as JSON takes them; under names that end in ``_by_scale`` one for each scale.
         """
         return {}
 

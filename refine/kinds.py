@@ -15,12 +15,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from refine.errors import RefineError, not_accepted, require
-from refine.extras import how_to_install
+from refine.extras import DISTRIBUTION, MissingPackageError, absent, brings, missing
 
 T = TypeVar("T")
 
@@ -77,30 +77,41 @@ class Kind(Generic[T]):
 
         Raises:
             RefineError: no such part, one that is not of this kind, or one that cannot be imported (the cause is in the
-                message).
+                message); of which a :class:`refine.extras.MissingPackageError`, where packages are not installed.
         """
+        return self._load(name, {} if name in self._registered else self.announced())
+
+    def _load(self, name: str, found: Mapping[str, EntryPoint]) -> type[T]:
         if name in self._registered:
             return self._registered[name]
-        found = self.announced()
         if name not in found:
             raise not_accepted(self.key, name, self.names())
         try:
             cls = found[name].load()
         except ModuleNotFoundError as error:
-            text = f"{self.word} {name!r} ({found[name].value}) cannot be loaded: {error}{_missing(error, found[name])}"
-            raise RefineError(text) from error
+            if (package := _missing(error, found[name])) is None:
+                text = f"{self.word} {name!r} ({found[name].value}) cannot be loaded: {error}"
+                raise RefineError(text) from error
+            raise self._without(name, [package], found[name]) from error
         except Exception as error:  # a stranger's part may fail in any way; say which one and why
             raise RefineError(f"{self.word} {name!r} ({found[name].value}) cannot be loaded: {error!r}") from error
         self._check(name, cls, found[name].value)
+        if packages := absent(getattr(cls, "packages", ())):
+            raise self._without(name, packages, found[name])
         return cls  # type: ignore[no-any-return]
 
     def all(self) -> Iterator[tuple[str, type[T] | RefineError]]:
         """Every part, or why it does not load."""
-        for name in self.names():
+        found = self.announced()
+        for name in sorted({*found, *self._registered}):
             try:
-                yield name, self.load(name)
+                yield name, self._load(name, found)
             except RefineError as error:
                 yield name, error
+
+    def _without(self, name: str, packages: list[str], announced: EntryPoint) -> MissingPackageError:
+        distribution = announced.dist.name if announced.dist else DISTRIBUTION
+        return missing(f"{self.word} {name!r} ({announced.value})", packages, distribution, name)
 
     def _check(self, name: str, cls: Any, home: str) -> None:
         right = isinstance(cls, type) and self._base is not None and issubclass(cls, self._base)
@@ -109,7 +120,7 @@ class Kind(Generic[T]):
 
 
 @lru_cache(maxsize=4)
-def _entry_points(_: tuple[tuple[str, int], ...]) -> EntryPoints:
+def _entry_points(_: tuple[tuple[str, int], ...]) -> Any:
     """Those of all distributions, read again only after a folder of the search path has changed."""
     return entry_points()
 
@@ -122,10 +133,10 @@ def _changed(path: str) -> int:
         return 0
 
 
-def _missing(error: ModuleNotFoundError, announced: EntryPoint) -> str:
-    """What to install, if a package is missing that the distribution itself does not contain."""
-    home, missing = announced.module.partition(".")[0], (error.name or "").partition(".")[0]
-    return f"; {how_to_install(missing, announced.dist.name)}" if missing not in ("", home) and announced.dist else ""
+def _missing(error: ModuleNotFoundError, announced: EntryPoint) -> str | None:
+    """The package that could not be imported, if an extra of the distribution brings it; else something is broken."""
+    package = (error.name or "").partition(".")[0]
+    return package if package and announced.dist and brings(announced.dist.name, package) else None
 
 
 DOMAINS: Kind[Any] = Kind("refine.domains", "domain", "domain")
@@ -146,7 +157,8 @@ def register(name: str, cls: type) -> None:
 
     Args:
         name: what configurations and the command line call it.
-        cls: a subclass of ``Domain``, ``Quantizer``, ``Pyramid``, ``Network``, ``Strategy``, ``Objective`` or ``Command``.
+        cls: a subclass of ``Domain``, ``Quantizer``, ``Pyramid``, ``Network``, ``Strategy``, ``Objective`` or
+            ``Command``.
 
     Raises:
         RefineError: a class of no kind.

@@ -33,12 +33,15 @@ class Noise:
         require(low >= 0, f"there is no sample number {low}; samples are numbered from 0")
 
     def uniform(self, k: int, shape: tuple[int, ...], device: torch.device | str = "cpu", stream: int = 0) -> Tensor:
-        """(B, *shape) float32 in [0, 1) for scale k; ``stream`` tells what for, where a scale draws more than once."""
+        """``(B, *shape)`` float32 in [0, 1) for scale k.
+
+        ``stream`` tells what for, where a scale draws more than once.
+        """
         rows = [self._generator(i, k, stream).random(shape, dtype=np.float32) for i in self.index]
         return torch.from_numpy(np.stack(rows)).to(device)
 
     def normal(self, k: int, shape: tuple[int, ...], device: torch.device | str = "cpu", stream: int = 0) -> Tensor:
-        """(B, *shape) float32 normal numbers: those of :meth:`uniform`, by the inverse of the normal distribution."""
+        """``(B, *shape)`` float32 normal numbers: those of :meth:`uniform`, by the inverse normal distribution."""
         uniform = self.uniform(k, shape, stream=stream).double() + 2**-25  # between the steps of 2^-24, so never 0
         out: Tensor = torch.special.ndtri(uniform).float().to(device)
         return out

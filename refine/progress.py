@@ -14,15 +14,24 @@ T = TypeVar("T")
 console = Console(stderr=True)
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 60:
+        return f"{max(0, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def track(items: Iterable[T], what: str, total: int | None = None, every: float = 10.0) -> Iterator[T]:
     """Go through ``items`` showing how far; a line every ``every`` seconds where there is no terminal."""
     if console.is_terminal:
         yield from rich_track(items, what, total=total, console=console, transient=True)
         return
     count = len(items) if total is None and isinstance(items, Sized) else total
-    last = time.monotonic()
+    start = last = time.monotonic()
     for done, item in enumerate(items):
-        if time.monotonic() - last > every:
-            last = time.monotonic()
-            console.print(f"{what}: {done}" + (f" of {count}" if count else ""), highlight=False, soft_wrap=True)
+        if (now := time.monotonic()) - last > every:
+            last = now
+            of = f" of {count}, {duration((now - start) / done * (count - done))} left" if count and done else ""
+            console.print(f"{what}: {done}{of}", highlight=False, soft_wrap=True)
         yield item

@@ -125,7 +125,15 @@ class ConditionSpec:
         named |= {"base": self.base, "size": self.size, "mask": self.mask}
         return replace(condition, **{name: None for name, wanted in named.items() if not wanted})
 
-    def check(self, condition: Condition, num: int, sites: int | None = None, channels: int | None = None) -> None:
+    def check(
+        self,
+        condition: Condition,
+        num: int,
+        sites: int | None = None,
+        channels: int | None = None,
+        field_sites: int | None = None,
+        values: bool = True,
+    ) -> None:
         """Make sure that ``condition`` is one for ``num`` items.
 
         Args:
@@ -133,6 +141,8 @@ class ConditionSpec:
             num: B.
             sites: N_{K-1}, where items have sites of a finest scale.
             channels: C of latents, likewise.
+            field_sites: N of a field, where that is known.
+            values: also look at labels, sizes and masks, for which a GPU has to be waited for.
 
         Raises:
             RefineError: something that the model is not conditioned on, another number of items, another shape or type,
@@ -145,7 +155,7 @@ class ConditionSpec:
         wanted = {
             "label": (self.num_classes > 0, ()),
             "vector": (self.vector > 0, (self.vector,)),
-            "field": (self.field > 0, (sites, self.field)),
+            "field": (self.field > 0, (field_sites, self.field)),
             "base": (self.base, (sites, channels)),
             "size": (self.size, ()),
             "mask": (self.mask, (sites,)),
@@ -167,6 +177,8 @@ class ConditionSpec:
             right = value.is_floating_point() if kind is torch.float32 else not value.is_floating_point()
             right = right and (kind is torch.bool) == (value.dtype is torch.bool)
             require(right, f"condition.{name} has type {value.dtype}; expected {word}")
+        if not values:
+            return
         if condition.label is not None:
             wrong = condition.label[(condition.label < 0) | (condition.label >= self.num_classes)].tolist()
             require(not wrong, f"label={wrong[:5]} is not accepted; accepted: 0 to {self.num_classes - 1}")

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from bags import Bag, BagConfig, BagDomain, BagModel, Bags
 from strangers import install
 from torch import Tensor, nn
+
+from refine.settings.config import StageConfig, TrainConfig
+
+
+@dataclass
+class SizedTrainConfig(TrainConfig):
+    """Keys of a training with one stage more."""
+
+    mean: StageConfig = field(default_factory=StageConfig)
 
 
 @dataclass
@@ -74,7 +83,8 @@ class SizedModel(BagModel):
 
 
 class SizedDomain(BagDomain):
-    name, Config = "sized", SizedConfig
+    name, Config, stages = "sized", SizedConfig, SizedModel.stages
+    sections: ClassVar[Mapping[str, type]] = {"train": SizedTrainConfig}
 
     def model(self, config: Any) -> SizedModel:
         return SizedModel(self, config)

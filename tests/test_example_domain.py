@@ -535,7 +535,7 @@ BROKEN = [
 
 
 def test_check_passes_what_the_doubles_break() -> None:
-    assert len(check_domain(small(signals.SignalDomain))) == 13
+    assert len(check_domain(small(signals.SignalDomain))) == 17
 
 
 @pytest.mark.parametrize(("cls", "message"), BROKEN)

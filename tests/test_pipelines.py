@@ -164,5 +164,5 @@ def test_models_without_classes_or_pictures_say_so() -> None:
         refine.RefineError, match="class_labels=3 is not accepted: this model is not conditioned on clas"
     ):
         plain([3])
-    with pytest.raises(refine.RefineError, match="domain 'graph' draws no pictures; accepted: image"):
+    with pytest.raises(refine.RefineError, match="domain 'graph' draws no pictures"):
         NextScalePipeline.from_pretrained(refine.starter("graph"))

@@ -20,9 +20,10 @@ SHOWN = 24  # graphs in a picture
 
 
 class GraphDomain(GraphData):
-    """Graphs without an order of nodes: the data, the model, and what is made of its samples."""
+    """Graphs without an order of nodes."""
 
     name = "graph"
+    packages = ("networkx", "rustworkx", "scipy")
     group = "permutations of the nodes"
     Config = GraphConfig
     ModelConfig = GraphModelConfig

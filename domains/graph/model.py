@@ -156,8 +156,10 @@ class GraphModel(Model):
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
         condition = condition or Condition()
         self.domain.condition.check(condition, num)
-        noise = Noise(seed, range(first, first + num))
-        law, settings = self.sizes, build_sampler(sampler or SamplerConfig(), self.num_levels)
+        noise, sampler = Noise(seed, range(first, first + num)), sampler or SamplerConfig()
+        only = f"sampler.strategies={list(sampler.strategies)} is not accepted: strategies draw latents, not graphs"
+        require(not sampler.strategies, f"{only}; accepted here: []")
+        law, settings = self.sizes, build_sampler(sampler, self.num_levels)
         uniforms = noise.uniform(0, (64,), stream=SIZES).tolist()
         given = [law.draw(u[0]) for u in uniforms] if condition.size is None else condition.size.tolist()
         require(min(given) > 0, f"size={min(given)} is not accepted; accepted: 1 or more nodes")

@@ -29,6 +29,7 @@ class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studie
     """Images on a grid."""
 
     name = "image"
+    packages = ("sklearn", "PIL")
     group = "trivial: a site knows its coordinates in the picture"
     Config = ImageConfig
     sections: ClassVar[Mapping[str, type]] = {"evaluate": ImageEvaluateConfig, "inpaint": ImageInpaintConfig}

@@ -37,14 +37,14 @@ PYRAMIDS = ("harmonic", "healpix")
 
 
 class WeatherDomain(WeatherData, Forecasts, Regrids):
-    """Weather as a domain of refine: the fields of :class:`WeatherData`, the scales of their errors, the
-    forecaster, and what the commands do.
+    """Weather: a mean forecast, and codes of what the mean does not know.
 
     Raises:
         RefineError: options that do not fit each other or the data.
     """
 
     name = "weather"
+    packages = ("xarray", "zarr", "dask", "scipy")
     group = "rotations about the axis that map every scale to itself"
     Config = WeatherConfig
     ModelConfig = ForecasterConfig

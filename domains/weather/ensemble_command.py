@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from refine import __version__
 from refine.domains.weather.ensembles.ensemble import Forecaster, Job, job_of, plan_of, timeline_of
 from refine.domains.weather.ensembles.initial_times import hours
 from refine.domains.weather.ensembles.store import open_forecast
@@ -22,6 +21,7 @@ from refine.models.loading import best_device
 from refine.models.model import Model
 from refine.settings.config import Config
 from refine.storage.checkpoint import read_header
+from refine.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refine import __version__
 from refine.domains.weather.ensembles.store import OTHER_NAMES, open_forecast
 from refine.domains.weather.fields.checks import unreadable
 from refine.domains.weather.fields.reading import open_any
@@ -25,6 +24,7 @@ from refine.domains.weather.sphere.regrid import Regridder
 from refine.errors import RefineError, not_accepted, require
 from refine.progress import track
 from refine.storage.files import sync
+from refine.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -1,4 +1,4 @@
-"""Laws over codes: what temperature, min-p, top-k, top-p and greedy choices make of logits, and how one draws from it."""
+"""Laws over codes: what temperature, min-p, top-k, top-p and greedy choices make of logits, and draws from them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ CHUNK = 8192  # rows of the distance matrix at a time, so that it stays in cache
 def nearest(x: Tensor, codebook: Tensor) -> Tensor:
     """Index (M,) of the row of ``codebook`` (V, C) nearest to each row of ``x`` (M, C); ties go to the lowest index.
 
-    argmin_v |x|^2 + |e_v|^2 - 2 x.e_v, without the term that does not depend on v.
+    ``argmin_v |x|^2 + |e_v|^2 - 2 x.e_v``, without the term that does not depend on v.
     """
     with torch.autocast(x.device.type, enabled=False):  # distances of low precision pick other codes
         half_norms = codebook.square().sum(1) / 2

@@ -1,1 +1,4 @@
-"""What the command line runs: one module a command, each with one function ``run``."""
+"""Commands: what the command line runs, one class a file.
+
+Arguments enter, and become options. Files leave, and figures on the terminal.
+"""

@@ -15,12 +15,19 @@ from refine.errors import RefineError, require
 from refine.kinds import ALL, COMMANDS, DOMAINS, NETWORKS, OBJECTIVES, PYRAMIDS, QUANTIZERS, STRATEGIES
 from refine.models.codec import Codec
 from refine.settings.compose import accepted_groups, compose, config_keys, group_files, training_sections
-from refine.settings.config import Config, PredictorConfig, PyramidConfig, QuantizerConfig
+from refine.settings.config import Config, ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
 from refine.settings.keys import Key, keys_of
 from refine.settings.overrides import assignments, take
 from refine.settings.typed import typed
 from refine.storage.runs import CONFIG, find, load_run_config
 
+OF_TOKENIZERS = ("tokenizer", "fit_after", "fit_items", "loss", "discriminator")  # keys of train
+OF_LATENTS = (
+    *("train.site_budget", "train.scale_weights"),
+    *("sampler.gain", "sampler.guidance", "sampler.schedule", "sampler.guided", "sampler.smooth"),
+    *("sampler.strategies", "sampler.options"),
+)
+"""Keys that models on a pyramid of latents read, and models of another kind do not."""
 PARTS = {"pyramid": PYRAMIDS, "quantizer": QUANTIZERS, "predictor": NETWORKS}
 SHARED = (PyramidConfig, QuantizerConfig, PredictorConfig)  # options of the kinds that ship: sections by themselves
 
@@ -41,7 +48,7 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
     run, domain = named.get("run"), named.get("domain")
     if name == "train":
         resumed = run is not None and (Path(run).expanduser() / CONFIG).is_file()
-        base = load_run_config(Path(str(run)).expanduser()) if resumed else None
+        base = load_run_config(Path(str(run)).expanduser()) if resumed else started_from(arguments)
     elif folder := find(run, domain):
         base = load_run_config(folder)
     elif domain is not None:
@@ -54,6 +61,17 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
     if command.needs is not None and base is not None:
         command.needs.of(base.domain_name)
     return compose(arguments, base, accepted(name, command))
+
+
+def started_from(arguments: Sequence[str]) -> Config | None:
+    """The configuration of the run whose weights a training begins with (``train.init``); the arguments win over it."""
+    init = take(arguments, ("train.init", "init"))[0]
+    source = init.get("train.init", init.get("init"))
+    if source is None or not Path(source).expanduser().is_dir():  # the hub has no config.yaml
+        return None
+    base = load_run_config(Path(source).expanduser())
+    base.run = None
+    return base
 
 
 def accepted(name: str, command: type[Command]) -> list[str]:
@@ -106,8 +124,10 @@ def of_use(key: str, domain: type[Domain], config: Config | None) -> bool:
     it is capable of."""
     section, _, rest = key.partition(".")
     part = rest.partition(".")[0]
+    if key in OF_LATENTS and not issubclass(domain.ModelConfig, ModelConfig):
+        return False
     if section == "train":
-        if part in ("tokenizer", "fit_after", "loss", "discriminator") and "tokenizer" not in domain.stages:
+        if part in OF_TOKENIZERS and "tokenizer" not in domain.stages:
             return False
         needed = "perceptual_loss" if rest == "loss.perceptual" else "discriminator"
         if part == "discriminator" or rest in ("loss.perceptual", "loss.adversarial"):

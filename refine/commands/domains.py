@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from refine.commands.command import Command
 from refine.errors import RefineError
+from refine.extras import MissingPackageError
 from refine.kinds import COMMANDS, DOMAINS
 from refine.settings.keys import keys_of
 
@@ -22,18 +27,43 @@ class Domains(Command):
     place = 10
 
     def run(self, config: None = None) -> None:
-        """Print a table of all domains, with the commands that each is capable of."""
-        table = Table("domain", "symmetry group", "commands of its own", "from")
+        """Print all domains: what each is, its symmetry, and the commands that not every domain is capable of."""
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column()
         for name, domain in DOMAINS.all():
-            if isinstance(domain, RefineError):
-                table.add_row(name, "", f"does not load: {domain}", DOMAINS.home(name), style="red")
-                continue
-            try:
-                keys_of(domain.Config)
-            except (RefineError, AttributeError, NameError) as error:
-                table.add_row(name, domain.group, f"its Config is broken: {error}", DOMAINS.home(name), style="red")
-                continue
-            able = [n for n, c in COMMANDS.all() if isinstance(c, type) and c.needs and issubclass(domain, c.needs)]
-            table.add_row(name, domain.group, ", ".join(able) or "-", DOMAINS.home(name).partition(":")[0])
-        Console().print(table)
-        Console().print("The keys of a domain: refine train domain=NAME --help", highlight=False)
+            ready = not isinstance(domain, RefineError) and _broken(domain) is None
+            lines = [f"[bold]{escape(name)}[/bold]" if ready else f"[red]{escape(name)}[/red]"]
+            for text in _about(name, domain):
+                table.add_row(lines.pop() if lines else "", escape(text))
+            table.add_row("", "")
+        console = Console(highlight=False)
+        console.print(table)
+        console.print("The keys of a domain: refine train domain=NAME --help")
+
+
+def _about(name: str, domain: type[Any] | RefineError) -> Iterator[str]:
+    """What is said of a domain, line by line."""
+    if isinstance(domain, MissingPackageError):
+        yield f"needs more: {domain.command}"
+    elif isinstance(domain, RefineError):
+        yield f"does not load: {domain}"
+    elif why := _broken(domain):
+        yield f"its Config is broken: {why}"
+    else:
+        if domain.__doc__:
+            yield domain.__doc__.strip().partition("\n")[0]
+        yield f"symmetry: {domain.group}"
+        able = [n for n, c in COMMANDS.all() if isinstance(c, type) and c.needs and issubclass(domain, c.needs)]
+        if able:
+            yield f"also: refine {', '.join(able)}"
+    yield f"from {DOMAINS.home(name).partition(':')[0]}"
+
+
+def _broken(domain: type[Any]) -> Exception | None:
+    """What is wrong with the options of a domain."""
+    try:
+        keys_of(domain.Config)
+    except (RefineError, AttributeError, NameError) as error:
+        return error
+    return None

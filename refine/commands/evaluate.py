@@ -11,12 +11,12 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from refine import __version__
 from refine.capabilities import Exports, Forecasts
 from refine.commands.command import Command
 from refine.errors import not_accepted, require
 from refine.progress import console
 from refine.settings.config import Config
+from refine.version import __version__
 
 SPLITS = ("train", "val", "test")
 

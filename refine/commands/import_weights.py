@@ -50,7 +50,7 @@ class Import(Command):
         if kind is None:
             return ImportConfig
         if kind not in kinds:
-            raise not_accepted("refine import", kind, kinds)
+            raise not_accepted("kind", kind, kinds)
         own = kinds[kind][1]
         return make_dataclass("ImportOptions", [], bases=(own, ImportConfig))
 
@@ -65,7 +65,7 @@ class Import(Command):
         """
         kinds = importers()
         if config.kind not in kinds:
-            raise not_accepted("refine import", config.kind, kinds)
+            raise not_accepted("kind", config.kind, kinds)
         domain, own = kinds[config.kind]
         given = {f.name: getattr(config, f.name) for f in fields(own)}
         facts: dict[str, Any] = domain.import_weights(config.kind, Path(config.to).expanduser(), own(**given))

@@ -14,9 +14,6 @@ from rich.table import Table
 from refine.commands.command import Command
 from refine.errors import RefineError, require
 from refine.kinds import DOMAINS
-from refine.settings.typed import typed
-from refine.storage.checkpoint import open_checkpoint
-from refine.storage.runs import find, read_metrics
 
 
 @dataclass
@@ -51,6 +48,8 @@ class Inspect(Command):
         Raises:
             RefineError: there is no checkpoint, or it is damaged.
         """
+        from refine.storage.runs import find
+
         path = find(config.run, None)
         require(path is not None, "there is no run here; say which: refine inspect RUN")
         assert path is not None
@@ -67,6 +66,9 @@ class Inspect(Command):
 
 def describe(folder: Path) -> dict[str, Any]:
     """Domain, scales, codes, parameters by part, training and figures, and files of a checkpoint."""
+    from refine.storage.checkpoint import open_checkpoint
+    from refine.storage.runs import read_metrics
+
     header, weights = open_checkpoint(folder)
     facts: dict[str, Any] = {"domain": header["domain"]}
     facts |= _scales(header)
@@ -87,6 +89,8 @@ def describe(folder: Path) -> dict[str, Any]:
 
 def _scales(header: dict[str, Any]) -> dict[str, Any]:
     """What the domain says of the scales, as far as it can be asked."""
+    from refine.settings.typed import typed
+
     try:
         cls = DOMAINS.load(header["domain"])
         domain = cls(typed(cls.Config, header["domain_config"], "domain"))

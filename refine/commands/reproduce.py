@@ -56,13 +56,13 @@ class Reproduce(Command):
         Raises:
             RefineError: an argument that is not accepted, no MNIST, or an output folder that cannot be used.
         """
-        from refine.studies.experiments import EXPERIMENTS
-        from refine.studies.mnist import mnist
-        from refine.studies.paper import TABLES
-        from refine.studies.report import markdown, plot, verdicts
-        from refine.studies.reproduction import measure
+        from refine.studies.paper.claims import TABLES
+        from refine.studies.paper.experiments import EXPERIMENTS
+        from refine.studies.paper.mnist import mnist
+        from refine.studies.paper.report import markdown, plot, verdicts
+        from refine.studies.paper.reproduction import measure
+        from refine.studies.paper.training import BATCH, EPOCHS
         from refine.studies.store import Key, Store
-        from refine.studies.training import BATCH, EPOCHS
 
         table, out = config.table, config.out
         if table not in (*TABLES, "all"):

@@ -26,8 +26,8 @@ class StudyConfig:
 class Study(Command):
     """Measure what next-scale generation is worth.
 
-    Models that differ in one thing are trained with the same Transformer, data, parameters and operations, and judged by
-    what they generate.
+    Models that differ in one thing are trained with the same Transformer, data, parameters and operations, and judged
+    by what they generate.
 
     \b
     hypotheses   a latent or pixels; categorical, bitwise or Gaussian heads; single, residual or product codes;
@@ -42,8 +42,8 @@ class Study(Command):
       refine study frontier --plot study/study.json --out pictures
 
     Writes study.json (all figures and curves), tables hypotheses.md or frontier.md, and pictures of the same name; with
-    --plot only these, of the seeds and updates in FILE. After an interruption the same command continues where it stood;
-    nothing is measured twice.
+    --plot only these, of the seeds and updates in FILE. After an interruption the same command continues where it
+    stood; nothing is measured twice.
     """
 
     Options = StudyConfig
@@ -57,13 +57,13 @@ class Study(Command):
         """Measure what has not been measured yet, unless there is a file to plot, and write tables and pictures.
 
         Returns:
-            ``study.json`` with every figure, and what :func:`refine.studies.study_report.write_report` made of it.
+            ``study.json`` with every figure, and what :func:`refine.studies.contest.write_up.write_report` made of it.
 
         Raises:
             RefineError: an argument that is not accepted, a domain that has no study, no data, a file that is none of a
                 study, or an output folder that cannot be used.
         """
-        from refine.studies.study_report import STUDIES, write_report
+        from refine.studies.contest.write_up import STUDIES, write_report
 
         which, out, plot = config.which, config.out, config.plot
         if which not in STUDIES:
@@ -75,7 +75,7 @@ class Study(Command):
         )
         Studies.of(config.domain)
         if plot is None:
-            from refine.studies.runner import study
+            from refine.studies.contest.runner import study
 
             recorded = study(which, count, number, folder)
             written = [recorded]

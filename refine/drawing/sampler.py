@@ -82,4 +82,8 @@ def samplers_of(sampler: SamplerConfig | Sequence[ScaleSampler] | None, num_leve
     require(
         len(sampler) == num_levels, f"sampler has {len(sampler)} entries; expected one for each of {num_levels} scales"
     )
+    for about in {s.guided for s in sampler}:
+        _guided(about)
+    same = len({s.guided for s in sampler if s.guidance != 1}) <= 1
+    require(same, "guided differs by scale; accepted: the same kinds of condition wherever guidance is not 1")
     return list(sampler)

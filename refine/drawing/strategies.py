@@ -1,7 +1,8 @@
 """Strategies of drawing: choosers around a chooser, found by name like every other kind of part.
 
 The scale loop asks a chooser for the codes of every scale. :class:`refine.drawing.draw.Draw` asks the model; a strategy
-wraps a chooser and is one, so that strategies stack: ``sampler.strategies=[a,b]`` draws with b around a around the model.
+wraps a chooser and is one, so that strategies stack: with ``sampler.strategies=[a,b]``, b stands around a, and a around
+the model.
 """
 
 from __future__ import annotations

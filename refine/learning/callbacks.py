@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from refine.progress import console
+from refine.progress import console, duration
 from refine.storage.runs import log_metrics
 
 
@@ -54,19 +54,24 @@ class Publish(Callback):
 
 
 class Lines(Callback):
-    """Progress as plain lines, for logs and pipes."""
+    """Progress as plain lines, for logs and pipes: the first step, the last, and one every ``every`` seconds, with the
+    time that is left at the pace so far."""
 
     def __init__(self, what: str, every: float = 10.0) -> None:
-        self.what, self.every, self.last = what, every, 0.0
+        self.what, self.every, self.last, self.shown = what, every, 0.0, -1
+        self.start: tuple[float, int] = (0.0, 0)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start = time.monotonic(), trainer.global_step
 
     @rank_zero_only
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        done = trainer.global_step == trainer.max_steps
-        if done or time.monotonic() - self.last > self.every:
-            self.last = time.monotonic()
-            figures = "  ".join(f"{k} {float(v):.4g}" for k, v in trainer.progress_bar_metrics.items())
-            console.print(
-                f"{self.what}: step {trainer.global_step} of {trainer.max_steps}  {figures}",
-                highlight=False,
-                soft_wrap=True,
-            )
+        now, step, steps = time.monotonic(), trainer.global_step, trainer.max_steps
+        if step == self.shown or (step < steps and now - self.last <= self.every):
+            return
+        first, self.last, self.shown = self.shown < 0, now, step
+        began, at = self.start
+        pace = (now - began) / max(1, step - at)
+        left = "" if first or step >= steps else f", {duration(pace * (steps - step))} left"
+        figures = "  ".join(f"{k} {float(v):.4g}" for k, v in trainer.progress_bar_metrics.items())
+        console.print(f"{self.what}: step {step} of {steps}{left}  {figures}", highlight=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import Subset
 
-from refine.errors import RefineError
+from refine.errors import RefineError, not_accepted
 from refine.items import Items, Numbered, in_batches, spread
 from refine.learning.callbacks import JsonLines, Lines, Publish
 from refine.learning.checkpoint_io import SafetensorsIO
@@ -109,7 +110,8 @@ def fit(
     data = StageData(train, val, config, stage)
     if name == "tokenizer":
         tokenizer, fit_items = cast(Tokenizer, model.tokenizer), spread(train, config.train.fit_items)
-        module = TokenizerModule(tokenizer, config.train, config.seed, fit_items)
+        spec = getattr(model, "spec", model.domain.condition)
+        module = TokenizerModule(tokenizer, config.train, config.seed, fit_items, spec)
     else:
         module = LearnerModule(learner, name, stage, config.seed, config.train)
         if hasattr(train, "fingerprint"):
@@ -152,7 +154,11 @@ def build_trainer(
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
 ) -> pl.Trainer:
-    """A Lightning trainer for one stage; everything in ``config.trainer`` is passed to it as it is."""
+    """A Lightning trainer for one stage; everything in ``config.trainer`` is passed to it as it is.
+
+    Raises:
+        RefineError: an option that Lightning does not have, or one that the stage decides.
+    """
     save = ModelCheckpoint(
         dirpath=run / "resume",
         filename=name,
@@ -165,8 +171,7 @@ def build_trainer(
     show: Callback = RichProgressBar() if console.is_terminal else Lines(name)
     after = config.train.fit_after if name == "tokenizer" else 0  # codebooks mean nothing before they were fitted
     average = [WeightAveraging(avg_fn=partial(ema, stage.ema, after))] if stage.ema > 0 else []
-    return pl.Trainer(
-        **dataclasses.asdict(config.trainer),
+    ours: dict[str, Any] = dict(
         max_steps=stage.steps,
         max_epochs=-1,
         val_check_interval=min(config.train.val_every, stage.steps) * config.trainer.accumulate_grad_batches,
@@ -182,6 +187,13 @@ def build_trainer(
         enable_model_summary=False,
         default_root_dir=run,
     )
+    given = dataclasses.asdict(config.trainer)
+    more = given.pop("options")
+    free = set(inspect.signature(pl.Trainer).parameters) - {*ours, *given}
+    for option in more:
+        if option not in free:
+            raise not_accepted("trainer.options", option, sorted(free))
+    return pl.Trainer(**given, **more, **ours)
 
 
 def ema(decay: float, after: int, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:

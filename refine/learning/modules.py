@@ -17,10 +17,9 @@ from refine.learning.data import derive_seed
 from refine.learning.objectives import build_objective
 from refine.learning.optimizers import build_optimizer
 from refine.models.model import Learner
-from refine.models.tokenizer import Tokenizer, TokenizerLoss
+from refine.models.tokenizer import Tokenizer, TokenizerLoss, existing
 from refine.settings.config import ObjectiveConfig, StageConfig, TrainConfig
-
-GIVEN = ("base", "mask")  # of a tokenizer's items, beside x
+from refine.types import Condition, ConditionSpec
 
 
 class StageModule(pl.LightningModule):
@@ -86,8 +85,16 @@ class TokenizerModule(StageModule):
 
     name = "tokenizer"
 
-    def __init__(self, tokenizer: Tokenizer, settings: TrainConfig, seed: int, fit_items: Items) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        settings: TrainConfig,
+        seed: int,
+        fit_items: Items,
+        spec: ConditionSpec | None = None,
+    ) -> None:
         super().__init__(settings.tokenizer, seed)
+        self.spec = spec or ConditionSpec(base=True, mask=True)  # of the items' parts beside x
         self.tokenizer, self.fit_after = tokenizer, settings.fit_after
         self.fit_items: Callable[[], Items] = lambda: fit_items  # a copy of the module, for averages, copies no data
         self.objective = build_reconstruction(tokenizer.codec, settings, seed)
@@ -107,7 +114,9 @@ class TokenizerModule(StageModule):
         items = self.fit_items()
         batches = list(in_batches(items, self.stage.batch_size))
         self.tokenizer.codec.fit(torch.cat([b["x"] for b in batches]).to(self.device))
+        given = Condition.join([self.given(b) for b in batches]).to(self.device)
         latent = torch.cat([self.tokenizer.codec.encode(b["x"].to(self.device)) for b in batches])
+        latent = existing(latent, given.mask)
         bad = (~latent.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
         named = [getattr(items, "indices", range(len(latent)))[i] for i in bad]
         require(
@@ -115,8 +124,18 @@ class TokenizerModule(StageModule):
             f"latents of the {self.name} are not finite at step {self.global_step}, where the quantizer is fitted, on "
             f"training items {named}; training stops and the last good checkpoint is kept",
         )
-        base, mask = (torch.cat([b[n] for b in batches]).to(self.device) if n in batches[0] else None for n in GIVEN)
-        self.tokenizer.fit(latent, base, mask)
+        self.tokenizer.fit(latent, given.base, given.mask)
+
+    def given(self, batch: dict[str, Tensor]) -> Condition:
+        """What of a batch the tokenizer is told: bases and masks."""
+        condition = self.spec.only(Condition.from_batch(batch))
+        return Condition(base=condition.base, mask=condition.mask)
+
+    def reconstruct(self, batch: dict[str, Tensor]) -> TokenizerLoss:
+        """The tokenizer on a batch."""
+        given = self.given(batch)
+        out: TokenizerLoss = self.tokenizer(batch["x"], given.base, given.mask)
+        return out
 
     def configure_optimizers(self) -> Any:
         """The stage's; where there is a discriminator, joined by its own, on the same cosine after a later warm-up."""
@@ -139,7 +158,7 @@ class TokenizerModule(StageModule):
         return self.objective.grown(step) * self.cosine(step)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        out = self.tokenizer(batch["x"], batch.get("base"), batch.get("mask"))
+        out = self.reconstruct(batch)
         loss, terms = self.loss(out, batch["x"])
         self.log("reconstruction", out.reconstruction.detach(), prog_bar=True)
         self.log("commitment", out.commitment)
@@ -169,7 +188,7 @@ class TokenizerModule(StageModule):
         self.tokenizer.quantizer.update()  # before any checkpoint of this step is written
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        out = self.tokenizer(batch["x"], batch.get("base"), batch.get("mask"))
+        out = self.reconstruct(batch)
         self.log("val_reconstruction", out.reconstruction, prog_bar=True, batch_size=len(batch["x"]))
         terms = {f"val_{name}": term for name, term in self.loss(out, batch["x"])[1].items()}
         self.log_dict(terms, batch_size=len(batch["x"]))
@@ -189,7 +208,7 @@ class TokenizerModule(StageModule):
 
 
 class LearnerModule(StageModule):
-    """Any other stage: what the model says learns in it (:meth:`refine.models.model.Model.learner`), by its own loss."""
+    """Any other stage: what the model says learns in it (``Model.learner``), by its own loss."""
 
     def __init__(self, learner: Learner, name: str, stage: StageConfig, seed: int, settings: TrainConfig) -> None:
         super().__init__(stage, seed)

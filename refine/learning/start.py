@@ -15,6 +15,8 @@ from refine.storage.checkpoint import load_checkpoint
 def start_from(model: Model, source: str | None) -> None:
     """Give ``model`` the weights of a checkpoint, as far as names and shapes fit; the others stay as they are.
 
+    A quantizer counts as fitted only where all of its tokenizer comes from there.
+
     Args:
         model: changed in place.
         source: folder of a run or checkpoint, or a repository of the hub; None for nothing.
@@ -29,6 +31,8 @@ def start_from(model: Model, source: str | None) -> None:
     require(header["domain"] == name, f"train.init={source!r} is a model of domain {header['domain']!r}, not {name!r}")
     own = model.state_dict()
     fits = [n for n, tensor in weights.items() if n in own and own[n].shape == tensor.shape]
+    partly = {n.partition(".")[0] for n in own if n not in fits}
+    fits = [n for n in fits if not (n.endswith(".fitted") and n.partition(".")[0] in partly)]
     require(bool(fits), f"train.init={source!r} is not accepted: none of its weights fits this model")
     for n in fits:
         own[n].copy_(weights[n])

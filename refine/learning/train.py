@@ -23,6 +23,7 @@ from refine.learning.objectives import build_objective
 from refine.learning.start import start_from
 from refine.models.model import Model
 from refine.models.samples import draw_samples
+from refine.models.teacher import scale_weights
 from refine.models.tokenizer import Tokenizer
 from refine.progress import console
 from refine.settings.config import Config
@@ -49,12 +50,11 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
     fresh = DOMAINS.load(config.domain_name)(config.domain).model(config.model)
     if config.stage not in (*fresh.stages, "all"):
         raise not_accepted("stage", config.stage, (*fresh.stages, "all"))
-    build_sampler(config.sampler, fresh.num_levels)  # said now, not when the pictures are drawn
-    build_strategies(config.sampler)
-    build_objective(config.train.objective)  # likewise
+    check_early(config, fresh)
     if config.stage in ("tokenizer", "all") and "tokenizer" in fresh.stages:
-        build_reconstruction(cast(Tokenizer, fresh.tokenizer).codec, config.train, config.seed)  # likewise
-    start_from(fresh, config.train.init)
+        build_reconstruction(cast(Tokenizer, fresh.tokenizer).codec, config.train, config.seed)
+    if config.run is None or not (Path(config.run).expanduser() / "config.json").exists():  # else it goes on from that
+        start_from(fresh, config.train.init)
     if config.run is None:
         fresh.domain.dataset("train")  # what cannot start leaves no folder
     folder = run_folder(config)
@@ -69,6 +69,19 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
     if leads():
         draw_pictures(model, config, folder)
     return folder
+
+
+def check_early(config: Config, fresh: Model) -> None:
+    """Refuse now what would be refused when the predictor is trained, or when pictures are drawn.
+
+    Raises:
+        RefineError: settings of the sampler, of its strategies, of the objective, or weights of scales that are none.
+    """
+    build_sampler(config.sampler, fresh.num_levels)
+    build_strategies(config.sampler)
+    build_objective(config.train.objective)
+    if config.train.scale_weights is not None:
+        scale_weights(config.train.scale_weights, fresh.num_levels)
 
 
 def leads() -> bool:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from refine.items import Items, collate_of
 from refine.models.tokenizer import Tokenizer
-from refine.types import Codes, Condition
+from refine.types import Codes, Condition, ConditionSpec
 
 
 class EncodedItems(Dataset[Any]):
@@ -23,10 +23,11 @@ class EncodedItems(Dataset[Any]):
         items: dicts with ``x``.
         tokenizer: encodes a batch at once, where it is at the time.
         extra: what says which items these are; it becomes part of ``fingerprint``.
+        spec: what of the items is a condition; None for all that is called like one.
     """
 
-    def __init__(self, items: Items, tokenizer: Tokenizer, extra: Any) -> None:
-        self.items, self.tokenizer, self.extra = items, tokenizer, extra
+    def __init__(self, items: Items, tokenizer: Tokenizer, extra: Any, spec: ConditionSpec | None = None) -> None:
+        self.items, self.tokenizer, self.extra, self.spec = items, tokenizer, extra, spec
 
     def __len__(self) -> int:
         return len(self.items)  # type: ignore[arg-type]
@@ -48,6 +49,7 @@ class EncodedItems(Dataset[Any]):
         batch: dict[str, Tensor] = collate_of(self.items)(rows)
         tokenizer, sizes = self.tokenizer.eval(), self.tokenizer.quantizer.sizes
         device, given = tokenizer.quantizer.fitted.device, Condition.from_batch(batch)
+        given = given if self.spec is None else self.spec.only(given)
         given = Condition(base=given.base, mask=given.mask).to(device)
         codes = tokenizer.encode(batch.pop("x").to(device), given.base, given.mask)
         return {f"codes_{k}": shrink(c.cpu(), sizes[k]) for k, c in enumerate(codes)} | batch

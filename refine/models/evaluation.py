@@ -11,7 +11,7 @@ from torch import Tensor
 
 from refine.items import Items, in_batches
 from refine.models.likelihood import LogProb
-from refine.models.tokenizer import Tokenizer, rows
+from refine.models.tokenizer import Tokenizer, existing, rows
 from refine.progress import track
 from refine.types import Codes, Condition, ConditionSpec
 
@@ -45,10 +45,10 @@ class BandVariance:
     @torch.no_grad()
     def add(self, tokenizer: Tokenizer, codes: Codes, condition: Condition) -> None:
         """Account for one batch of codes."""
-        pyramid, base = tokenizer.pyramid, condition.base
-        before = None if base is None else base.double()
-        for step in tokenizer.replay(codes, base, condition.mask):
-            latent = pyramid.latent(step.state, step.k).double()
+        pyramid, base, mask = tokenizer.pyramid, condition.base, condition.mask
+        before = None if base is None else existing(base, mask).double()
+        for step in tokenizer.replay(codes, base, mask):
+            latent = existing(pyramid.latent(step.state, step.k), mask).double()
             band = latent if before is None else latent - before
             before = latent
             first, second = self.sums.get(step.k, (torch.zeros_like(band[0]), torch.zeros_like(band[0])))

@@ -41,7 +41,7 @@ class Model(nn.Module, abc.ABC):
 
     Attributes:
         stages: names of its training stages in order. ``predictor`` trains :meth:`training_loss`; a model that also has
-            the stage ``tokenizer`` keeps what that one trains, a :class:`refine.models.tokenizer.Tokenizer`, as ``tokenizer``.
+            the stage ``tokenizer`` keeps what that one trains, a :class:`refine.Tokenizer`, as ``tokenizer``.
         domain: what it is a model of, a :class:`refine.Domain`.
         config: its configuration, an instance of the domain's ``ModelConfig``.
         info: what its training left to say, by stage; plain data.

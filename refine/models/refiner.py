@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
@@ -24,6 +25,13 @@ from refine.noise import Noise
 from refine.scales.masks import keep_by_scale
 from refine.settings.config import SamplerConfig, TrainConfig
 from refine.types import Codes, Condition, Level, Samples, Step
+
+NAMED = "announce the part (refine.register or an entry point) and name it in the configuration: model.{}.kind"
+HOME = {name: NAMED.format(name) for name in ("quantizer", "pyramid", "predictor")} | {
+    "head": "heads are made by the quantizer's head()",
+    "codec": "codecs are made by the domain's codec()",
+}
+"""Where each part of a model belongs."""
 
 
 class Refiner(TeacherForced):
@@ -60,21 +68,22 @@ class Refiner(TeacherForced):
             require(
                 found == wanted[name],
                 f"the model's {name} is a {found.__name__}, its configuration names a {wanted[name].__name__}, which "
-                f"loading would put in its place; announce the part (refine.register or an entry point) and name it in "
-                f"the configuration (model.{'predictor' if name == 'predictor' else name}.kind)",
+                f"loading would put in its place; {HOME[name]}",
             )
 
     # -- teacher forcing ---------------------------------------------------------------------------------------------
 
     def training_items(self, split: str, seed: int) -> Items:
         """Codes and conditions."""
-        return EncodedItems(self.domain.dataset(split), self.tokenizer, dataclasses.asdict(self.domain.config))
+        items, options = self.domain.dataset(split), dataclasses.asdict(self.domain.config)
+        return EncodedItems(items, self.tokenizer, options, self.spec)
 
     def training_loss(self, batch: dict[str, Tensor], settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of every code given the true coarser ones (eq. 18), in nats per code: in all and by scale."""
         budget = settings.site_budget if self.training else 0
         weights = settings.scale_weights if self.training else None
-        loss, by_scale = self.loss(batch_codes(batch), Condition.from_batch(batch), budget, weights)
+        condition = self.spec.only(Condition.from_batch(batch))
+        loss, by_scale = self.loss(batch_codes(batch), condition, budget, weights)
         return loss, {"nll": loss} | {f"nll_{k}": nll for k, nll in enumerate(by_scale)}
 
     def frozen(self) -> Sequence[nn.Module]:
@@ -83,6 +92,9 @@ class Refiner(TeacherForced):
     def check_stage(self, stage: str) -> None:
         ready = stage == "tokenizer" or bool(self.tokenizer.quantizer.fitted)
         require(ready, f"stage={stage} needs a trained tokenizer; run stage=tokenizer first, or give its run=FOLDER")
+        first = self.domain.dataset("train")[0]
+        hidden = isinstance(first, Mapping) and "base" in first and not self.spec.base
+        require(not hidden, "items have a 'base' that the domain does not announce: ConditionSpec(base=True)")
 
     def asked(self, items: Items, num: int) -> tuple[int, Condition]:
         """One sample for the condition of each of up to ``num`` items."""
@@ -90,8 +102,8 @@ class Refiner(TeacherForced):
         return min(num, len(items)), Condition.join(found)  # type: ignore[arg-type]
 
     def score(self, items: Items, samples: Samples, batch_size: int) -> dict[str, Any]:
-        """See :func:`refine.models.evaluation.score_codes`; and, by scale, the variance of what sampling adds to the latent
-        as a share of what encoded items have."""
+        """See :func:`refine.models.evaluation.score_codes`; and, by scale, the variance of what sampling adds to the
+        latent as a share of what encoded items have."""
         figures, encoded = score_codes(self, items, batch_size)
         sampled = BandVariance()
         for first in range(0, len(samples.items), batch_size):
@@ -174,7 +186,7 @@ class Refiner(TeacherForced):
         Raises:
             RefineError: a condition or a sampler that does not fit the model.
         """
-        whole = isinstance(num, int) and not isinstance(num, bool)
+        whole = isinstance(num, Integral) and not isinstance(num, bool)
         require(whole and num > 0, f"num={num} is not accepted; accepted: 1 or more")
         return self.generate(_noise(seed, first, num), condition, sampler, trail, None, None, draw, stop, callback)
 
@@ -240,8 +252,11 @@ class Refiner(TeacherForced):
         Raises:
             RefineError: a condition or a sampler that does not fit the model.
         """
-        num, condition = len(noise.index), (condition or Condition()).to(self.device)
+        num, condition = len(noise.index), Condition() if condition is None else condition
         self.check_condition(condition, num)
+        condition = condition.to(self.device)
+        some = callable(stop) or stop is None or 0 < stop <= self.num_levels
+        require(some, f"stop={stop} is not accepted; accepted: 1 to {self.num_levels} scales, or a function of a step")
         chooser = innermost = draw(self, condition, noise, samplers_of(sampler, self.num_levels), given, keep)
         for strategy, options in build_strategies(sampler) if isinstance(sampler, SamplerConfig) else ():
             chooser = strategy(chooser, innermost, options)
@@ -264,8 +279,8 @@ class Refiner(TeacherForced):
 
 
 def _noise(seed: int, first: int, num: int) -> Noise:
-    good = isinstance(seed, int) and not isinstance(seed, bool)
+    good = isinstance(seed, Integral) and not isinstance(seed, bool)
     require(
         good, f"seed={seed!r:.60} is not accepted; accepted: a whole number; samples depend on it and their numbers"
     )
-    return Noise(seed, range(first, first + num))
+    return Noise(int(seed), range(first, first + num))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from refine.drawing.rounds import Rounds
 from refine.errors import require
 from refine.models.model import Model
 from refine.models.source import Source
-from refine.models.tokenizer import Tokenizer
+from refine.models.tokenizer import Tokenizer, existing
 from refine.network.network import build_network
 from refine.noise import Noise
 from refine.scales.pyramid import Pyramid, build_pyramid
@@ -43,6 +45,7 @@ class TeacherForced(Model):
         super().__init__(domain, model)
         model = self.config
         self.spec = domain.condition if condition is None else condition
+        require(not self.spec.size, "ConditionSpec(size=True) is not for latents; items that differ in size have masks")
         codec, resampler = domain.codec(), domain.resampler()
         pyramid = build_pyramid(model.pyramid, resampler, codec.channels)
         quantizer = build_quantizer(model.quantizer, pyramid.num_levels, codec.channels)
@@ -73,13 +76,19 @@ class TeacherForced(Model):
         found: int = self.domain.dimensions or self.domain.dataset("train")[0]["x"].numel()
         return found
 
-    def check_condition(self, condition: Condition, num: int) -> None:
+    def check_condition(self, condition: Condition, num: int, values: bool = True) -> None:
         """Make sure that a condition is one that the model has, for ``num`` items.
+
+        Args:
+            condition: what is given.
+            num: B.
+            values: not only shapes and types.
 
         Raises:
             RefineError: the name, the shape and what is expected.
         """
-        self.spec.check(condition, num, self.pyramid.num_sites(self.num_levels - 1), self.pyramid.channels)
+        sites, channels = self.pyramid.num_sites(self.num_levels - 1), self.pyramid.channels
+        self.spec.check(condition, num, sites, channels, self.pyramid.field_sites, values)
 
     def order(self, k: int, level: Level, noise: Noise, kept: Tensor | None = None) -> Rounds:
         """The rounds of scale k: one, or as many as configured in the order that each sample's noise decides.
@@ -99,7 +108,13 @@ class TeacherForced(Model):
         return Rounds.shuffled(uniform, self.predictor.rounds[k], mask)
 
     def predict(
-        self, k: int, level: Level, context: Tensor, condition: Condition | None = None, known: Known | None = None
+        self,
+        k: int,
+        level: Level,
+        context: Tensor,
+        condition: Condition | None = None,
+        known: Known | None = None,
+        cache: Any = None,
     ) -> Tensor:
         """(B, N_k, n) logits of one scale, from what is known before it: psi of eq. 18.
 
@@ -109,10 +124,17 @@ class TeacherForced(Model):
             context: (B, N_k, C), ``pyramid.context(state, k)``.
             condition: of the B items.
             known: codes of the scale that are known already, where it has several rounds.
+            cache: what the network keeps of the coarser scales where it attends to them: one
+                ``predictor.new_cache(B, sites of all scales)`` for all scales in turn.
+
+        Raises:
+            RefineError: no cache where one is needed.
         """
+        alone = k == 0 or cache is not None or not self.predictor.prefix
+        require(alone, f"predict() of scale {k}: model.predictor.attention=prefix needs the cache of coarser scales")
         condition = condition or Condition()
         fields = [self.field(condition, k)]
-        (hidden,) = self.predictor([context], [level], [k], condition, fields, None, known=[known])
+        (hidden,) = self.predictor([context], [level], [k], condition, fields, None, cache, [known])
         logits: Tensor = self.head(hidden, k)
         return logits
 
@@ -149,6 +171,7 @@ class TeacherForced(Model):
 
     @torch.no_grad()  # contexts are functions of the frozen tokenizer
     def _teacher(self, codes: Codes, condition: Condition) -> list[Step]:
+        self.check_condition(condition, len(codes[0]), values=False)
         return list(self.tokenizer.replay(codes, condition.base, condition.mask))
 
     def _predict(
@@ -180,8 +203,9 @@ class TeacherForced(Model):
         return [out[s.k] for s in steps]
 
     def field(self, condition: Condition, k: int) -> Tensor | None:
-        """(B, N_k, F): the condition's field seen at scale k, if there is one."""
-        return None if condition.field is None else self.tokenizer.pyramid.field(condition.field, k)
+        """(B, N_k, F): the condition's field seen at scale k, if there is one; 0 where sites do not exist."""
+        field = existing(condition.field, condition.mask)
+        return None if field is None else self.tokenizer.pyramid.field(field, k)
 
     def site_log_prob(
         self,
@@ -224,8 +248,8 @@ class TeacherForced(Model):
         that is). Sites revealed now are a random choice among the unknown, so that all of these serve.
 
         Raises:
-            RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones; or weights
-                that are none.
+            RefineError: a budget in prefix mode, where a scale cannot be scored without the coarser ones; weights that
+                are none; or a condition that does not fit the model.
         """
         condition = condition or Condition()
         return self.loss_of(self._teacher(codes, condition), condition, site_budget, weights)
@@ -262,12 +286,7 @@ class TeacherForced(Model):
                 count = nats.numel() if mask is None else int(mask.expand_as(nats).sum())
                 by_scale[step.k], sites[step.k] = -nats.sum() / count, count / items
         losses = torch.stack(by_scale)
-        counted = sites if weights is None else list(weights)
-        good = len(counted) == len(sites) and min(counted) >= 0 and sum(counted) > 0
-        require(
-            good,
-            f"train.scale_weights={weights} is not accepted; accepted: {len(sites)} numbers of 0 or more, not all 0",
-        )
+        counted = sites if weights is None else scale_weights(weights, len(sites))
         share_of = torch.tensor(counted, device=losses.device) / sum(counted)
         return (losses * share_of).sum(), losses
 
@@ -282,6 +301,18 @@ class TeacherForced(Model):
         unknown = exists & ~known
         weight = unknown * (exists.sum(1) / unknown.sum(1).clamp_min(1))[:, None]
         return Known(step.values, known), weight
+
+
+def scale_weights(weights: Sequence[float], num_levels: int) -> list[float]:
+    """How much each scale counts in the loss.
+
+    Raises:
+        RefineError: another number of weights, or weights that are none.
+    """
+    accepted = f"accepted: {num_levels} numbers of 0 or more, not all 0"
+    good = len(weights) == num_levels and all(0 <= w < math.inf for w in weights) and sum(weights) > 0
+    require(good, f"train.scale_weights={list(weights)} is not accepted; {accepted}")
+    return list(weights)
 
 
 def parts(model: TeacherForced) -> dict[str, type]:

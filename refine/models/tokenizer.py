@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class TokenizerLoss:
         rest: all other terms, as they enter the total.
         commitment: one of them before it was weighted, for the record.
         output: (B, ...) what the codec decoded.
-        codes: empty before the quantizer was fitted.
+        codes: of the sites that exist, by scale; empty before the quantizer was fitted.
     """
 
     reconstruction: Tensor
@@ -71,7 +71,7 @@ class Tokenizer(nn.Module):
         """
         scales: Scales = self.pyramid if mask is None else Masked(self.pyramid, mask)
         choose = choose if mask is None else choose_existing(choose)
-        return walk(scales, embedding or self.quantizer, self.pyramid.start(batch, base), choose)
+        return walk(scales, embedding or self.quantizer, self.pyramid.start(batch, existing(base, mask)), choose)
 
     def forward_process(
         self, latent: Tensor, base: Tensor | None = None, learn: bool = False, mask: Tensor | None = None
@@ -84,7 +84,7 @@ class Tokenizer(nn.Module):
             learn: whether the quantizer observes the residuals (its statistics change at the next ``update``).
             mask: (B, N_{K-1}) bool, the sites that exist.
         """
-        target = self.pyramid.target(existing(latent, mask), base)
+        target = self.pyramid.target(existing(latent, mask), existing(base, mask))
 
         def choose(k: int, level: Level, context: Tensor, state: Any) -> Tensor:
             residual = self.pyramid.residual(target, state, context, k)
@@ -105,7 +105,7 @@ class Tokenizer(nn.Module):
 
         It takes latents, ``tokenizer.codec.encode(x)``, not items. Arguments as in :meth:`forward_process`.
         """
-        target = self.pyramid.target(existing(latent, mask), base)
+        target = self.pyramid.target(existing(latent, mask), existing(base, mask))
 
         def choose(k: int, level: Level, context: Tensor, state: Any) -> Tensor:
             residual = self.pyramid.residual(target, state, context, k)
@@ -150,7 +150,8 @@ class Tokenizer(nn.Module):
         commitment = F.mse_loss(latent, quantised.detach())
         penalty = self._penalty(latent, steps, base, mask)
         rest = codebook + self.commitment * commitment + penalty + self._idle()
-        return TokenizerLoss(reconstruction, rest, commitment.detach(), output, [s.codes for s in steps])
+        codes = [rows(s.codes, s.level, mask) for s in steps]
+        return TokenizerLoss(reconstruction, rest, commitment.detach(), output, codes)
 
     def _idle(self) -> Tensor:
         """Zero, made of all that learns here: distributed training wants every parameter in the graph of every step."""
@@ -159,6 +160,7 @@ class Tokenizer(nn.Module):
 
     def _penalty(self, latent: Tensor, steps: list[Step], base: Tensor | None, mask: Tensor | None) -> Tensor:
         """The quantizer's own terms, with gradients into the latent through every residual."""
+        base = existing(base, mask)
         target, state = self.pyramid.target(latent, base), self.pyramid.start(len(latent), base)
         total = latent.new_zeros(())
         for step in steps:
@@ -169,9 +171,12 @@ class Tokenizer(nn.Module):
         return total / len(steps)
 
 
-def existing(latent: Tensor, mask: Tensor | None) -> Tensor:
-    """A latent (B, N, C) with zeros where a site does not exist."""
-    return latent if mask is None else latent * mask[..., None]
+L = TypeVar("L", Tensor, Tensor | None)
+
+
+def existing(latent: L, mask: Tensor | None) -> L:
+    """A latent (B, N, C) with zeros where a site does not exist, whatever stood there."""
+    return latent if mask is None or latent is None else latent.masked_fill(~mask[..., None], 0)
 
 
 def rows(values: Tensor, level: Level, mask: Tensor | None) -> Tensor:

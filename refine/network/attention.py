@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refine.errors import require
 from refine.linear import Linear, linear
 from refine.types import Level
 
@@ -66,6 +67,7 @@ class RelationBias(nn.Module):
 
     def forward(self, level: Level) -> Relations:
         if level.edges is not None:
+            require(level.mask is None, "attention along edges takes no mask of sites; levels with a mask are dense")
             bias = self._by_head(level.edge_features)
             return along_edges(level.edges, level.num_sites, None if bias is None else bias.T)
         pairs = self._by_head(level.pair)

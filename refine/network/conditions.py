@@ -31,7 +31,7 @@ class ConditionEmbedding(nn.Module):
             none = self.spec.num_classes
             label = condition.label
             label = torch.full((batch,), none, device=out.device) if label is None else label
-            out = out + self.label(label if drop is None else torch.where(drop[:, 0], none, label))
+            out = out + self.label(label.long() if drop is None else torch.where(drop[:, 0], none, label.long()))
         if self.spec.vector and condition.vector is not None:
             vector = self.vector(condition.vector.to(out.dtype))
             out = out + (vector if drop is None else torch.where(drop[:, 1, None], 0.0, vector))

@@ -124,6 +124,8 @@ class Predictor(Network):
         self.rounds = [int(r) for r in rounds]
         fits = max(self.rounds) == 1 or not self.prefix
         require(fits, f"{name}={config.rounds} needs model.predictor.attention=markov; accepted here: 1")
+        all_sites = not (self.prefix and spec.mask)
+        require(all_sites, "model.predictor.attention=prefix needs items with all sites; accepted here: markov")
         self.condition = ConditionEmbedding(spec, width)
         self.context = Linear(channels, width)
         if config.positions == "learned":

@@ -117,6 +117,10 @@ class LaplacianPyramid(Pyramid):
         assert state.value is not None
         return self.resampler.up(state.value, k, self.num_levels - 1)
 
+    @property
+    def field_sites(self) -> int | None:
+        return self.resampler.field_sites
+
     def field(self, field: Tensor, k: int) -> Tensor:
         return self.resampler.field(field, k)
 

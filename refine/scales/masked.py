@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refine.errors import require
 from refine.scales.pyramid import Pyramid
 from refine.types import Level
 
@@ -16,18 +17,24 @@ from refine.types import Level
 class Masked:
     """What :func:`refine.scales.walk.walk` needs of a pyramid, of items whose sites are given by a mask.
 
-    A site of scale k exists where the mask, seen at that scale, is above zero: where any of the finest sites that it
+    A site of scale k exists where the mask, seen at that scale, is not zero: where any of the finest sites that it
     stands for exists. Other sites have no values, no codes that count, and nothing attends to them.
 
     Args:
         pyramid: of all sites.
         mask: (B, N_{K-1}) bool, true where a site of the finest scale exists.
+
+    Raises:
+        RefineError: a scale that does not see the sites of an item, as one may that is interpolated and not averaged.
     """
 
     def __init__(self, pyramid: Pyramid, mask: Tensor) -> None:
         self.pyramid = pyramid
         seen = [pyramid.field(mask[..., None].float(), k)[..., 0] for k in range(pyramid.num_levels)]
-        self.masks = [m > 1e-6 for m in seen]  # interpolation leaves rounding errors where there is nothing
+        self.masks = [m.abs() > 1e-6 for m in seen]  # interpolation leaves rounding errors where there is nothing
+        lost = ~torch.stack([m.any(1) for m in self.masks])
+        k, item = lost.nonzero()[0].tolist() if bool(lost.any()) else (0, -1)
+        require(item < 0, f"condition.mask of item {item} cannot be seen at scale {k}; masks need down=area, or blur")
 
     @property
     def num_levels(self) -> int:

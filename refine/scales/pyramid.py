@@ -23,8 +23,8 @@ from refine.types import Level
 class Pyramid(nn.Module, abc.ABC):
     """Interface between the scale loop and a kind of pyramid. States are opaque to everybody else.
 
-    A kind of your own is a subclass, announced as an entry point of ``refine.pyramids``. Its dataclass ``Options`` has the
-    keys ``model.pyramid.options.*``; it is made by :meth:`build`.
+    A kind of your own is a subclass, announced as an entry point of ``refine.pyramids``. Its dataclass ``Options`` has
+    the keys ``model.pyramid.options.*``; it is made by :meth:`build`.
 
     Attributes:
         Options: dataclass of plain options; for the kinds that ship it is the section ``model.pyramid`` itself.
@@ -75,6 +75,11 @@ class Pyramid(nn.Module, abc.ABC):
     @abc.abstractmethod
     def latent(self, state: Any, k: int) -> Tensor:
         """(B, N_{K-1}, C): the latent as scales 0 to k have it."""
+
+    @property
+    def field_sites(self) -> int | None:
+        """N, sites of a condition field; None for unknown."""
+        return self.num_sites(self.num_levels - 1)
 
     @abc.abstractmethod
     def field(self, field: Tensor, k: int) -> Tensor:

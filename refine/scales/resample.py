@@ -48,6 +48,11 @@ class Resampler(nn.Module, abc.ABC):
         """In how many of them the scale before cannot differ, d of a band."""
         return self.degrees(k) - (self.degrees(k - 1) if k else 0)
 
+    @property
+    def field_sites(self) -> int | None:
+        """N, sites of a condition field; None for unknown, where :meth:`field` is a subclass's own."""
+        return self.num_sites(self.num_levels - 1) if type(self).field is Resampler.field else None
+
     def field(self, field: Tensor, k: int) -> Tensor:
         """A condition field (B, N, F) seen at scale k, (B, N_k, F); by default it lives on the finest scale."""
         return self.down(field, self.num_levels - 1, k)

@@ -86,5 +86,9 @@ class ResidualPyramid(Pyramid):
     def latent(self, state: Tensor, k: int) -> Tensor:
         return state
 
+    @property
+    def field_sites(self) -> int | None:
+        return self.resampler.field_sites
+
     def field(self, field: Tensor, k: int) -> Tensor:
         return self.resampler.field(field, k)

@@ -55,7 +55,7 @@ class PredictorConfig:
     positions: str = "coordinates"  # of sites: coordinates (of any grid) | learned (VAR: a vector for each site)
     shared_adaln: bool = True  # one adaptive-LayerNorm projection for all blocks
     dropout: float = 0.0  # of both branches of a block
-    # share of items trained without any condition, for guidance; and of items without each of several kinds of condition
+    # share of items trained without any condition, for guidance; of several kinds, each is left out alone as often
     condition_dropout: float = 0.1
     rounds: Any = 1  # passes in which the codes of a scale are revealed, or a list by scale; markov only where above 1
     kind: str = "transformer"  # transformer | an installed kind
@@ -153,6 +153,7 @@ class TrainerConfig:
     sync_batchnorm: bool = False  # batch statistics over all processes
     profiler: str | None = None  # simple | advanced: time by part, shown at the end
     max_time: str | None = None  # stop after DD:HH:MM:SS; the run can be resumed
+    options: dict[str, Any] = field(default_factory=dict)  # any other of Lightning's: options.limit_val_batches=2
 
 
 @dataclass
@@ -177,8 +178,8 @@ class SamplerConfig:
 class Config:
     """A whole run, as ``config.yaml`` in its folder has it.
 
-    The section of a command is an attribute: ``config.sample`` is an instance of what ``refine sample`` says its options
-    are. In the file it stands beside the others, as ``sample:``.
+    The section of a command is an attribute: ``config.sample`` is an instance of the dataclass that ``refine sample``
+    has its options in. In the file it stands beside the others, as ``sample:``.
     """
 
     domain: Any  # an instance of the domain's own Config

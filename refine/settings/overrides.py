@@ -16,10 +16,11 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from omegaconf import OmegaConf
 
-from refine.errors import MANY, RefineError, require
+from refine.errors import RefineError, require
 from refine.settings.keys import Key
 
 BOOLS = ("true", "false")
+LISTED = 16  # keys that a message still lists
 
 
 def take(arguments: Sequence[str], names: Collection[str]) -> tuple[dict[str, str], list[str]]:
@@ -110,12 +111,12 @@ def unknown_key(name: str, keys: Iterable[str]) -> RefineError:
     beside = [k for k in keys if section and k.rpartition(".")[0] == section]
     accepted = beside or keys
     few = f"Accepted: {', '.join(accepted)}" if accepted else "There are none here"
-    listed = few if len(accepted) <= MANY else "All keys are shown by --help"
+    listed = few if len(accepted) <= LISTED else "All keys are shown by --help"
     return RefineError(f"{name!r} is not a key.{hint} {listed}")
 
 
 def parse(key: Key, raw: str) -> Any:
-    """Plain data out of the text of a value; whether it has the right type is for :func:`refine.settings.typed.typed`."""
+    """Plain data out of the text of a value; :func:`refine.settings.typed.typed` sees to its type."""
     options = get_args(key.type) if get_origin(key.type) in (Union, types.UnionType) else (key.type,)
     if str in options:
         return None if type(None) in options and raw.lower() in ("null", "none") else raw

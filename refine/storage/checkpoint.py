@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from refine import __version__
 from refine.errors import RefineError, require
 from refine.settings.typed import plain_data
 from refine.storage.files import atomic_write, inside, read_text, sync, write_text
+from refine.version import __version__
 
 FORMAT = 1
 CONFIG, WEIGHTS, NEXT = "config.json", "model.safetensors", "model.next.safetensors"

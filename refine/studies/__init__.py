@@ -1,1 +1,4 @@
-"""Studies: the paper's experiments as it describes them, and what became of them."""
+"""Experiments about next-scale generation itself: those of the paper, and contests of generators.
+
+Data enter; json files of what was measured leave (:mod:`refine.studies.store`), and what is drawn from them.
+"""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from refine import __version__
 from refine.errors import RefineError, require
 from refine.storage.files import read_text, write_text
-from refine.studies.training import Figures
+from refine.version import __version__
+
+Figures = dict[str, Any]
 
 
 class Key(NamedTuple):

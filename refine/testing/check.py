@@ -39,6 +39,8 @@ def check_domain(domain: Domain, batch: int = 4, seed: int = 0, config: Any = No
     check_model.check_splits(domain)
     latents = domain.ModelConfig is type(check_latents.SMALL)
     model = domain.model(config or (check_latents.SMALL if latents else domain.ModelConfig())).eval()
+    if isinstance(model, Refiner):
+        check_latents.check_rows(model, batch)
     check_model.check_stages(model, batch)
     if isinstance(model, Refiner):
         check_latents.fit_quantizer(model)

@@ -1,15 +1,19 @@
-"""What a domain of latents has to satisfy beside the rules of every domain (:mod:`refine.testing.check_model`): its codec, its
-levels and its symmetries, proven on a small model with random weights."""
+"""What a domain of latents has to satisfy beside the rules of every domain (:mod:`refine.testing.check_model`).
+
+Its codec, its levels and its symmetries are proven on a small model with random weights.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
+from itertools import chain, combinations
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Subset
+from torch.utils.data import Subset, default_collate
 
 from refine.codes.quantizer import Quantizer
 from refine.items import collate_of
@@ -18,7 +22,7 @@ from refine.network.network import Network
 from refine.scales.pyramid import Pyramid
 from refine.scales.walk import walk
 from refine.settings.config import ModelConfig, PredictorConfig, QuantizerConfig
-from refine.testing.check_model import CheckError, check
+from refine.testing.check_model import SPLITS, CheckError, check, in_words
 from refine.types import Condition, Level
 
 SMALL = ModelConfig(quantizer=QuantizerConfig(size=8), predictor=PredictorConfig(width=32, depth=2, heads=2))
@@ -42,6 +46,29 @@ def some_items(refiner: Refiner, split: str, batch: int) -> dict[str, Tensor]:
     _, condition = refiner.asked(Subset(dataset, range(size)), size)
     given = {f.name: getattr(condition, f.name) for f in fields(condition)}
     return found | {name: value for name, value in given.items() if value is not None}
+
+
+def check_rows(refiner: Refiner, batch: int) -> None:
+    """Items are dicts of tensors, ``x`` is floating point, and all have one shape."""
+    for split in SPLITS:
+        items = refiner.tokenizer_items(split)
+        if collate_of(items) is not default_collate:
+            continue
+        rows = [items[i] for i in range(min(max(batch, 16), len(items)))]  # type: ignore[arg-type]
+        for i, row in enumerate(rows):
+            check(isinstance(row, dict), f"item {i} of {split!r} is a {type(row).__name__}, not a dict with 'x'")
+            check("x" in row, f"items of {split!r} have no 'x' but {sorted(row)}")
+            for name, value in row.items():
+                plain = isinstance(value, Tensor | np.ndarray | np.generic | int | float)
+                check(plain, f"{name} of item {i} of {split!r} is a {type(value).__name__}, not a tensor")
+            x, shape = torch.as_tensor(row["x"]), tuple(torch.as_tensor(rows[0]["x"]).shape)
+            good = x.is_floating_point()
+            check(good, f"x of {split!r} is {x.dtype}, not floating point; convert it, to [-1, 1] say")
+            check(
+                tuple(x.shape) == shape,
+                f"x of items 0 and {i} of {split!r} have the shapes {shape} and {tuple(x.shape)}; pad items to one "
+                "shape, and announce ConditionSpec(mask=True) for what is padding",
+            )
 
 
 def check_items(refiner: Refiner, items: dict[str, Tensor]) -> None:
@@ -222,6 +249,20 @@ def check_likelihood(refiner: Refiner, items: dict[str, Tensor]) -> None:
     check(bool(torch.isfinite(nats).all()) and bool((nats <= 0).all()), "log_prob is not finite and at most zero")
 
 
+def check_conditions(refiner: Refiner, items: dict[str, Tensor]) -> None:
+    """Every combination of label, vector and field can be drawn for, and scored: guidance leaves some out."""
+    whole = Condition.from_batch(items)
+    given = [name for name in ("label", "vector", "field") if getattr(whole, name) is not None]
+    for kept in chain.from_iterable(combinations(given, n) for n in range(len(given))):
+        condition = replace(whole, **{name: None for name in given if name not in kept})
+        what = f"a sample given {' and '.join(kept) or 'nothing'}"
+        with in_words(what):
+            samples = refiner.sample(len(items["x"]), condition, seed=1)
+            nats = refiner.log_prob(samples.codes, condition).nats
+        check(bool(torch.isfinite(samples.items).all()), f"{what} is not finite")
+        check(bool(torch.isfinite(nats).all()), f"log_prob of {what} is not finite")
+
+
 def check_decoding(refiner: Refiner, items: dict[str, Tensor]) -> None:
     """Samples look like items."""
     samples = refiner.sample(len(items["x"]), Condition.from_batch(items), seed=1)
@@ -238,4 +279,5 @@ RULES: Sequence[Callable[[Refiner, dict[str, Tensor]], None]] = (
     check_symmetry,
     check_likelihood,
     check_decoding,
+    check_conditions,
 )

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from refine.domain import Domain
 from refine.errors import RefineError
 from refine.items import Items, collate_of
+from refine.kinds import COMMANDS
 from refine.models.model import Model
 from refine.settings.config import TrainConfig
 from refine.settings.typed import typed
+
+SPLITS = ("train", "val", "test")
+FIGURES_OF = 64  # samples that ``metrics`` is given; fewer are too few for many figures
 
 
 class CheckError(AssertionError):
@@ -39,13 +46,27 @@ def same(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
     if isinstance(a, list | tuple) and type(a) is type(b):
         return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
+    return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else bool(a == b)
+
+
+@contextmanager
+def in_words(what: str) -> Iterator[None]:
+    """Have whatever goes wrong in a domain's method named as what it is, with the error as its cause."""
+    try:
+        yield
+    except CheckError:
+        raise
+    except Exception as error:
+        raise CheckError(f"{what} fails: {type(error).__name__}: {error}") from error
 
 
 def check_splits(domain: Domain) -> None:
     """Splits are there, and items do not change."""
-    for split in ("train", "val", "test"):
-        dataset = domain.dataset(split)
+    for split in SPLITS:
+        with in_words(f"dataset({split!r})"):
+            dataset = domain.dataset(split)
+        sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+        check(sized, f"dataset({split!r}) is {dataset!r:.60}, not something with a length and items")
         check(len(dataset) > 0, f"dataset({split!r}) is empty")  # type: ignore[arg-type]
         check(same(dataset[0], dataset[0]), f"item 0 of dataset({split!r}) is not the same when it is read again")
 
@@ -117,15 +138,64 @@ def check_files(model: Model, batch: int) -> None:
     samples = model.sample(*model.asked(model.domain.dataset("train"), batch), trail=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        written = model.domain.save(samples, folder)
+        with in_words("save"):
+            written = model.domain.save(samples, folder)
         check(len(written) > 0, "save wrote no files")
-        for path in written:
-            check(path.is_file() and path.resolve().is_relative_to(folder), f"save did not write {path} in its folder")
+        check_written("save", written, folder)
+
+
+def check_written(method: str, written: Sequence[Path], folder: Path) -> None:
+    """What a method says that it wrote is there, inside the folder it was given."""
+    for path in written:
+        inside = path.is_file() and path.resolve().is_relative_to(folder)
+        check(inside, f"{method} did not write {path} in its folder")
+
+
+def check_asking(model: Model, batch: int) -> None:
+    """Every class has a name, and conditions that ``refine sample`` asks for are those that the domain announces."""
+    domain, classes = model.domain, model.domain.condition.num_classes
+    names = domain.class_names()
+    check(len(names) == classes, f"class_names gives {len(names)} names for {classes} classes")
+    if not domain.unconditional:
+        return
+    for label in [None, *names[:1]]:
+        with in_words(f"ask({batch}, label={label!r})"):
+            condition = domain.ask(batch, label)
+            domain.condition.check(condition, batch)
+        count = len(model.sample(batch, condition, seed=1).items)
+        check(count == batch, f"{count} samples were drawn for what ask({batch}, label={label!r}) gives")
+
+
+def check_figures(model: Model, batch: int) -> None:
+    """``metrics`` gives plain figures of a few samples of an untrained model."""
+    domain = model.domain
+    num, condition = model.asked(domain.dataset("test"), FIGURES_OF)
+    samples = model.sample(num, condition, seed=1).cpu()
+    config = domain.sections.get("evaluate", COMMANDS.load("evaluate").Options)(items=num, samples=num)
+    with tempfile.TemporaryDirectory() as name, in_words("metrics"):
+        figures = domain.metrics(model, samples, config, Path(name))
+        check(isinstance(figures, dict), f"metrics gives {figures!r:.60}, not a dict of figures by name")
+        json.dumps(figures)
+    for key, value in figures.items():
+        lists = not key.endswith("_by_scale") or (isinstance(value, list) and len(value) == model.num_levels)
+        check(lists, f"metrics gives {key} = {value!r:.60}, not one number for each of {model.num_levels} scales")
+
+
+def check_pictures(model: Model, batch: int) -> None:
+    """``plot_training`` writes what it says it writes, inside the folder it was given."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        with in_words("plot_training"):
+            written = list(model.domain.plot_training(model, folder))
+        check_written("plot_training", written, folder)
 
 
 RULES: Sequence[Callable[[Model, int], None]] = (
     check_settings,
     check_training,
     check_sampling,
+    check_asking,
     check_files,
+    check_figures,
+    check_pictures,
 )

@@ -17,7 +17,6 @@ from toy import items_of, stir, tiny_refiner
 
 from refine.cli import main
 from refine.codes.gaussian_head import GaussianHead
-from refine.codes.head import build_head
 from refine.codes.laws import ScaleSampler
 from refine.codes.scaled import Unquantized
 from refine.errors import RefineError
@@ -41,7 +40,7 @@ def fitted(channels: int) -> Unquantized:
 
 def build(channels: int = 2, stirred: float = 0.5) -> GaussianHead:
     torch.manual_seed(0)
-    head = build_head(fitted(channels), WIDTH)
+    head = fitted(channels).head(WIDTH)
     assert isinstance(head, GaussianHead)
     stir(head, stirred)
     return head
@@ -255,6 +254,7 @@ def test_there_are_no_probabilities_to_expect_codes_under() -> None:
         build().probabilities(torch.zeros(1, 1, 4), ScaleSampler())
 
 
+@pytest.mark.usefixtures("judge")
 def test_commands_on_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from toy import stir
 
 from refine.codes.composite_vq import CompositeVQ
-from refine.codes.head import BitwiseHead, CategoricalHead, FactorisedHead, Head, build_head
+from refine.codes.head import BitwiseHead, CategoricalHead, FactorisedHead, Head
 from refine.codes.laws import ScaleSampler
 from refine.codes.packing import unpack_digits
 from refine.codes.scaled import FSQ, Bitwise
@@ -27,7 +27,7 @@ def build(kind: str) -> tuple[Head, list[int]]:
     heads: dict[str, tuple[Head, list[int]]] = {
         "categorical": (CategoricalHead(WIDTH, SIZES, shared=False), SIZES),
         "bitwise": (BitwiseHead(WIDTH, BITS, 2), [2**BITS] * 2),
-        "factorised": (FactorisedHead(WIDTH, composite), composite.sizes),
+        "factorised": (FactorisedHead(WIDTH, PARTS, composite.num_parts, shared=False), composite.sizes),
     }
     head, sizes = heads[kind]
     stir(head, 1.0)
@@ -97,16 +97,16 @@ def test_logits_are_float32_whatever_the_precision(kind: str) -> None:
 
 def test_heads_belong_to_quantizers() -> None:
     vq, shared = VQ(2, 4, SIZES), VQ(2, 4, [8, 8], shared=True)
-    assert [linear.weight.shape[0] for linear in build_head(vq, WIDTH).linears] == SIZES
-    assert [linear.weight.shape[0] for linear in build_head(shared, WIDTH).linears] == [8]
-    assert [linear.weight.shape[0] for linear in build_head(FSQ(2, [3, 4]), WIDTH).linears] == [12, 12]
-    composite = build_head(CompositeVQ(2, 4, [5, 8], 3, [[0, 1], [2, 3]]), WIDTH)
+    assert [linear.weight.shape[0] for linear in vq.head(WIDTH).linears] == SIZES
+    assert [linear.weight.shape[0] for linear in shared.head(WIDTH).linears] == [8]
+    assert [linear.weight.shape[0] for linear in FSQ(2, [3, 4]).head(WIDTH).linears] == [12, 12]
+    composite = CompositeVQ(2, 4, [5, 8], 3, [[0, 1], [2, 3]]).head(WIDTH)
     assert isinstance(composite, FactorisedHead)
     assert composite.draws == 6
     assert [linear.weight.shape[0] for linear in composite.linears] == [6 * 5, 6 * 8]  # not 5^6, not 8^6
-    shared_parts = build_head(CompositeVQ(2, 4, [8, 8], 3, [[0, 1, 2, 3]], shared=True), WIDTH)
+    shared_parts = CompositeVQ(2, 4, [8, 8], 3, [[0, 1, 2, 3]], shared=True).head(WIDTH)
     assert [linear.weight.shape[0] for linear in shared_parts.linears] == [24]
-    bits = build_head(Bitwise(2, 20), WIDTH)
+    bits = Bitwise(2, 20).head(WIDTH)
     assert isinstance(bits, BitwiseHead)
     assert bits.draws == 20
     assert [linear.weight.shape[0] for linear in bits.linears] == [20, 20]
@@ -114,7 +114,7 @@ def test_heads_belong_to_quantizers() -> None:
 
 @torch.no_grad()
 def test_a_shared_head_serves_all_scales() -> None:
-    head = build_head(VQ(3, 4, [8] * 3, shared=True), WIDTH)
+    head = VQ(3, 4, [8] * 3, shared=True).head(WIDTH)
     hidden = torch.randn(1, 2, WIDTH)
     assert torch.equal(head(hidden, 0), head(hidden, 2))
 

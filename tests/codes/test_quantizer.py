@@ -258,7 +258,7 @@ def test_usage_and_perplexity_of_known_distributions() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "kmeans"}, "model.quantizer.kind.*vq, fsq, bitwise"),
+        ({"kind": "kmeans"}, "model.quantizer.kind.*bitwise, fsq, none, vq"),
         ({"size": [4, 4]}, "3 scales need as many sizes"),
         ({"size": 0}, "each must be 1 or more"),
         ({"size": [4, 4, 8], "shared": True}, "one size for all scales"),

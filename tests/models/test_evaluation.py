@@ -62,7 +62,7 @@ def test_band_variance_is_the_variance_over_items(refiner: Refiner) -> None:
     bands = [b - a for a, b in itertools.pairwise(states)]
     variance = BandVariance()
     for rows in (slice(0, 9), slice(9, 21), slice(21, 22)):
-        variance.add(refiner, [c[rows] for c in codes], given.base[rows])
+        variance.add(refiner.tokenizer, [c[rows] for c in codes], given[rows])
     assert variance.count == 22
     assert variance.values() == pytest.approx([float(b.var(0, correction=0).sum()) for b in bands], rel=1e-6)
 
@@ -90,8 +90,8 @@ def test_kept_variance_is_that_of_samples_over_that_of_encoded_items(refiner: Re
     kept = refiner.score(data, samples, 7)["kept_variance_by_scale"]
     x, given = items_of(refiner, 22)
     drawn, encoded = BandVariance(), BandVariance()
-    drawn.add(refiner, samples.codes, samples.condition.base)
-    encoded.add(refiner, refiner.tokenizer.encode(x, given.base), given.base)
+    drawn.add(refiner.tokenizer, samples.codes, samples.condition)
+    encoded.add(refiner.tokenizer, refiner.tokenizer.encode(x, given.base), given)
     assert kept == pytest.approx([d / e for d, e in zip(drawn.values(), encoded.values(), strict=True)], rel=1e-6)
     same = replace(samples, codes=refiner.tokenizer.encode(x, given.base))
     assert refiner.score(data, same, 7)["kept_variance_by_scale"] == pytest.approx([1, 1, 1])

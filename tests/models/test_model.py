@@ -107,7 +107,7 @@ def test_a_domain_has_its_own_keys_of_the_model(cli: Any) -> None:
     out = cli("train", "domain=bags", "--help")[1]
     assert "model.network.layers=1" in out and "model.letters=3" in out and "model.quantizer" not in out
     for wrong, message in (
-        ("model.quantizer.kind=vq", "Accepted: domain.items"),
+        ("model.quantizer.kind=vq", "'model.quantizer.kind' is not a key. All keys are shown by --help"),
         ("model.letters=many", "model.letters='many' is not accepted; expected int"),
         ("stage=tokenizer", "stage='tokenizer' is not accepted; accepted: predictor, all"),
         ("label=2", "sample.label=2 is not accepted"),
@@ -170,7 +170,9 @@ def test_a_domain_with_neither_codec_nor_model_says_so() -> None:
 
 
 def test_check_domain_takes_any_model() -> None:
-    assert check_domain(BagDomain(BagConfig())) == ["splits", "settings", "training", "sampling", "files"]
+    assert check_domain(BagDomain(BagConfig())) == [
+        "splits", "settings", "training", "sampling", "asking", "files", "figures", "pictures",
+    ]  # fmt: skip
 
 
 class Forgetful(BagModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 from toy import stir
 
 from refine.errors import RefineError
+from refine.network.network import KINDS
 from refine.network.predictor import Predictor
 from refine.scales.resample import GridResampler
 from refine.settings.config import PredictorConfig
@@ -222,17 +224,42 @@ def test_half_precision_of_the_weights_is_that_of_all_that_follows(geometry: str
 def test_conditions_are_dropped_in_training_only(attention: str) -> None:
     predictor = build(LEVELS[0], attention, condition_dropout=0.5)
     assert all(torch.equal(a, b) for a, b in zip(run(predictor), run(predictor), strict=True))
-    given, none = run(predictor)[2], run(predictor, Condition())[2]
+    given = run(predictor)[2]
+    withheld = list(itertools.product([False, True], repeat=len(KINDS)))
+    rows = {kinds: run(predictor, only_without(kinds))[2] for kinds in withheld}
+    torch.testing.assert_close(rows[(False,) * 3], given)
+    assert all(not torch.allclose(rows[a], rows[b], atol=1e-4) for a, b in itertools.combinations(withheld, 2))
     predictor.train()
     seen = set()
-    for _ in range(20):
+    for _ in range(40):
         for i, row in enumerate(run(predictor)[2]):
-            dropped = torch.allclose(row, none[i], atol=1e-5)
-            assert dropped or torch.allclose(row, given[i], atol=1e-5)
-            seen.add(dropped)
-    assert seen == {True, False}
+            fits = [kinds for kinds in withheld if torch.allclose(row, rows[kinds][i], atol=1e-5)]
+            assert len(fits) == 1
+            seen.add(fits[0])
+    assert seen == set(withheld)  # every combination of kinds is learned
     explicit = run(predictor, drop=torch.zeros(BATCH, dtype=torch.bool))[2]
     torch.testing.assert_close(explicit, given)
+    for kinds in withheld:
+        explicit = run(predictor, drop=torch.tensor([kinds] * BATCH))[2]
+        torch.testing.assert_close(explicit, rows[kinds])
+
+
+def only_without(kinds: Sequence[bool]) -> Condition:
+    """The condition, its label, vector or field left out."""
+    return replace(condition(), **{name: None for name, out in zip(KINDS, kinds, strict=True) if out})
+
+
+@pytest.mark.parametrize(("spec", "several"), [(SPEC, True), (ConditionSpec(num_classes=CLASSES), False)])
+def test_of_several_kinds_each_is_left_out_alone_as_often_as_all_are(spec: ConditionSpec, several: bool) -> None:
+    torch.manual_seed(0)
+    predictor = Predictor(PredictorConfig(WIDTH, 1, 2, condition_dropout=0.2), [1, 4, 9], C, spec, LEVELS[0])
+    drop = predictor._dropped(20_000).float()
+    all_of, each = 0.2, 0.2 if several else 0.0
+    assert drop.mean(0).tolist() == pytest.approx([1 - (1 - all_of) * (1 - each)] * 3, abs=0.02)
+    alone = (drop.sum(1) == 1).float().mean().item()
+    assert alone == pytest.approx((1 - all_of) * 3 * each * (1 - each) ** 2, abs=0.02)
+    if not several:
+        assert set(drop.sum(1).tolist()) == {0.0, 3.0}
 
 
 def test_no_condition_dropout_when_it_is_off() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from omegaconf import OmegaConf
 from strangers import install, install_toy
 
 from refine.errors import RefineError
+from refine.kinds import COMMANDS
 from refine.settings.compose import compose, config_keys, from_values, group_files, to_yaml
 from refine.settings.config import Config, ModelConfig
 from refine.settings.keys import keys_of
@@ -63,8 +65,8 @@ def test_values_by_type() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["batch_size=3"], "fits several keys; write one of train.mean.batch_size, train.tokenizer.batch_size"),
-        (["widht=3"], "'widht' is not a key. Did you mean 'model.predictor.width'? Accepted: domain.data"),
+        (["batch_size=3"], "fits several keys; write one of train.tokenizer.batch_size, train.predictor.batch_size"),
+        (["widht=3"], "'widht' is not a key. Did you mean 'model.predictor.width'? All keys are shown by --help"),
         (["model.predictor.wdith=3"], "Accepted: model.predictor.width, model.predictor.depth"),
         (["model.quantizer=3"], "'model.quantizer' is a section; its keys are model.quantizer.kind"),
         (["domain_name=image"], "'domain_name' is not a key"),
@@ -113,7 +115,9 @@ def test_unknown_missing_and_broken_domains(tmp_path: Path, monkeypatch: pytest.
 def test_domain_without_files_has_its_defaults_and_its_own_type() -> None:
     config = toy()
     assert (config.domain_name, type(config.domain).__name__, config.domain.length) == ("toy", "ToyConfig", 8)
-    assert {**asdict(config), "domain": None, "domain_name": ""} == asdict(Config(None, ""))
+    assert {**asdict(config), "domain": None, "domain_name": "", "commands": {}} == asdict(Config(None, ""))
+    of_models = {name: c.Options for name, c in COMMANDS.all() if c.of_a_model and c.Options is not None}
+    assert config.commands == {name: options() for name, options in of_models.items()} and "sample" in of_models
 
 
 def test_order_of_precedence_defaults_groups_experiment_keys() -> None:
@@ -146,10 +150,10 @@ def test_on_top_of_a_run() -> None:
 
 
 def test_sections_make_short_names_unique_and_refuse_the_rest() -> None:
-    assert toy("batch_size=3", sections=("sample", "seed")).sample.batch_size == 3
+    assert toy("batch_size=3", accepted=("sample", "seed")).sample.batch_size == 3
     for argument in ("length=3", "model=var", "experiment=mnist"):
         with pytest.raises(RefineError, match=r"is not a key\. Accepted: sample\.num.*, seed$"):
-            toy(argument, sections=("sample", "seed"))
+            toy(argument, accepted=("sample", "seed"))
 
 
 def test_yaml_round_trip() -> None:
@@ -199,10 +203,8 @@ def test_keys_explain_themselves_by_their_comments() -> None:
     assert (keys["domain.folder"].type_name, keys["domain.scales"].type_name) == ("str | None", "list[int]")
     assert (keys["sample.gif"].default_text, keys["sample.label"].default_text) == ("false", "null")
     assert keys["model.quantizer.kind"].help.startswith("vq | fsq | bitwise | none")
-    for name, key in keys_of(Config).items():  # what --help shows is what a run gets
-        if name not in ("domain", "domain_name"):
-            section, last = name.rpartition(".")[::2]
-            node: Any = toy()
-            for part in filter(None, section.split(".")):
-                node = getattr(node, part)
-            assert getattr(node, last) == key.default
+    config = toy()
+    for name, key in keys.items():  # what --help shows is what a run gets
+        assert operator.attrgetter(name)(config) == key.default
+    of_every_run = {name for name in keys_of(Config) if name not in ("domain", "domain_name", "commands")}
+    assert {name.partition(".")[0] for name in of_every_run} <= {name.partition(".")[0] for name in keys}

@@ -18,6 +18,7 @@ import numpy as np
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.graphs.kinds import Kinds
 from refine.errors import RefineError, require
+from refine.extras import install_command
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -36,8 +37,8 @@ def chemistry() -> Any:
     """
     try:
         from rdkit import Chem, rdBase
-    except ImportError as error:
-        raise RefineError(f"molecules need rdkit ({error}); pip install 'refine-var[molecules]'") from error
+    except ImportError as error:  # also one that does not fit this machine
+        raise RefineError(f"molecules need rdkit ({error}); {install_command('rdkit', extra='molecules')}") from error
     rdBase.DisableLog("rdApp.*")
     return Chem
 

@@ -23,6 +23,7 @@ from refine.domains.graph.graphs.folder import hash_split
 from refine.domains.graph.graphs.graphs import Graph, as_labels
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.errors import RefineError, not_accepted, require
+from refine.extras import install_command
 from refine.progress import track
 from refine.storage.downloads import cache_dir
 
@@ -76,7 +77,9 @@ def _find(name: str) -> Any:
         from torch_geometric import datasets
         from torch_geometric.data import InMemoryDataset
     except ImportError as error:
-        raise RefineError(f"domain.pyg needs torch-geometric ({error}); pip install 'refine-var[graph]'") from error
+        raise RefineError(
+            f"domain.pyg needs torch-geometric ({error}); {install_command('torch_geometric')}"
+        ) from error
     known = {key: getattr(datasets, key) for key in datasets.__all__}
     known = {k: v for k, v in known.items() if isinstance(v, type) and issubclass(v, InMemoryDataset)}
     if name not in known:

@@ -10,6 +10,7 @@ import numpy as np
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.graphs.molecules import chemistry, from_graph, to_smiles
 from refine.domains.graph.metrics.mmd import Array
+from refine.extras import how_to_install
 from refine.progress import track
 
 FCD_MOLECULES = 10_000  # of each set, as published figures have it
@@ -70,8 +71,8 @@ def chemnet_distances(samples: list[str], reference: list[str], train: list[str]
         return {"fcd_missing": "fewer than 2 molecules that chemistry allows"}
     try:
         import fcd
-    except ImportError as error:
-        return {"fcd_missing": f"{error}; pip install fcd"}
+    except ModuleNotFoundError as error:
+        return {"fcd_missing": how_to_install(error)}
     network = fcd.load_ref_model()
     moments = []
     for smiles in (samples, reference, train[: len(samples)]):

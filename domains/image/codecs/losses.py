@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from refine.errors import RefineError, require
+from refine.extras import install_command
 
 SMALLEST = 16  # pixels along a side: VGG-16 halves four times
 
@@ -48,9 +49,9 @@ def lpips() -> Any:
     except Exception as error:  # not installed, no network, no space, a damaged file
         cause = str(error).partition("\n")[0].partition(". ")[0]
         raise RefineError(
-            f"train.loss.perceptual cannot be used: {type(error).__name__}: {cause}. It needs torchvision (pip install "
-            "torchvision) and its VGG-16 weights, 528 MB that it downloads once; without a network, copy "
-            "https://download.pytorch.org/models/vgg16-397923af.pth into hub/checkpoints of TORCH_HOME (by default "
-            "~/.cache/torch). train.loss.perceptual=0 does without"
+            f"train.loss.perceptual cannot be used: {type(error).__name__}: {cause}. It needs torchvision "
+            f"({install_command('torchvision')}) and its VGG-16 weights, 528 MB that it downloads once; without a "
+            "network, copy https://download.pytorch.org/models/vgg16-397923af.pth into hub/checkpoints of TORCH_HOME "
+            "(by default ~/.cache/torch). train.loss.perceptual=0 does without"
         ) from error
     return network.eval().requires_grad_(False)

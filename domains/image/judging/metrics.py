@@ -13,6 +13,7 @@ from refine.domains.image.data.pixels import to_float, to_uint8
 from refine.domains.image.image_data import ImageData
 from refine.domains.image.judging.classifier import Classifier, accuracy, predict, trained_classifier
 from refine.errors import RefineError, not_accepted, require
+from refine.extras import install_command
 from refine.progress import track
 from refine.types import Samples
 
@@ -173,7 +174,10 @@ def _extractor(
             cause = str(error).partition("\n")[0].partition(". ")[0]
             why = f"Inception is not at hand: {type(error).__name__}: {cause}"
             if features == "inception":
-                raise RefineError(f"features=inception cannot be used. {why}") from error
+                how = install_command("torch_fidelity")
+                raise RefineError(
+                    f"features=inception cannot be used. {why}. It needs torch-fidelity ({how})"
+                ) from error
     if classifier is None:
         message = "features=classifier needs images with labels of two classes or more"
         require(features == "auto", message)

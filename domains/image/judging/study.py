@@ -62,7 +62,7 @@ class ImageSubject:
         return FieldsDataset(x=to_float(images.pixels), label=images.labels)
 
     def condition(self, x: Tensor, label: Tensor, task: Tensor) -> Condition:
-        """See :class:`refine.studies.contestant.Subject`."""
+        """See :class:`refine.studies.contest.contestant.Subject`."""
         small = (task == 1)[:, None, None, None].float()
         half = (task == 2)[:, None, None, None] * (torch.arange(x.shape[3], device=x.device) < x.shape[3] // 2)
         enlarged = F.interpolate(F.avg_pool2d(x, ZOOM), scale_factor=ZOOM, mode="nearest")
@@ -116,7 +116,7 @@ class ImageSubject:
         return out | {"bands": [{"name": n, "error": e} for n, e in zip(named, errors, strict=True)]}
 
     def show(self, items: Tensor, path: Path) -> None:
-        """See :class:`refine.studies.contestant.Subject`."""
+        """See :class:`refine.studies.contest.contestant.Subject`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         save_picture(grid([to_uint8(items)]), path)
 

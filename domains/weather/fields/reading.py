@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from refine.domains.weather.fields.names import VARIABLES, known
 from refine.errors import RefineError, require
+from refine.extras import how_to_install
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,7 +79,8 @@ def _one(source: str, where: str) -> xr.Dataset:
             warnings.filterwarnings("ignore", message=".*not recognized as a component", category=UserWarning)
             ds = xr.open_dataset(path, engine=_engine(path), chunks=None, decode_timedelta=False)
     except ImportError as error:
-        raise RefineError(f"{where} needs a package that is not installed: {error}") from error
+        how = f"; {how_to_install(error)}" if isinstance(error, ModuleNotFoundError) else ""
+        raise RefineError(f"{where} needs a package that is not installed: {error}{how}") from error
     except Exception as error:  # whatever the file system, the network or the format has against it
         kind, hint = "zarr" if zarr else "netCDF", "is it there?" if "://" in source else "is it cut off, or damaged?"
         raise RefineError(f"{where} cannot be read as {kind} ({_first_line(error)}); {hint}") from error

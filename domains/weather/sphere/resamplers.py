@@ -71,6 +71,11 @@ class SphereResampler(Resampler):
             pos=position, edges=self.get_buffer(f"edges_{k}"), edge_features=self.get_buffer(f"edge_features_{k}")
         )
 
+    @property
+    def field_sites(self) -> int:
+        """H W / 4, half the resolution of the grid."""
+        return self.get_buffer("seen_0").shape[1]
+
     def field(self, field: Tensor, k: int) -> Tensor:
         """Fields (B, H W / 4, F) at half the resolution of the grid as averages around each site, (B, N_k, F)."""
         return self.get_buffer(f"seen_{k}").to(field.dtype) @ field

@@ -33,7 +33,7 @@ def small(cls: type[WeatherDomain], data: Path, **options: Any) -> WeatherDomain
 def test_passes(data: Path, options: dict[str, Any]) -> None:
     assert check_domain(small(WeatherDomain, data, **options), config=tiny_config()) == [
         "splits", "items", "codec", "levels", "reconstruction", "set_structure", "symmetry", "likelihood", "decoding",
-        "settings", "training", "sampling", "files",
+        "conditions", "settings", "training", "sampling", "asking", "files", "figures", "pictures",
     ]  # fmt: skip
 
 

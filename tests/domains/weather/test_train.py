@@ -26,22 +26,24 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world") / "fields.zarr")
+def world(once: Any) -> Path:
+    folder: Path = once("weather-world", lambda folder: make_world(folder / "fields.zarr"))
+    return folder / "fields.zarr"
 
 
 def train(world: Path, run: Path, *arguments: str) -> Path:
     """In this process; pictures are tested elsewhere."""
-    from refine.commands import train as command
+    from refine.learning import train as training
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "draw_pictures", lambda *_: None)
-        return command.run(compose([*TINY, f"domain.data={world}", *arguments, f"run={run}"]))
+        patch.setattr(training, "draw_pictures", lambda *_: None)
+        return training.train(compose([*TINY, f"domain.data={world}", *arguments, f"run={run}"]))
 
 
 @pytest.fixture(scope="module")
-def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(world, tmp_path_factory.mktemp("runs") / "run")
+def finished(world: Path, once: Any) -> Path:
+    run: Path = once("weather-finished", lambda run: train(world, run))
+    return run
 
 
 def test_every_stage_learns(finished: Path) -> None:

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from refine.commands.evaluate import EvaluateConfig
 from refine.domains.image import ImageConfig, ImageDomain
+from refine.domains.image.config import ImageEvaluateConfig
 from refine.domains.image.data.pixels import to_float, to_picture
 from refine.domains.image.judging.metrics import distances, fidelity, frechet_distance, precision_recall
 from refine.errors import RefineError
 from refine.types import Condition, Samples
+
+pytestmark = pytest.mark.usefixtures("judge")
 
 
 class Blurred(nn.Module):
@@ -109,7 +111,7 @@ def samples_of(pixels: Tensor, labels: Tensor | None) -> Samples:
 
 def test_real_images_as_samples_get_the_figures_of_real_images(digits: ImageDomain, tmp_path: Path) -> None:
     test = digits.images("test")
-    config = EvaluateConfig(samples=360, features="classifier")
+    config = ImageEvaluateConfig(samples=360, features="classifier")
     out = digits.metrics(Blurred(0.02), samples_of(test.pixels, test.labels), config, tmp_path)  # type: ignore[arg-type]
     assert json.loads(json.dumps(out, allow_nan=False)) == out
     assert out["reference"] == "scikit-learn's digits, test split, 360 images in random order (seed 0)"
@@ -127,7 +129,7 @@ def test_real_images_as_samples_get_the_figures_of_real_images(digits: ImageDoma
 def test_noise_and_wrong_labels_get_worse_figures(digits: ImageDomain, tmp_path: Path) -> None:
     test = digits.images("test")
     noise = torch.randint(0, 256, (200, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    config = EvaluateConfig(samples=200, features="classifier", items=200)
+    config = ImageEvaluateConfig(samples=200, features="classifier", items=200)
     refiner = Blurred(0.0)
     bad = digits.metrics(refiner, samples_of(noise, test.labels[:200]), config, tmp_path)  # type: ignore[arg-type]
     assert bad["frechet_distance"] > 10 * bad["frechet_distance_of_train"]
@@ -143,7 +145,7 @@ def test_unconditional_samples_have_no_agreement_and_unlabelled_images_no_classi
 ) -> None:
     monkeypatch.setattr("torchmetrics.image.fid._TORCH_FIDELITY_AVAILABLE", False)
     test = digits.images("test")
-    config = EvaluateConfig(samples=50, features="classifier")
+    config = ImageEvaluateConfig(samples=50, features="classifier")
     out = digits.metrics(Blurred(0.0), samples_of(test.pixels[:50], None), config, tmp_path)  # type: ignore[arg-type]
     assert "class_agreement" not in out and "frechet_distance" in out
     (tmp_path / "images").mkdir()
@@ -151,7 +153,7 @@ def test_unconditional_samples_have_no_agreement_and_unlabelled_images_no_classi
         to_picture(pixels).save(tmp_path / "images" / f"{i}.png")
     domain = ImageDomain(ImageConfig(data="folder", folder=str(tmp_path / "images"), channels=1))
     samples = samples_of(test.pixels[:30], None)
-    out = domain.metrics(Blurred(0.2), samples, EvaluateConfig(features="auto"), tmp_path)  # type: ignore[arg-type]
+    out = domain.metrics(Blurred(0.2), samples, ImageEvaluateConfig(features="auto"), tmp_path)  # type: ignore[arg-type]
     assert out["psnr"] == pytest.approx(20, abs=1) and "classifier_accuracy" not in out
     assert out["feature_extractor"] is None and "frechet_distance" not in out
     with pytest.raises(RefineError, match="features=classifier needs images with labels"):
@@ -162,7 +164,7 @@ def test_features_that_cannot_be_had(digits: ImageDomain, tmp_path: Path) -> Non
     test = digits.images("test")
     samples, refiner = samples_of(test.pixels, test.labels), Blurred(0.0)
     with pytest.raises(RefineError, match="features='clip' is not accepted; accepted: auto, inception, classifier"):
-        digits.metrics(refiner, samples, EvaluateConfig(features="clip"), tmp_path)  # type: ignore[arg-type]
+        digits.metrics(refiner, samples, ImageEvaluateConfig(features="clip"), tmp_path)  # type: ignore[arg-type]
 
 
 def test_auto_says_why_it_does_not_use_inception(
@@ -171,7 +173,7 @@ def test_auto_says_why_it_does_not_use_inception(
     monkeypatch.setattr("torchmetrics.image.fid._TORCH_FIDELITY_AVAILABLE", False)
     test = digits.images("test")
     samples, refiner = samples_of(test.pixels[:60], test.labels[:60]), Blurred(0.0)
-    out = digits.metrics(refiner, samples, EvaluateConfig(features="auto"), tmp_path)  # type: ignore[arg-type]
+    out = digits.metrics(refiner, samples, ImageEvaluateConfig(features="auto"), tmp_path)  # type: ignore[arg-type]
     assert "classifier" in out["feature_extractor"] and "Torch-fidelity" in out["feature_note"]
     with pytest.raises(RefineError, match="features=inception cannot be used"):
-        digits.metrics(refiner, samples, EvaluateConfig(features="inception"), tmp_path)  # type: ignore[arg-type]
+        digits.metrics(refiner, samples, ImageEvaluateConfig(features="inception"), tmp_path)  # type: ignore[arg-type]

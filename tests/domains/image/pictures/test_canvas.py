@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from refine.commands.inpaint import InpaintConfig
 from refine.domains.image import ImageDomain
+from refine.domains.image.config import ImageInpaintConfig
 from refine.domains.image.pictures.canvas import read_canvas
 
 from ..tiny_runs import lower, save_mask
@@ -23,7 +23,7 @@ def _somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def canvas(domain: ImageDomain, **options: object) -> tuple[Tensor, Tensor]:
-    found = read_canvas(domain, InpaintConfig(**options))  # type: ignore[arg-type]
+    found = read_canvas(domain, ImageInpaintConfig(**options))  # type: ignore[arg-type]
     return found.pixels, found.keep
 
 

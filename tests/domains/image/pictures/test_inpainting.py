@@ -12,8 +12,8 @@ from PIL import Image
 
 import refine
 from refine.cli import main
-from refine.commands.inpaint import InpaintConfig
 from refine.domains.image import ImageConfig, ImageDomain
+from refine.domains.image.config import ImageInpaintConfig
 from refine.domains.image.pictures.inpainting import keep_masks
 from refine.models.refiner import Refiner
 
@@ -182,5 +182,8 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("--help") == 0
     out = capsys.readouterr().out
     assert "in-painting: white is painted, black is kept" in out and "keep_scales=3" in out
-    for name, value in asdict(InpaintConfig()).items():
+    assert "inpaint.keep_scales=0" in out
+    assert command("domain=image", "--help") == 0
+    out = capsys.readouterr().out
+    for name, value in asdict(ImageInpaintConfig()).items():
         assert f"inpaint.{name}={'null' if value is None else str(value).lower()}" in out

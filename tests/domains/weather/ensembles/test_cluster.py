@@ -10,9 +10,10 @@ import pytest
 from distributed import LocalCluster
 
 from refine.domains.weather.ensembles import cluster as cluster_module
-from refine.domains.weather.ensembles.ensemble import Job, write_ensemble
+from refine.domains.weather.ensembles.ensemble import Job
 from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.ensembles.unfinished import partial_folder
+from refine.domains.weather.ensembles.writing import write_ensemble
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 from refine.settings.config import SamplerConfig
