@@ -20,7 +20,7 @@ test: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 docs: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going docs docs/_build

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,13 +37,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def trained(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(site: Path, once: Any) -> Path:
     """A run of the toy domain, made by the command."""
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
-        patch.chdir(folder)
-        main(["train", "domain=toy", *TINY.split(), "--run", "runs/first", "strip=0"])
-    assert end.value.code == 0
+
+    def train(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+            patch.chdir(folder)
+            main(["train", "domain=toy", *TINY.split(), "--run", "runs/first", "strip=0"])
+        assert end.value.code == 0
+
+    folder: Path = once("toy-trained", train)
     return folder / "runs" / "first"
 
 
@@ -225,7 +229,7 @@ def test_inspect_tells_what_a_run_is_without_its_domain(
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on_and_going_on_works(site: Path, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on_and_going_on_works(cli: Run, site: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "refine", "train"]
     first = [
         *command,
@@ -248,5 +252,4 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(site: Path, tmp_path: Path)
         err = process.communicate(timeout=120)[1]
     assert process.returncode == 130, err
     assert err.splitlines()[-1] == "stopped; continue with: refine train run='my run'"
-    again = [*command, "run=my run", "stage=tokenizer"]
-    assert subprocess.run(again, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+    assert cli("train", "run=my run", "stage=tokenizer")[0] == 0

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from golden.record import BY_COMMAND, GROUPS, IN_THIS_PROCESS, Summary, compute, group_of, machine, summary, text_of
+from golden.record import GROUPS, Summary, compute, group_of, machine, summary, text_of
 
 RECORD = json.loads((Path(__file__).parent / "golden" / "before_the_move.json").read_text(encoding="utf-8"))
 RESULTS: dict[str, dict[str, Summary]] = RECORD["results"]
@@ -61,27 +59,21 @@ def _alike(key: str, new: Summary, old: Summary) -> bool:
 
 
 @pytest.fixture(scope="module")
-def group(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
-    """Gives the results of a group, computed once.
+def group(once: Any) -> Group:
+    """Gives the results of a group, computed once for all processes that run these tests."""
 
-    Commands of all groups that this session asks for run two at a time, meanwhile.
-    """
-    names = (getattr(item, "callspec", None) for item in request.session.items if item.path == Path(__file__))
-    asked = {group_of(call.params["name"]) for call in names if call is not None and "name" in call.params}
-    done: dict[str, dict[str, dict[str, Summary]]] = {}
-    with ThreadPoolExecutor(2) as pool:
-        running: dict[str, Future[dict[str, dict[str, Summary]]]] = {
-            name: pool.submit(compute, name, tmp_path_factory.mktemp(name)) for name in BY_COMMAND if name in asked
-        }
+    def computed(name: str, folder: Path) -> None:
+        work = folder / "work"
+        work.mkdir()
+        found = compute(name, work)
+        (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
 
-        def results(name: str) -> dict[str, dict[str, Summary]]:
-            if name in IN_THIS_PROCESS and name not in done:
-                torch.set_num_threads(1)
-                done[name] = compute(name, tmp_path_factory.mktemp(name))
-            return done[name] if name in IN_THIS_PROCESS else running[name].result()
+    def results(name: str) -> dict[str, dict[str, Summary]]:
+        folder = once(f"golden-{name}", lambda folder: computed(name, folder))
+        found: dict[str, dict[str, Summary]] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+        return found
 
-        yield results
-        pool.shutdown(wait=True, cancel_futures=True)
+    return results
 
 
 def _cases() -> list[Any]:

@@ -254,6 +254,7 @@ def test_there_are_no_probabilities_to_expect_codes_under() -> None:
         build().probabilities(torch.zeros(1, 1, 4), ScaleSampler())
 
 
+@pytest.mark.usefixtures("judge")
 def test_commands_on_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

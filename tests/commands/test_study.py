@@ -42,6 +42,7 @@ def recorded(path: Path) -> Path:
         ([], "which must be given"),
         (["frontiers"], "study='frontiers' is not accepted; accepted: hypotheses, frontier. Did you mean 'frontier'?"),
         (["frontier", "domain=imag"], "domain='imag' is not accepted; accepted: graph, image, weather"),
+        (["frontier", "domain=graph"], "domain 'graph' has no study; accepted: image"),
         (["frontier", "--seeds", "0"], "seeds=0 is not accepted; accepted: whole numbers from 1 to 100"),
         (["frontier", "seeds=two"], "seeds='two' is not accepted; expected int"),
         (["hypotheses", "updates=1e3"], "updates=1000.0 is not accepted; expected int"),

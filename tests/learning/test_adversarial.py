@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from processes import finished, killed, start
 from torch import Tensor, nn
 from toy import LinearCodec, TinyConfig, TinyDomain, stir
 
-from learning.test_training import assert_same_run, refine, start, tiny, train, train_and_die, weights  # noqa: F401
+from learning.test_training import assert_same_run, tiny, train, train_and_die, weights  # noqa: F401
 from refine.errors import RefineError
 from refine.learning import modules
 from refine.learning.adversarial import LARGEST, Reconstruction, adaptive_weight, build_reconstruction, hinge
@@ -165,9 +168,7 @@ def test_killed_around_the_discriminators_start_it_ends_with_the_same_weights(
 ) -> None:
     whole, run = train(*GAN, *options, f"run={tmp_path / 'whole'}"), tmp_path / "run"
     for step, moment in MOMENTS:
-        process = start(train_and_die, [*GAN, *options, f"run={run}"], "tokenizer", step, moment)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, (step, moment)
+        killed(train_and_die, [*GAN, *options, f"run={run}"], "tokenizer", step, moment)
     train(*GAN, *options, f"run={run}")
     assert_same_run(whole, run)
     one, other = (SafetensorsIO().load_checkpoint(r / "resume" / "tokenizer.safetensors") for r in (whole, run))
@@ -240,17 +241,31 @@ def test_a_discriminator_that_blows_up_stops_training(tmp_path: Path) -> None:
 
 
 def test_in_mixed_precision_and_in_two_processes_it_trains_as_well(tmp_path: Path) -> None:
-    from learning.test_training import TINY
-
     one = train(*GAN, f"run={tmp_path / 'one'}", "model.quantizer.revive=0")
     mixed = train(*GAN, f"run={tmp_path / 'mixed'}", "model.quantizer.revive=0", "trainer.precision=bf16-mixed")
-    ddp = [*TINY, *GAN, "trainer.devices=2", "trainer.strategy=ddp", "train.tokenizer.batch_size=4"]
-    done = refine("train", *ddp, "model.quantizer.revive=0", f"run={tmp_path / 'two'}")
-    assert done.returncode == 0, done.stderr
+    ddp = [*GAN, "trainer.devices=2", "trainer.strategy=ddp", "train.tokenizer.batch_size=4"]
+    ddp += ["model.quantizer.revive=0", f"run={tmp_path / 'two'}"]
+    port = free_port()
+    finished(*(start(train_as, rank, port, *ddp) for rank in range(2)))
     for name in ("val_reconstruction", "discriminator"):
         curve, *others = ([r[name] for r in read_metrics(run) if name in r] for run in (one, mixed, tmp_path / "two"))
         for other in others:
             assert other == pytest.approx(curve, rel=0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def train_as(rank: int, port: int, *arguments: str) -> None:
+    """One of two processes that were started from outside, as torchrun does it."""
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
+    os.environ |= here | {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test"}
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]  # which Lightning reads when it is imported
+    train(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from learners import SizedDomain, install_sized
+from processes import die, killed
 
 from refine.errors import RefineError
 from refine.models.model import Model
@@ -56,20 +55,11 @@ def train_and_die(run: Path, arguments: list[str], stage: str, step: int) -> Non
 
     def dies(self: Any, *args: Any) -> None:
         if (self.name, self.global_step) == (stage, step):
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         before(self, *args)
 
     StageModule.on_validation_start = dies  # type: ignore[method-assign]
     train(run, *arguments)
-
-
-def killed(target: Any, *args: Any) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["refine.learning.train", "hydra", "pytest"])
-    process = context.Process(target=target, args=args)
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
 
 
 def diary(run: Path) -> list[str]:
@@ -78,8 +68,9 @@ def diary(run: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tmp_path_factory.mktemp("sized") / "run")
+def finished(once: Any) -> Path:
+    folder: Path = once("sized-finished", lambda folder: train(folder / "run"))
+    return folder / "run"
 
 
 def assert_same(run: Path, finished: Path) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from processes import die, killed, start
 from torch import Tensor
 from toy import LinearCodec, install_tiny
 
@@ -51,9 +50,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(once: Any) -> Path:
     """A run that nothing disturbed."""
-    return train(f"run={tmp_path_factory.mktemp('runs') / 'finished'}")
+    run: Path = once("tiny-finished", lambda folder: train(f"run={folder}"))
+    return run
 
 
 def train(*arguments: str) -> Path:
@@ -75,21 +75,11 @@ def train_and_die(arguments: list[str], stage: str, step: int, moment: str) -> N
 
     def dies(self: Any, *args: Any) -> None:
         if (self.name, self.global_step) == (stage, step):
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         before(self, *args)
 
     setattr(StageModule, hook, dies)
     train(*arguments)
-
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["refine.learning.train", "hydra", "pytest"])
-
-
-def start(target: Any, *args: Any) -> Any:
-    process = PROCESSES.Process(target=target, args=args)
-    process.start()
-    return process
 
 
 def weights(run: Path) -> dict[str, Tensor]:
@@ -118,9 +108,7 @@ MOMENTS = [
 
 def test_killed_again_and_again_it_ends_with_the_same_weights(finished: Path, tmp_path: Path) -> None:
     for moment in MOMENTS:
-        process = start(train_and_die, [f"run={tmp_path / 'run'}"], *moment)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, moment
+        killed(train_and_die, [f"run={tmp_path / 'run'}"], *moment)
     train(f"run={tmp_path / 'run'}")
     assert_same_run(finished, tmp_path / "run")
 
@@ -147,9 +135,7 @@ def test_muon_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     options += ["model.quantizer.stages=2", "model.quantizer.groups=[[0],[1]]"]
     whole, run = train(*options, f"run={tmp_path / 'whole'}"), tmp_path / "run"
     for moment in [("tokenizer", 14, "batch"), ("predictor", 14, "batch"), ("predictor", 20, "validation")]:
-        process = start(train_and_die, [*options, f"run={run}"], *moment)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, moment
+        killed(train_and_die, [*options, f"run={run}"], *moment)
     train(*options, f"run={run}")
     assert_same_run(whole, run)
     state = SafetensorsIO().load_checkpoint(run / "resume" / "predictor.safetensors")["optimizer_states"][0]["state"]
@@ -166,11 +152,12 @@ def test_more_steps_later_go_on_where_the_run_stood(finished: Path, tmp_path: Pa
     assert not torch.equal(before["head.linears.0.weight"], after["head.linears.0.weight"])
 
 
-def test_a_finished_run_is_not_trained_or_encoded_again(finished: Path) -> None:
-    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*.safetensors")}
-    assert {p.parent.name for p in before} == {"finished", "cache", "resume"}
-    train(f"run={finished}")
-    assert {p: p.stat().st_mtime_ns for p in finished.rglob("*.safetensors")} == before
+def test_a_finished_run_is_not_trained_or_encoded_again(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")}
+    assert {p.parent.name for p in before} == {"run", "cache", "resume"}
+    train(f"run={run}")
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")} == before
 
 
 def test_a_run_says_how_it_went(finished: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import pytest
@@ -34,10 +35,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(once: Any) -> Path:
     """A short training on the embedded graphs."""
-    folder = tmp_path_factory.mktemp("graph") / "run"
-    refine_command("train", "domain=graph", *SMALL, "sample.num=3", "--run", str(folder))
+    words = ["train", "domain=graph", *SMALL, "sample.num=3"]
+    folder: Path = once("graph-run", lambda folder: refine_command(*words, "--run", str(folder)))
     return folder
 
 

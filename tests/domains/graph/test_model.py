@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,9 @@ import networkx as nx
 import pytest
 import torch
 from graph_toys import generators, of, tiny_model
+from processes import die, killed
 
+from refine.cli import main
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.model import GraphModel
 from refine.domains.graph.network.labels import Labels
@@ -225,16 +225,36 @@ def test_odd_graphs_train_and_are_scored(model: GraphModel) -> None:
 
 def test_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """The same weights, bit by bit, with and without SIGKILL half-way."""
-    steps = ["train.predictor.steps=30", "train.save_every=5", "train.val_every=10", "train.val_items=8"]
+    steps = ["train.predictor.steps=12", "train.save_every=4", "train.val_every=6", "train.val_items=8"]
     small = ["model.width=16", "model.depth=1", "sample.num=2", "trainer.accelerator=cpu"]
-    command = [sys.executable, "-m", "refine", "train", "domain=graph", *steps, *small]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*command, "--run", str(whole)], check=True, capture_output=True, timeout=300)
-    process = subprocess.Popen([*command, "--run", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (killed / "resume" / "predictor.safetensors").exists():
-        assert process.poll() is None
-    process.kill()
-    process.wait()
-    subprocess.run([*command[:3], "train", f"run={killed}"], check=True, capture_output=True, timeout=300)
-    assert (whole / "model.safetensors").read_bytes() == (killed / "model.safetensors").read_bytes()
+    words = ["train", "domain=graph", "data=community_small", *steps, *small]
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    command(*words, f"run={whole}")
+    killed(train_and_die, 9, *words, f"run={again}")
+    assert (again / "resume" / "predictor.safetensors").exists()
+    assert (again / "model.safetensors").read_bytes() != (whole / "model.safetensors").read_bytes()
+    command("train", f"run={again}")
+    assert (whole / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
     assert (whole / "pictures" / "graphs.png").exists()
+
+
+def command(*words: str) -> None:
+    """The command line, which must succeed."""
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 0
+
+
+def train_and_die(step: int, *words: str) -> None:
+    """The command, killed before the batch of a step."""
+    from refine.learning.modules import StageModule
+
+    before = StageModule.on_train_batch_start
+
+    def dies(self: StageModule, *args: object) -> None:
+        if self.global_step == step:
+            die()
+        before(self, *args)
+
+    StageModule.on_train_batch_start = dies  # type: ignore[method-assign]
+    command(*words)

@@ -191,7 +191,7 @@ def test_on_a_cluster_whose_workers_are_in_another_folder(
 ) -> None:
     here = Path.cwd()
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
         monkeypatch.chdir(here)
         keys = ["run=runs/first", "members=5", "batch_size=2", "lead=2d", "start=[2021-01-05,2021-01-07]"]
         code, _, err = cli(*keys, "out=there.zarr", "--scheduler", cluster.scheduler_address)

@@ -26,8 +26,9 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world") / "fields.zarr")
+def world(once: Any) -> Path:
+    folder: Path = once("weather-world", lambda folder: make_world(folder / "fields.zarr"))
+    return folder / "fields.zarr"
 
 
 def train(world: Path, run: Path, *arguments: str) -> Path:
@@ -40,8 +41,9 @@ def train(world: Path, run: Path, *arguments: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(world, tmp_path_factory.mktemp("runs") / "run")
+def finished(world: Path, once: Any) -> Path:
+    run: Path = once("weather-finished", lambda run: train(world, run))
+    return run
 
 
 def test_every_stage_learns(finished: Path) -> None:

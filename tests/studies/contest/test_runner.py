@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from processes import start
 from torch.utils._pytree import tree_flatten
 from toy import stir
 
@@ -27,6 +24,7 @@ from refine.studies.store import Store, StudyKey, shown
 from refine.types import Condition
 
 pytest.importorskip("diffusers")
+pytestmark = pytest.mark.usefixtures("judge")
 
 DIGITS = {"data": "digits", "factor": 2, "latent": 8, "width": 8, "blocks": 0}
 SMALL = {1: [4], 2: [2, 4], 3: [1, 2, 4], 4: [1, 2, 3, 4]}
@@ -129,15 +127,13 @@ def test_a_study_and_one_that_was_killed_agree(tmp_path: Path) -> None:
     whole, killed = runner.Study(6, tmp_path / "whole"), runner.Study(6, tmp_path / "killed")
     names = ("scales_4", "latent_diffusion")
     runner.run_all(whole, names, [0], True)
-    code = SETTINGS + (
-        f"from pathlib import Path\nrunner.run_all(runner.Study(6, Path({str(killed.folder)!r})), {names}, [0], True)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
     under_way = killed.run("scales_4", 0) / "resume" / "predictor.safetensors"
-    while not under_way.exists() and process.poll() is None:
+    process = start(run_small, killed, names)
+    while not under_way.exists() and process.is_alive():
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert under_way.exists()
     runner.run_all(killed, names, [0], True)
     expected, found = (Store(s.folder / "study.json", StudyKey).records for s in (whole, killed))
     assert expected.keys() == found.keys() and len(found) == 1 + 2 + 1 + 4
@@ -152,6 +148,12 @@ def test_a_study_and_one_that_was_killed_agree(tmp_path: Path) -> None:
     before = (killed.folder / "study.json").stat().st_mtime_ns
     runner.run_all(killed, names, [0], True)
     assert (killed.folder / "study.json").stat().st_mtime_ns == before  # nothing is measured twice
+
+
+def run_small(study: runner.Study, names: tuple[str, ...]) -> None:
+    """The study in another process."""
+    exec(SETTINGS)
+    runner.run_all(study, names, [0], True)
 
 
 def test_every_contestant_can_be_measured(study: runner.Study) -> None:
@@ -212,11 +214,6 @@ def test_points_are_all_for_the_first_seed_and_the_ends_for_others() -> None:
         *("pixel_diffusion-ddim/2", "pixel_diffusion-ddim/10"),
         *("pixel_diffusion-dpm/2", "pixel_diffusion-dpm/10"),
     ]
-
-
-def test_other_domains_have_no_study(tmp_path: Path) -> None:
-    with pytest.raises(RefineError, match=r"'graph' has no study; accepted: image"):
-        runner.study("frontier", "graph", 1, 10, tmp_path)
 
 
 def test_a_run_of_another_size_is_not_taken_for_this_one(study: runner.Study) -> None:

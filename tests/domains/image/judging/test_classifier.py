@@ -15,7 +15,7 @@ from refine.errors import RefineError
 QUICK = replace(RECIPE, images_seen=1, epochs=2)
 
 
-def test_digits_are_told_apart_and_the_accuracy_is_what_it_says(digits: ImageDomain) -> None:
+def test_digits_are_told_apart_and_the_accuracy_is_what_it_says(digits: ImageDomain, judge: None) -> None:
     train, test = digits.images("train"), digits.images("test")
     model = trained_classifier(train, test, 10)
     assert float(model.accuracy) >= 0.97

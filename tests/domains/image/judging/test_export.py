@@ -66,6 +66,7 @@ def command(*arguments: object) -> int:
     return int(end.value.code or 0)
 
 
+@pytest.mark.usefixtures("judge")
 def test_evaluate_exports_what_it_scores(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given = [f"run={run}", "samples=400", "items=20", "features=classifier", "--balanced"]

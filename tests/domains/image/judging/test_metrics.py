@@ -16,6 +16,8 @@ from refine.domains.image.judging.metrics import distances, fidelity, frechet_di
 from refine.errors import RefineError
 from refine.types import Condition, Samples
 
+pytestmark = pytest.mark.usefixtures("judge")
+
 
 class Blurred(nn.Module):
     """A tokenizer whose codes are the pixels, plus an error of known size."""

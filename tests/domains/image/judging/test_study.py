@@ -9,6 +9,8 @@ from refine.domains.image import ImageConfig, ImageDomain
 from refine.domains.image.judging.study import ImageSubject
 from refine.errors import RefineError
 
+pytestmark = pytest.mark.usefixtures("judge")
+
 
 @pytest.fixture(scope="module")
 def subject() -> ImageSubject:

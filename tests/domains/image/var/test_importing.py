@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from refine import Condition, Refiner
 from refine.cli import main
 from refine.domains.image import ImageDomain
 from refine.domains.image.data.pixels import to_float
+from refine.domains.image.judging import classifier, metrics
 from refine.domains.image.var.files import VARFiles
 from refine.errors import RefineError
 from refine.pipelines import NextScalePipeline
@@ -312,7 +315,12 @@ class TestARunLikeAnyOther:
         pictures = pipe([2, None], guidance_scale=2, generator=torch.Generator(), output_type="pil").images
         assert [(p.size, p.mode) for p in pictures] == [((6, 6), "RGB")] * 2
 
-    def test_with_images_it_is_evaluated_and_trained_further(self, tmp_path: Path) -> None:
+    def test_with_images_it_is_evaluated_and_trained_further(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        quick = replace(classifier.RECIPE, images_seen=1, epochs=2)  # how good the judge is, is not looked at
+        judge = partial(classifier.trained_classifier, recipe=quick)
+        monkeypatch.setattr(metrics, "trained_classifier", judge)
         files = saved(tmp_path, *tiny())
         for i in range(60):
             write_image(tmp_path / "images" / f"class {i % 3}" / f"{i}.png", seed=i)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import torch
 import xarray as xr
@@ -129,21 +129,11 @@ def test_a_forecast_that_blows_up_is_told(
 
 # -- stopped -----------------------------------------------------------------------------------------------------------
 
-RUN = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from weather.ensembles.test_writing import write
-write(Path(sys.argv[2]))
-"""
-
 
 def killed(target: Path, member: int) -> None:
     """The ensemble in another process, which is killed in the middle of its first part with that member."""
     (target.parent / "die").write_text(str(member))
-    tests = str(Path(__file__).parents[2])
-    done = subprocess.run([sys.executable, "-c", RUN, tests, str(target)], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    processes.killed(write, target)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
@@ -206,25 +196,21 @@ def test_full_disk(tmp_path: Path, small_disk: Path) -> None:
     assert len(diary(small_disk)) == 30 + 1  # one was not finished
 
 
-MEMORY = """
-import resource, sys
-from dataclasses import replace
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from weather.ensembles.test_writing import JOB, toy_fields, write_ensemble, ToyForecaster, ToyLoader, Grid
-fields = toy_fields(grid="gaussian:48x96")
-job = replace(JOB, members=int(sys.argv[3]), rows=10, steps=10)
-write_ensemble(Path(sys.argv[2]), job, ToyForecaster(Grid.of(fields)), fields, ToyLoader(""), {})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
+def peaks(folder: Path) -> None:
+    """Write ever larger ensembles, and how much memory this process has used until then at most."""
+    import resource  # not on Windows
+
+    fields = toy_fields(grid="gaussian:48x96")
+    for members in (10, 50):  # 22 MB and 111 MB of fields
+        job = replace(JOB, members=members, rows=10, steps=10)
+        target = folder / f"{members}.zarr"
+        write_ensemble(target, job, ToyForecaster(Grid.of(fields)), fields, ToyLoader(""), {})
+        with (folder / "peaks").open("a") as file:
+            file.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="peak memory is not told on Windows")
 def test_memory_does_not_grow_with_members(tmp_path: Path) -> None:
-    peaks = []
-    for members in (10, 50):  # 22 MB and 111 MB of fields
-        command = [sys.executable, "-c", MEMORY, str(Path(__file__).parents[2]), str(tmp_path / f"{members}.zarr")]
-        done = subprocess.run([*command, str(members)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        peaks.append(int(done.stdout.split()[-1]))
-    assert peaks[1] < 1.15 * peaks[0]
+    processes.finished(processes.start(peaks, tmp_path))
+    few, many = map(int, (tmp_path / "peaks").read_text().split())
+    assert many < 1.15 * few

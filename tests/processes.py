@@ -1,0 +1,42 @@
+"""Processes for tests, forked from one that has imported what takes seconds: a start costs next to nothing.
+
+They are for what a process is about: that it is killed, that there are two, that its memory is measured. The command
+line is started as a person starts it where a test is about that.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["refine.learning.train", "refine.settings.compose", "hydra", "pytest"])
+
+
+def start(target: Any, *args: Any) -> BaseProcess:
+    """A process that calls ``target(*args)``, a function of a module."""
+    process = _CONTEXT.Process(target=target, args=args)
+    process.start()
+    return process
+
+
+def killed(target: Any, *args: Any) -> None:
+    """Call ``target(*args)`` in a process, which must die by SIGKILL."""
+    process = start(target, *args)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, (process.exitcode, args)
+
+
+def finished(*processes: BaseProcess) -> None:
+    """Wait for processes, which must end well."""
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+def die() -> None:
+    """The end of this process, at once."""
+    os.kill(os.getpid(), signal.SIGKILL)
