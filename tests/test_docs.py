@@ -234,7 +234,9 @@ def known_keys() -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_keys_exist(page: Path) -> None:
-    found = re.findall(rf"(?<![\w./-])((?:{'|'.join(SECTIONS)})(?:\.\w+)+)(?=[`=\s,]|$)", "\n".join(CODE.findall(prose(page))))
+    found = re.findall(
+        rf"(?<![\w./-])((?:{'|'.join(SECTIONS)})(?:\.\w+)+)(?=[`=\s,]|$)", "\n".join(CODE.findall(prose(page)))
+    )
     known = known_keys()
     of_models = {key.split(".")[1] for key in known if key.startswith("model.")}
     keys = {key for key in found if not key.startswith("model.") or key.split(".")[1] in of_models}
@@ -289,7 +291,9 @@ def test_drawing_of_the_house(house: str) -> None:
 
 
 def test_table_of_pyramids_methods() -> None:
-    listed = [name for row in between(ROOT / "docs" / "library.md", "methods refine.Pyramid") for name in CODE.findall(row[0])]
+    listed = [
+        name for row in between(ROOT / "docs" / "library.md", "methods refine.Pyramid") for name in CODE.findall(row[0])
+    ]
     public = {name for name in vars(refine.Pyramid) if not name.startswith("_")} - {"build", "Options"}
     assert {name.partition("(")[0] for name in listed} == public
 
