@@ -321,7 +321,7 @@ def test_a_package_that_only_some_of_a_domain_needs_is_named_when_it_is_needed(t
     code = """if True:
         import refine
         from refine.domains.image.codecs.losses import lpips
-        from refine.studies.diffusion import scheduler
+        from refine.studies.contest.diffusion import scheduler
         from refine.domains.graph.metrics.molecule_metrics import chemnet_distances
         for call in (lpips, lambda: scheduler("DDIMScheduler")):
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -51,6 +53,45 @@ class Publish(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero and not trainer.sanity_checking and trainer.global_step < self.steps:
             self.publish(trainer.global_step)
+
+
+class Interrupt(Callback):
+    """Ctrl-C ends a training after the step that it is at, with the resume file ``path``; a second one ends it at once.
+
+    Goes after whatever else happens at the end of a step. Several processes, which may be at different steps, are
+    stopped where they are.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.asked = path, False
+        self.before: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.asked and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            trainer.save_checkpoint(self.path)
+            raise KeyboardInterrupt
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._give_back()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self.before is not None and signal.getsignal(signal.SIGINT) == self._ask:
+            signal.signal(signal.SIGINT, self.before)
+        self.before = None
 
 
 class Lines(Callback):

@@ -22,7 +22,7 @@ from torch.utils.data import Subset
 
 from refine.errors import RefineError, not_accepted
 from refine.items import Items, Numbered, in_batches, spread
-from refine.learning.callbacks import JsonLines, Lines, Publish
+from refine.learning.callbacks import Interrupt, JsonLines, Lines, Publish
 from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.data import StepBatches, loader, read_cache, write_cache
 from refine.learning.modules import LearnerModule, StageModule, TokenizerModule
@@ -81,6 +81,11 @@ def cached_as(split: str, items: Items) -> str:
     return f"{split}-{len(items)}-{whole.fingerprint}.safetensors"  # type: ignore
 
 
+def resume_file(run: Path, name: str) -> Path:
+    """Where a stage of a run can be gone on from."""
+    return run / "resume" / f"{name}.safetensors"
+
+
 def fit(
     model: Model,
     config: Config,
@@ -126,7 +131,7 @@ def fit(
         model.info[name] = {"steps": step, "of": stage.steps}
         model.save_pretrained(run)
 
-    resume = run / "resume" / f"{name}.safetensors"
+    resume = resume_file(run, name)
     if resume.exists() and (done := SafetensorsIO().load_checkpoint(resume))["global_step"] >= stage.steps:
         module.on_load_checkpoint(done)
         module.load_state_dict(done["state_dict"])  # killed between the last step and its publication
@@ -181,7 +186,7 @@ def build_trainer(
         gradient_clip_val=stage.grad_clip or None,
         use_distributed_sampler=False,
         logger=[JsonLines(run, name), *loggers],
-        callbacks=[Publish(publish, stage.steps), *average, show, save, *callbacks],
+        callbacks=[Publish(publish, stage.steps), *average, show, save, *callbacks, Interrupt(resume_file(run, name))],
         plugins=[SafetensorsIO()],
         enable_progress_bar=console.is_terminal,
         enable_model_summary=False,
