@@ -172,7 +172,7 @@ def test_cifar_out_of_the_binary_archive(made_up: Path, monkeypatch: pytest.Monk
     train, test = canonical.cifar10("train"), canonical.cifar10("test")
     assert train.pixels.shape == (45000, 3, 32, 32) and train.labels[:11].tolist() == [*range(10), 0]
     assert train.pixels[:, 0, 0, 0].unique().tolist() == [0, 1, 2, 3, 4]
-    assert len(test) == 10000 and test.pixels.unique().tolist() == [5]
+    assert len(test) == 10000 and bool((test.pixels == 5).all())
 
 
 def test_a_short_binary_archive_is_refused(made_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
