@@ -16,10 +16,13 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sp
 exclude_patterns = ["_build", "examples"]
 myst_heading_anchors = 3
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+html_show_copyright = False
 html_title = f"refine {release}"
 
 # The API reference is made of the docstrings. A public name (refine.X) is described once, under that name.
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "special-members": "__call__", "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # what a class only implements is described where it is declared
 autodoc_typehints_format = "short"
@@ -64,8 +67,9 @@ def keys_with_their_comments(app: Any, what: str, name: str, obj: Any, options: 
         lines += ["", *(f":ivar {f.name}: {notes[f.name]}" for f in dataclasses.fields(obj) if f.name in notes), ""]
 
 
-def setup(app: Any) -> None:
+def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("autodoc-skip-member", described_elsewhere)
     app.connect("autodoc-process-docstring", help_of_commands, priority=400)  # before the sections of Google style
     app.connect("autodoc-process-docstring", keys_with_their_comments, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,8 +12,11 @@ parts that ship with refine are announced in the same way.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from refine.errors import RefineError, not_accepted, require
@@ -52,11 +55,17 @@ class Kind(Generic[T]):
 
     def announced(self) -> dict[str, EntryPoint]:
         """Entry points by name; nothing is imported."""
-        return {e.name: e for e in sorted(entry_points(group=self.group), key=lambda e: e.name)}
+        found = _entry_points(tuple((path, _changed(path)) for path in sys.path))
+        return {e.name: e for e in sorted(found.select(group=self.group), key=lambda e: e.name)}
 
     def names(self) -> list[str]:
         """Every name, installed or registered, in alphabetical order."""
         return sorted({*self.announced(), *self._registered})
+
+    def others(self) -> list[str]:
+        """Names of the parts that do not ship with refine."""
+        own = [name for name, point in self.announced().items() if point.value.startswith("refine.")]
+        return [name for name in self.names() if name not in own or name in self._registered]
 
     def home(self, name: str) -> str:
         """Where a part comes from, as ``module:class``."""
@@ -108,6 +117,20 @@ class Kind(Generic[T]):
         right = isinstance(cls, type) and self._base is not None and issubclass(cls, self._base)
         base = f"refine.{self.word.capitalize()}" if self._base is None else f"refine.{self._base.__name__}"
         require(right, f"{self.word} {name!r} ({home}) is not a subclass of {base}")
+
+
+@lru_cache(maxsize=4)
+def _entry_points(_: tuple[tuple[str, int], ...]) -> Any:
+    """Those of all distributions, read again only after a folder of the search path has changed."""
+    return entry_points()
+
+
+def _changed(path: str) -> int:
+    """When a folder was changed last, in nanoseconds; 0 where there is none."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _missing(error: ModuleNotFoundError, announced: EntryPoint) -> str | None:

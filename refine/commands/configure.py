@@ -93,18 +93,17 @@ def key_help(name: str, command: type[Command], arguments: Sequence[str]) -> dic
     sections = accepted(name, command)
     groups = [(f"{group}=", " | ".join(group_files(group))) for group in accepted_groups(sections)]
     out = {"Files of settings": [(group, files) for group, files in groups if files]}
+    chosen = [] if config is None else list(options_of_kinds(config))
     for key in config_keys(domain, sections).values():
         if domain is not None and not of_use(key.name, DOMAINS.load(domain), config):
             continue
         section, dot, _ = key.name.partition(".")
         title = f"Keys of {section}" if dot else "Keys of the run"
         now = key if config is None else replace(key, default=operator.attrgetter(key.name)(config))
-        out.setdefault(title, []).append(_row(now))
-    for key in options_of_kinds(config) if config is not None else ():
-        if (section := key.name.partition(".")[0]) in sections:
-            out[f"Keys of {section}"].append(_row(key))
+        inner = [option for option in chosen if option.name.startswith(f"{key.name}.")]
+        out.setdefault(title, []).extend(map(_row, inner or [now]))
     own = f"Keys of {name}"
-    if own in out:  # first, and the last to scroll out of sight
+    if own in out and name != "train":
         out = {own: out.pop(own)} | out
     if domain is None and "domain" in sections:
         out["Keys of domain and model"] = [
@@ -115,7 +114,7 @@ def key_help(name: str, command: type[Command], arguments: Sequence[str]) -> dic
 
 def _row(key: Key) -> tuple[str, str]:
     kind = next((kind for kind in ALL.values() if kind.key == key.name), None)
-    others = [] if kind is None else [n for n in kind.names() if not kind.home(n).startswith("refine.")]
+    others = [] if kind is None else kind.others()
     text = "; ".join([key.help or key.type_name, *([f"installed: {', '.join(others)}"] if others else [])])
     return f"{key.name}={'...' if key.required else key.default_text}", text
 

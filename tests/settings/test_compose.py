@@ -152,7 +152,7 @@ def test_on_top_of_a_run() -> None:
 def test_sections_make_short_names_unique_and_refuse_the_rest() -> None:
     assert toy("batch_size=3", accepted=("sample", "seed")).sample.batch_size == 3
     for argument in ("length=3", "model=var", "experiment=mnist"):
-        with pytest.raises(RefineError, match=r"is not a key\. Accepted: sample\.num.*, seed$"):
+        with pytest.raises(RefineError, match=r"is not a key\. Accepted: seed, sample\.num.*, sample\.strip$"):
             toy(argument, accepted=("sample", "seed"))
 
 

@@ -182,7 +182,7 @@ class Redraw(Strategy):
 class ContextNoise(Objective):
     """Teaches to repair: some codes are replaced by random ones, and the finer scales learn to make up for it.
 
-    The targets of a scale are the codes of what is missing after the disturbed coarser scales, as the quantizer says.
+    Where coarser codes were replaced, what is wanted of a scale is the code of what is missing now.
     """
 
     @dataclass
@@ -190,6 +190,8 @@ class ContextNoise(Objective):
         share: float = 0.1  # of the codes that are replaced
 
     def __call__(self, model, batch, settings):
+        discrete = model.tokenizer.quantizer.discrete
+        require(discrete, "train.objective.kind=context_noise needs codes; accepted: any model.quantizer.kind but none")
         condition = Condition.from_batch(batch)
         steps = self.disturbed(model.tokenizer, batch_codes(batch), condition)
         loss, by_scale = model.loss_of(steps, condition, settings.site_budget, settings.scale_weights)
@@ -197,14 +199,18 @@ class ContextNoise(Objective):
 
     @torch.no_grad()
     def disturbed(self, tokenizer, codes, condition):
-        """Steps of the scale loop along disturbed codes, with the right codes in their place."""
+        """Steps of the scale loop along disturbed codes, with those that are wanted in their place."""
         pyramid, quantizer, wanted = tokenizer.pyramid, tokenizer.quantizer, []
+        touched = torch.zeros(len(codes[0]), 1, dtype=torch.bool, device=codes[0].device)  # items with a replaced code
         *_, last = tokenizer.replay(codes, condition.base, condition.mask)
         target = pyramid.target(pyramid.latent(last.state, last.k), condition.base)
 
         def choose(k, level, context, state):
-            wanted.append(quantizer.encode(pyramid.residual(target, state, context, k), k))
-            replaced = torch.rand(wanted[k].shape, device=context.device) < self.options.share
+            nonlocal touched
+            missing = quantizer.encode(pyramid.residual(target, state, context, k), k)
+            wanted.append(torch.where(touched, missing, codes[k]))
+            replaced = torch.rand(codes[k].shape, device=codes[k].device) < self.options.share
+            touched = touched | replaced.any(1, keepdim=True)
             return torch.where(replaced, torch.randint_like(wanted[k], quantizer.sizes[k]), wanted[k])
 
         steps = tokenizer.walk(choose, len(codes[0]), condition.base, condition.mask)

@@ -75,5 +75,5 @@ class SignalDomain(CountsBeats, Domain):
         figure.savefig(folder / "signals.png")
         return [*super().save(samples, folder), folder / "signals.png"]
 
-    def heart_rate(self, x):  # a signal lasts two seconds, and only R waves reach half a millivolt
-        return 30 * ((x[:, :-1] < 0.5) & (x[:, 1:] >= 0.5)).sum(1)
+    def heart_rate(self, x):  # a signal lasts two seconds, and only R waves reach 0.4 millivolts
+        return 30 * ((x[:, :-1] < 0.4) & (x[:, 1:] >= 0.4)).sum(1)

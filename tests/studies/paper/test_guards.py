@@ -1,6 +1,6 @@
 """The quick variant on MNIST itself: 1,000 images, seed 0, beside the values that were recorded for it.
 
-The autoencoder is trained for 4 of its 30 epochs, which changes the guarded errors by less than one per cent.
+The autoencoder is trained for 6 of its 30 epochs, which changes the guarded errors by less than one per cent.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def finished(work: Work) -> dict[str, float]:
 def setting(once: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     if not all(local_file("mnist", f"{part}-images-idx3-ubyte.gz") for part in ("train", "t10k")):
         pytest.skip("REFINE_DATA has no MNIST")
-    quick = Setting(mnist(), seed=0, train_size=1000, epochs=4, folder=tmp_path_factory.mktemp("unused"))
+    quick = Setting(mnist(), seed=0, train_size=1000, epochs=6, folder=tmp_path_factory.mktemp("unused"))
     few = replace(quick, data=replace(quick.data, test=quick.data.test[:1000]))  # its own error is not looked at
     with flushed_denormals():
         folder = once(
@@ -63,8 +63,9 @@ def test_the_quick_variant_stays_within_four_per_cent_of_what_was_recorded(setti
 
 @pytest.mark.slow
 def test_closed_forms_are_those_recorded(setting: Setting) -> None:
-    some = replace(setting, data=replace(setting.data, test=setting.data.test[::4]))  # most of the work is per image
-    found = finished(EXPERIMENTS["closed_forms"].work(some))
+    """Of every third training and every fourth test image, which changes none of them by as much as one per cent."""
+    some = replace(setting.data, train=setting.data.train[::3], test=setting.data.test[::4])
+    found = finished(EXPERIMENTS["closed_forms"].work(replace(setting, data=some)))
     recorded = {
         "mean_image": 0.0675,
         "noisy_input": 0.0400,
