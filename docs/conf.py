@@ -67,9 +67,22 @@ def keys_with_their_comments(app: Any, what: str, name: str, obj: Any, options: 
         lines += ["", *(f":ivar {f.name}: {notes[f.name]}" for f in dataclasses.fields(obj) if f.name in notes), ""]
 
 
+def by_public_name(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """A link to what a module defines leads to its public name."""
+    import refine
+
+    target = str(node.get("reftarget", ""))
+    for name, home in refine._HOME.items():
+        if f"{target}.".startswith(f"{home}.{name}."):
+            public, domain = f"refine{target.removeprefix(home)}", env.get_domain("py")
+            return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], public, node, content)
+    return None
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("autodoc-skip-member", described_elsewhere)
     app.connect("autodoc-process-docstring", help_of_commands, priority=400)  # before the sections of Google style
     app.connect("autodoc-process-docstring", keys_with_their_comments, priority=900)
+    app.connect("missing-reference", by_public_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

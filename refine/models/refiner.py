@@ -126,12 +126,13 @@ class Refiner(TeacherForced):
                 order, which is the one that samples ``first`` and on of that seed are drawn in.
             first: number of the first item.
         """
-        self.check_condition(condition or Condition(), len(codes[0]))
+        condition = Condition() if condition is None else condition
+        self.check_condition(condition, len(codes[0]))
         exact, index = max(self.predictor.rounds) == 1, range(first, first + len(codes[0]))
         require(len(orders) > 0, "orders=[] is not accepted; accepted: one seed or more")
         total = torch.zeros((), device=self.device)
         for seed in orders[:1] if exact else orders:
-            nats = self.site_log_prob(codes, condition or Condition(), noise=Noise(seed, index))
+            nats = self.site_log_prob(codes, condition, noise=Noise(seed, index))
             total = total + torch.stack([n.sum(1) for n in nats], dim=1)
         return LogProb(total / (1 if exact else len(orders)), self.dimensions, exact)
 

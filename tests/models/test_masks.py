@@ -68,11 +68,10 @@ def same(a: Codes, b: Codes) -> bool:
 
 @pyramids
 @quantizers
-@pytest.mark.parametrize("junk", [50.0, torch.nan])
-def test_nothing_depends_on_the_padding(pyramid: str, quantizer: str, junk: float) -> None:
+def test_nothing_depends_on_the_padding(pyramid: str, quantizer: str) -> None:
     refiner = build(pyramid, quantizer)
     x, given = some(refiner, 12)
-    other, dirty = soiled(refiner, x, given, junk)
+    other, dirty = soiled(refiner, x, given, torch.nan)
     masks, tokenizer = masks_of(refiner, given), refiner.tokenizer
     codes = tokenizer.encode(x, given.base, given.mask)
     assert same(codes, tokenizer.encode(other, dirty.base, dirty.mask))
@@ -269,9 +268,9 @@ def test_what_takes_no_masks_says_so_before_anything_is_trained() -> None:
 TINY = [
     *("domain=ragged", "domain.items=48", "domain.channels=1", "domain.classes=2", "model.quantizer.size=4"),
     *("model.predictor.width=16", "model.predictor.depth=1", "model.predictor.heads=2", "model.quantizer.revive=0.2"),
-    *("train.tokenizer.steps=12", "train.tokenizer.batch_size=8", "train.tokenizer.warmup=2", "train.fit_after=4"),
-    *("train.predictor.steps=6", "train.predictor.batch_size=8", "train.predictor.warmup=2", "trainer.accelerator=cpu"),
-    *("train.val_items=16", "train.val_every=6", "train.save_every=6", "train.log_every=2", "train.predictor.ema=0"),
+    *("train.tokenizer.steps=8", "train.tokenizer.batch_size=8", "train.tokenizer.warmup=2", "train.fit_after=4"),
+    *("train.predictor.steps=4", "train.predictor.batch_size=8", "train.predictor.warmup=2", "trainer.accelerator=cpu"),
+    *("train.val_items=16", "train.val_every=8", "train.save_every=8", "train.log_every=2", "train.predictor.ema=0"),
 ]
 
 
@@ -280,10 +279,9 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "draw_pictures", lambda *_: None)
 
 
-@pytest.mark.parametrize("quantizer", ["kind=vq model.quantizer.stages=2", "kind=bitwise"])
-def test_padding_teaches_nothing(quantizer: str, tmp_path: Path) -> None:
+def test_padding_teaches_nothing(tmp_path: Path) -> None:
     """Not the codebooks at their start, nor by their running means, nor the predictor; figures are the same as well."""
-    options = [*TINY, *f"model.quantizer.{quantizer}".split()]
+    options = [*TINY, "model.quantizer.stages=2"]
     with registered(ragged=RaggedDomain):
         runs = [
             training.train(compose([*options, f"domain.padding={padding}", f"run={tmp_path / str(padding)}"]))
@@ -313,7 +311,7 @@ def test_usage_counts_sites_that_exist(tmp_path: Path) -> None:
         index = torch.linspace(0, 47, 16).long()
         x, mask = val["x"][index], val["mask"][index]
         codes = model.tokenizer.encode(x, mask=mask)
-        (last,) = [r for r in read_metrics(run) if r.get("step") in (11, 12) and "usage_0" in r]
+        (last,) = [r for r in read_metrics(run) if "usage_0" in r]
         score = model.score(model.domain.dataset("val"), model.sample(4, Condition(mask=mask[:4])), 16)
         every = model.tokenizer.encode(val["x"], mask=val["mask"])
         for k, masks in enumerate(Masked(model.pyramid, mask).masks):

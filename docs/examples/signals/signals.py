@@ -1,4 +1,4 @@
-"""A domain in one file: ECG-like beats, conditioned on the kind of rhythm. See docs/how-to-add-a-domain.md."""
+"""A domain in one file: ECG-like beats. See docs/how-to-add-a-domain.md."""
 
 from dataclasses import dataclass, field
 
@@ -13,9 +13,7 @@ RHYTHMS = ["normal", "fast", "flat T wave"]
 
 
 @dataclass
-class SignalConfig:
-    """Options of the domain; each is a key of the command line, such as ``length=128``."""
-
+class SignalConfig:  # each field is a key of the command line, such as length=128
     length: int = 64  # samples in a signal
     items: int = 3000  # training signals
     channels: int = 4  # latent channels
@@ -52,6 +50,8 @@ class SignalCodec(Codec):
 
 
 class SignalDomain(CountsBeats, Domain):
+    """ECG-like beats, conditioned on the kind of rhythm."""
+
     name, Config, group = "signal", SignalConfig, "none: time has a direction"
     condition = ConditionSpec(num_classes=len(RHYTHMS))
 
