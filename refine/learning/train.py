@@ -95,7 +95,7 @@ def run_folder(config: Config) -> Path:
         folder = new_run(config)
         os.environ["REFINE_RUN"] = str(folder)
         return folder
-    told = os.environ.get("REFINE_RUN", config.run)
+    told = str(Path(config.run).expanduser()) if config.run else os.environ.get("REFINE_RUN")
     require(told is not None, "processes started from outside (torchrun, SLURM) need run=FOLDER, the same for all")
     assert told is not None
     return Path(told)

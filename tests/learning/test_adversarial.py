@@ -263,7 +263,7 @@ def train_as(rank: int, port: int, *arguments: str) -> None:
     """One of two processes that were started from outside, as torchrun does it."""
     here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
     os.environ |= here | {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
-    os.environ |= {"TORCHELASTIC_RUN_ID": "test"}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "REFINE_RUN": "of another training"}
     rank_zero_only.rank = rank  # type: ignore[attr-defined]  # which Lightning reads when it is imported
     train(*arguments)
 
