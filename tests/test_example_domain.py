@@ -303,7 +303,7 @@ def test_messages_of_the_command(trained: Path, installed: None, command: Callab
 
 
 def test_without_the_package(trained: Path, command: Callable[..., tuple[int, str]]) -> None:
-    assert "No such command 'hello'" in command("hello", f"run={trained}")[1]
+    assert "command='hello' is not accepted; accepted: domains" in command("hello", f"run={trained}")[1]
     assert "domain='signal' is not accepted; accepted: graph, image, weather" in command("sample", f"run={trained}")[1]
 
 
@@ -315,7 +315,7 @@ def test_without_the_package(trained: Path, command: Callable[..., tuple[int, st
         ("networks", ["sample"], "model.predictor.kind='mlp' is not accepted; accepted: transformer."),
         ("strategies", ["sample"], "sampler.strategies='redraw' is not accepted; accepted: nothing."),
         ("objectives", ["train"], "train.objective.kind='context_noise' is not accepted; accepted: likelihood."),
-        ("commands", ["hello"], "No such command 'hello'"),
+        ("commands", ["hello"], "command='hello' is not accepted; accepted: domains"),
     ],
     ids=lambda v: v if isinstance(v, str) and v.isalpha() else "",
 )
