@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from golden import record
 from golden.record import GROUPS, Summary, compute, group_of, machine, summary, text_of
+from processes import finished, start
+
+from refine.cli import main
 
 RECORD = json.loads((Path(__file__).parent / "golden" / "before_the_move.json").read_text(encoding="utf-8"))
 RESULTS: dict[str, dict[str, Summary]] = RECORD["results"]
@@ -58,6 +63,19 @@ def _alike(key: str, new: Summary, old: Summary) -> bool:
     return all(abs(new[name] - old[name]) <= ATOL + RTOL * scale for name in figures)
 
 
+def command(folder: Path, *arguments: str) -> None:
+    """As the one of :mod:`golden.record`, in a forked process instead of a new one."""
+    finished(start(run, folder, arguments))
+
+
+def run(folder: Path, arguments: tuple[str, ...]) -> None:
+    for name in record.OWN_DATA:
+        os.environ.pop(name, None)
+    os.environ |= record.ONE_THREAD | record.PLAIN
+    os.chdir(folder)
+    main(arguments)
+
+
 @pytest.fixture(scope="module")
 def group(once: Any) -> Group:
     """Gives the results of a group, computed once for all processes that run these tests."""
@@ -65,7 +83,9 @@ def group(once: Any) -> Group:
     def computed(name: str, folder: Path) -> None:
         work = folder / "work"
         work.mkdir()
-        found = compute(name, work)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(record, "command", command)
+            found = compute(name, work)
         (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
 
     def results(name: str) -> dict[str, dict[str, Summary]]:

@@ -226,7 +226,7 @@ def test_odd_graphs_train_and_are_scored(model: GraphModel) -> None:
 def test_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """The same weights, bit by bit, with and without SIGKILL half-way."""
     steps = ["train.predictor.steps=12", "train.save_every=4", "train.val_every=6", "train.val_items=8"]
-    small = ["model.width=16", "model.depth=1", "sample.num=2", "trainer.accelerator=cpu"]
+    small = ["model.width=16", "model.depth=1", "num=2", "strip=0", "trainer.accelerator=cpu"]
     words = ["train", "domain=graph", "data=community_small", *steps, *small]
     whole, again = tmp_path / "whole", tmp_path / "again"
     command(*words, f"run={whole}")

@@ -18,6 +18,7 @@ from refine.domains.weather.config import WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.ensemble_command import domain_of
 from refine.domains.weather.ensembles.store import open_forecast
+from refine.domains.weather.pictures import forecast_pictures, report
 from refine.errors import RefineError
 
 from . import toy_forecaster
@@ -125,6 +126,13 @@ def cli(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     return run
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pictures and no report, which take most of the time and are looked at elsewhere."""
+    monkeypatch.setattr(forecast_pictures, "forecast_pictures", lambda *_, **__: [])
+    monkeypatch.setattr(report, "report_forecast", lambda *given: given[3] / "report.html")
+
+
 def test_the_default(cli: Run) -> None:
     code, out, err = cli("domain=waves", "--members", "6", "--lead", "3d", "--at", "-51.5,-0.1")
     assert code == 0, err
@@ -167,6 +175,7 @@ def test_keys(cli: Run) -> None:
     assert open_forecast("mine.zarr").load().equals(ds.load())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_interrupted_and_gone_on_with(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = ["run=runs/first", "members=5", "batch_size=2", "lead=2d"]
     noise, calls = toy_forecaster.ToyForecaster._noise, []
@@ -186,6 +195,7 @@ def test_interrupted_and_gone_on_with(cli: Run, monkeypatch: pytest.MonkeyPatch)
     assert [p.name for p in Path("runs/first/forecasts").glob("*zarr*")] == ["2021-01-18T00-5x48h.zarr"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_on_a_cluster_whose_workers_are_in_another_folder(
     cli: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +210,7 @@ def test_on_a_cluster_whose_workers_are_in_another_folder(
     assert open_forecast("here.zarr").load().identical(open_forecast("there.zarr").load())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_other_data(cli: Run) -> None:
     toy_fields(5, first=20).isel(latitude=slice(None, None, -1)).to_netcdf("later.nc")
     code, _, err = cli("run=runs/first", "fields=later.nc", "start=2021-01-23", "lead=1d", "out=f.zarr")
