@@ -160,7 +160,9 @@ def test_they_stand_around_any_draw_and_inpaint() -> None:
 
     config = SamplerConfig(strategies=["adds"])
     assert all((c == 1).all() for c in refiner.sample(3, sampler=config, draw=Zero).codes)
-    assert all((c == 1).all() for c in refiner.inpaint(_zeros(3), torch.ones(1, 25) > 0, sampler=config).codes)
+    half = torch.arange(25)[None] < 13
+    codes = refiner.inpaint(_zeros(3), half, sampler=config, draw=Zero).codes
+    assert (codes[3][:, :13] == 0).all() and (codes[3][:, 13:] == 1).all()  # what is given stays
 
 
 def _zeros(count: int) -> list[Tensor]:
