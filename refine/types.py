@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refine.errors import require
+from refine.errors import RefineError, require
 
 Codes = list[Tensor]
 """The codes of a batch: K tensors (B, N_k), int64, coarsest first; (B, N_k, C), real, where nothing is quantised."""
@@ -148,9 +148,8 @@ class ConditionSpec:
             RefineError: something that the model is not conditioned on, another number of items, another shape or type,
                 or a label or size that is none. The message names it.
         """
-        require(
-            isinstance(condition, Condition), f"condition={condition!r:.60} is not accepted; accepted: refine.Condition"
-        )
+        if not isinstance(condition, Condition):  # told only then: tensors take long to be written out
+            raise RefineError(f"condition={condition!r:.60} is not accepted; accepted: refine.Condition")
         given = {f.name: value for f in fields(condition) if (value := getattr(condition, f.name)) is not None}
         wanted = {
             "label": (self.num_classes > 0, ()),
@@ -163,8 +162,8 @@ class ConditionSpec:
         for name, value in given.items():
             announced, shape = wanted[name]
             require(announced, f"condition.{name} is not accepted: {_WORDS[name]}")
-            tensor = isinstance(value, Tensor)
-            require(tensor, f"condition.{name}={value!r:.60} is not accepted; accepted: a tensor")
+            if not isinstance(value, Tensor):
+                raise RefineError(f"condition.{name}={value!r:.60} is not accepted; accepted: a tensor")
             require(
                 value.dim() > 0 and len(value) == num,
                 f"condition.{name} has {len(value) if value.dim() else 1} rows; expected one for each of num={num}",
