@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +19,13 @@ SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 if "REFINE_DATA" not in os.environ and SHARED.is_dir():
     os.environ["REFINE_DATA"] = str(SHARED)
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays; looking for garbage in it again and again takes time."""
+    gc.collect()
+    gc.freeze()
+
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 

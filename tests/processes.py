@@ -9,15 +9,25 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+IMPORTED = ["refine.learning.train", "refine.settings.compose", "hydra", "pytest"]
+IMPORTED += ["refine.domains.weather.ensembles.writing", "distributed"]  # passed over where they are not installed
+
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["refine.learning.train", "refine.settings.compose", "hydra", "pytest"])
+
+
+def ready() -> None:
+    """Have the process run that others are forked from."""
+    _CONTEXT.set_forkserver_preload(IMPORTED)
+    forkserver.ensure_running()
 
 
 def start(target: Any, *args: Any) -> BaseProcess:
     """A process that calls ``target(*args)``, a function of a module."""
+    ready()
     process = _CONTEXT.Process(target=target, args=args)
     process.start()
     return process

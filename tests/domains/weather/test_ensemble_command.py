@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from distributed import LocalCluster
 from strangers import install, install_toy
 
 from refine.cli import main
@@ -22,6 +21,7 @@ from refine.domains.weather.pictures import forecast_pictures, report
 from refine.errors import RefineError
 
 from . import toy_forecaster
+from .clusters import local_cluster
 from .toy_forecaster import toy_fields
 
 Run = Callable[..., tuple[int, str, str]]
@@ -201,7 +201,7 @@ def test_on_a_cluster_whose_workers_are_in_another_folder(
 ) -> None:
     here = Path.cwd()
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with local_cluster(1) as cluster:
         monkeypatch.chdir(here)
         keys = ["run=runs/first", "members=5", "batch_size=2", "lead=2d", "start=[2021-01-05,2021-01-07]"]
         code, _, err = cli(*keys, "out=there.zarr", "--scheduler", cluster.scheduler_address)

@@ -18,6 +18,7 @@ from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError
 from refine.settings.config import SamplerConfig
 
+from ..clusters import local_cluster
 from ..toy_forecaster import ToyForecaster, ToyLoader, toy_fields
 
 JOB = Job(starts=(1, 3, 4), members=6, steps=4, seed=3, sampler=SamplerConfig(), rows=2)
@@ -25,7 +26,7 @@ JOB = Job(starts=(1, 3, 4), members=6, steps=4, seed=3, sampler=SamplerConfig(),
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as running:
+    with local_cluster(2) as running:
         yield running
 
 
