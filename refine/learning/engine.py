@@ -14,14 +14,14 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import Subset
 
 from refine.errors import RefineError
 from refine.items import Items, Numbered, in_batches, spread
-from refine.learning.callbacks import JsonLines, Lines, Publish
+from refine.learning.callbacks import JsonLines, Lines, Publish, Save
 from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.data import StepBatches, loader, read_cache, write_cache
 from refine.learning.modules import LearnerModule, StageModule, TokenizerModule
@@ -154,7 +154,7 @@ def build_trainer(
     loggers: Sequence[Logger] = (),
 ) -> pl.Trainer:
     """A Lightning trainer for one stage; everything in ``config.trainer`` is passed to it as it is."""
-    save = ModelCheckpoint(
+    save = Save(
         dirpath=run / "resume",
         filename=name,
         # never later than the first published weights, or a run killed between the two would begin again from those
@@ -162,7 +162,6 @@ def build_trainer(
         enable_version_counter=False,
         auto_insert_metric_name=False,
     )
-    save.FILE_EXTENSION = ".safetensors"
     show: Callback = RichProgressBar() if console.is_terminal else Lines(name)
     after = config.train.fit_after if name == "tokenizer" else 0  # codebooks mean nothing before they were fitted
     average = [WeightAveraging(avg_fn=partial(ema, stage.ema, after))] if stage.ema > 0 else []

