@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from ragged import SMALL, RaggedConfig, RaggedDomain, ragged_refiner, registered, some
+from ragged import SMALL, RaggedConfig, RaggedDomain, changed, composed, ragged_refiner, registered, some
 from scipy.stats import chisquare
 from torch import Tensor
 from toy import stir
@@ -21,7 +21,6 @@ from refine.models.encoding import EncodedItems
 from refine.models.refiner import Refiner
 from refine.noise import Noise
 from refine.scales.masked import Masked
-from refine.settings.compose import compose
 from refine.settings.config import ModelConfig, PyramidConfig, QuantizerConfig, SamplerConfig
 from refine.storage.checkpoint import load_checkpoint
 from refine.storage.runs import read_metrics
@@ -109,13 +108,13 @@ def test_what_exists_does_matter() -> None:
     codes = refiner.tokenizer.encode(x, given.base, given.mask)
     nats = refiner.log_prob(codes, given).nats
     assert given.mask is not None and given.field is not None and given.base is not None and given.label is not None
-    for changed in (
+    for other in (
         replace(given, mask=torch.ones_like(given.mask)),
         replace(given, field=given.field + 1),
         replace(given, base=given.base + 1),
         replace(given, label=1 - given.label),
     ):
-        assert (refiner.log_prob(codes, changed).nats - nats).abs().max() > 0.01
+        assert (refiner.log_prob(codes, other).nats - nats).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("rounds", [1, [1, 2]], ids=["one round", "rounds"])
@@ -284,7 +283,7 @@ def test_padding_teaches_nothing(tmp_path: Path) -> None:
     options = [*TINY, "model.quantizer.stages=2"]
     with registered(ragged=RaggedDomain):
         runs = [
-            training.train(compose([*options, f"domain.padding={padding}", f"run={tmp_path / str(padding)}"]))
+            training.train(changed(composed(*options), f"domain.padding={padding}", f"run={tmp_path / str(padding)}"))
             for padding in (0.0, 40.0)
         ]
         (_, clean), (_, dirty) = map(load_checkpoint, runs)
@@ -305,7 +304,7 @@ def test_padding_teaches_nothing(tmp_path: Path) -> None:
 
 def test_usage_counts_sites_that_exist(tmp_path: Path) -> None:
     with registered(ragged=RaggedDomain):
-        run = training.train(compose([*TINY, "stage=tokenizer", f"run={tmp_path / 'run'}"]))
+        run = training.train(changed(composed(*TINY), "stage=tokenizer", f"run={tmp_path / 'run'}"))
         model = Refiner.from_pretrained(run)
         val = model.domain.dataset("val").tensors
         index = torch.linspace(0, 47, 16).long()
@@ -346,13 +345,13 @@ class KeepsAMaskForItself(RaggedDomain):
 
 def test_a_mask_that_is_not_announced_is_none(tmp_path: Path) -> None:
     """In both stages, as in evaluation."""
-    options = ["domain=private", *TINY[1:3], *TINY[4:], f"run={tmp_path / 'run'}"]
+    options = ["domain=private", *TINY[1:3], *TINY[4:]]
     with registered(private=KeepsAMaskForItself):
-        model = Refiner.from_pretrained(training.train(compose(options)))
+        model = Refiner.from_pretrained(training.train(changed(composed(*options), f"run={tmp_path / 'run'}")))
         items = model.training_items("train", 0)
         rows = items.collate([items[i] for i in range(8)])  # type: ignore[attr-defined]
         free = model.tokenizer.encode(model.domain.dataset("train").tensors["x"][:8])
         assert all(torch.equal(rows[f"codes_{k}"].long(), c) for k, c in enumerate(free))
-        loss, _ = model.training_loss(rows, compose(options).train)
+        loss, _ = model.training_loss(rows, composed(*options).train)
         torch.testing.assert_close(loss, model.loss(free)[0])
         torch.testing.assert_close(model.log_prob(free).total.sum(), -loss * sum(c.numel() for c in free))
