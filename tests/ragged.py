@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, reduce
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 from toy import LinearCodec, stir
 
@@ -17,7 +20,8 @@ from refine.kinds import ALL, register
 from refine.models.codec import Codec, IdentityCodec
 from refine.models.refiner import Refiner
 from refine.scales.resample import GridResampler
-from refine.settings.config import ModelConfig, PredictorConfig
+from refine.settings.compose import compose
+from refine.settings.config import Config, ModelConfig, PredictorConfig
 from refine.types import Condition, ConditionSpec, Level
 
 
@@ -92,6 +96,21 @@ def some(refiner: Refiner, count: int) -> tuple[Tensor, Condition]:
     """The first training items and their conditions."""
     batch = {name: value[:count] for name, value in refiner.domain.dataset("train").tensors.items()}
     return batch["x"], Condition.from_batch(batch)
+
+
+@cache
+def composed(*arguments: str) -> Config:
+    """The configuration of these arguments; not to be changed."""
+    return compose(arguments)
+
+
+def changed(config: Config, *options: str) -> Config:
+    """A copy with ``key=value`` of each option set; composing one anew takes half a second."""
+    config = copy.deepcopy(config)
+    for name, value in (option.split("=", 1) for option in options):
+        *sections, last = name.split(".")
+        setattr(reduce(getattr, sections, config), last, yaml.safe_load(value))
+    return config
 
 
 @contextmanager

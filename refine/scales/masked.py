@@ -20,6 +20,9 @@ class Masked:
     A site of scale k exists where the mask, seen at that scale, is not zero: where any of the finest sites that it
     stands for exists. Other sites have no values, no codes that count, and nothing attends to them.
 
+    Where nothing is quantised, a closed loop and a residual pyramid without phi give back what exists. An open loop
+    does if interpolation reads no site that does not exist (``up=nearest``); a projected one if all sites exist.
+
     Args:
         pyramid: of all sites.
         mask: (B, N_{K-1}) bool, true where a site of the finest scale exists.

@@ -13,7 +13,7 @@ import pytest
 import torch
 from bags import BagDomain
 from lightning.pytorch.loggers import CSVLogger
-from ragged import registered
+from ragged import changed, composed, registered
 from torch import Tensor
 from toy import TinyDomain, tiny_refiner
 
@@ -71,7 +71,7 @@ class Dies(pl.Callback):
 
 
 def train(folder: Path, *options: str, callbacks: Any = ()) -> Path:
-    return refine.train(compose([*TINY, f"run={folder}", *options]), callbacks=callbacks)
+    return refine.train(changed(composed(*TINY), f"run={folder}", *options), callbacks=callbacks)
 
 
 def weights(run: Path) -> dict[str, Tensor]:
@@ -83,9 +83,16 @@ def assert_same(a: Path, b: Path) -> None:
     assert one.keys() == other.keys() and [n for n in one if not torch.equal(one[n], other[n])] == []
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with registered(tiny=TinyDomain), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "draw_pictures", lambda *_: None)
+        return train(tmp_path_factory.mktemp("runs") / "first")
+
+
 def test_callbacks_and_loggers_go_beside_ours_and_change_nothing(tmp_path: Path) -> None:
     seen, logger = Seen(), CSVLogger(tmp_path / "logs", name="mine", version="one")
-    config = compose([*TINY, f"run={tmp_path / 'run'}"])
+    config = changed(composed(*TINY), f"run={tmp_path / 'run'}")
     run = refine.train(config, callbacks=[seen], loggers=[logger])
     assert {name: len(b) for name, b in seen.batches.items()} == {"tokenizer": 8, "predictor": 8}
     assert sorted(seen.items("tokenizer")[:48]) == list(range(48))  # every item once before any comes again
@@ -103,7 +110,7 @@ def test_tensorboard_is_a_logger(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = TensorBoardLogger(tmp_path / "board", name="", version="")
-    run = refine.train(compose([*TINY, "stage=tokenizer", f"run={tmp_path / 'run'}"]), loggers=[logger])
+    run = refine.train(changed(composed(*TINY), "stage=tokenizer", f"run={tmp_path / 'run'}"), loggers=[logger])
     found = EventAccumulator(str(tmp_path / "board"))
     found.Reload()
     ours = [row["val_reconstruction"] for row in read_metrics(run) if "val_reconstruction" in row]
@@ -145,11 +152,11 @@ def test_accumulated_batches_are_a_larger_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["tokenizer", "predictor"])
-def test_accumulated_batches_go_on_where_they_stopped(stage: str, tmp_path: Path) -> None:
+def test_accumulated_batches_go_on_where_they_stopped(stage: str, tmp_path: Path, trained: Path) -> None:
     """To the bit, whether a step was whole or half done."""
-    rest = ["stage=tokenizer"] if stage == "tokenizer" else ["train.tokenizer.steps=1", "train.fit_after=0"]
+    rest = [f"stage={stage}"] if stage == "tokenizer" else [f"stage={stage}", f"train.init={trained}"]
     whole = train(tmp_path / "whole", *FOUR, *rest)
-    for batch in (5, 11, 3):  # of those that are left
+    for batch in (11, 3):  # of those that are left
         with pytest.raises(EOFError):
             train(tmp_path / "run", *FOUR, *rest, callbacks=[Dies(stage, batch)])
     seen = Seen()
@@ -160,13 +167,6 @@ def test_accumulated_batches_go_on_where_they_stopped(stage: str, tmp_path: Path
 # -- weights to start from ---------------------------------------------------------------------------------------------
 
 STILL = ["train.predictor.lr=0", "train.predictor.steps=1", "train.predictor.ema=0", "stage=predictor"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with registered(tiny=TinyDomain), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "draw_pictures", lambda *_: None)
-        return train(tmp_path_factory.mktemp("runs") / "first")
 
 
 def test_a_training_starts_from_the_weights_of_another(trained: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from ragged import registered
+from ragged import changed, composed, registered
 from torch import Tensor
 from toy import TinyDomain
 
@@ -19,7 +19,6 @@ from refine.learning.modules import LearnerModule
 from refine.learning.objectives import Likelihood, Objective, build_objective
 from refine.models.encoding import batch_codes
 from refine.models.refiner import Refiner
-from refine.settings.compose import compose
 from refine.settings.config import ObjectiveConfig, TrainConfig
 from refine.storage.checkpoint import load_checkpoint
 from refine.storage.runs import read_metrics
@@ -29,8 +28,8 @@ TINY = [
     *("domain=tiny", "domain.shapes=[[1],[2],[4]]", "domain.classes=2", "domain.items=48", "train.predictor.ema=0"),
     *("model.predictor.width=16", "model.predictor.depth=1", "model.predictor.heads=2", "model.quantizer.size=6"),
     *("train.tokenizer.steps=4", "train.tokenizer.batch_size=8", "train.tokenizer.warmup=2", "train.fit_after=2"),
-    *("train.predictor.steps=12", "train.predictor.batch_size=8", "train.predictor.warmup=2"),
-    *("train.val_items=16", "train.val_every=4", "train.save_every=4", "train.log_every=2", "trainer.accelerator=cpu"),
+    *("train.predictor.steps=6", "train.predictor.batch_size=8", "train.predictor.warmup=2"),
+    *("train.val_items=16", "train.val_every=3", "train.save_every=3", "train.log_every=2", "trainer.accelerator=cpu"),
 ]
 
 
@@ -65,12 +64,13 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained tokenizer, from which predictors are trained."""
     with registered(tiny=TinyDomain), pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "draw_pictures", lambda *_: None)
-        return training.train(compose([*TINY, "stage=tokenizer", f"run={tmp_path_factory.mktemp('runs') / 'one'}"]))
+        run = tmp_path_factory.mktemp("runs") / "one"
+        return training.train(changed(composed(*TINY), "stage=tokenizer", f"run={run}"))
 
 
 def train(tokenizer: Path, folder: Path, *options: str) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    arguments = [*TINY, "stage=predictor", f"train.init={tokenizer}", f"run={folder}", *options]
-    run = training.train(compose(arguments))
+    start = ["stage=predictor", f"train.init={tokenizer}", f"run={folder}"]
+    run = training.train(changed(composed(*TINY), *start, *options))
     return load_checkpoint(run)[1], read_metrics(run)
 
 
@@ -150,7 +150,7 @@ def test_a_scale_without_weight_learns_nothing_of_its_own(tokenizer: Path, tmp_p
 def test_what_comes_late_is_refused_early(option: str, message: str, tmp_path: Path) -> None:
     """Before the tokenizer is trained, and before there is a folder."""
     with pytest.raises(RefineError, match=message):
-        training.train(compose([*TINY, f"run={tmp_path / 'run'}", option]))
+        training.train(changed(composed(*TINY), f"run={tmp_path / 'run'}", option))
     assert not (tmp_path / "run").exists()
 
 
