@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, reduce
+from functools import cache
 from typing import Any
 
 import torch
@@ -109,7 +109,13 @@ def changed(config: Config, *options: str) -> Config:
     config = copy.deepcopy(config)
     for name, value in (option.split("=", 1) for option in options):
         *sections, last = name.split(".")
-        setattr(reduce(getattr, sections, config), last, yaml.safe_load(value))
+        section = config
+        for name in sections:
+            section = section[name] if isinstance(section, dict) else getattr(section, name)
+        if isinstance(section, dict):  # options of an installed kind
+            section[last] = yaml.safe_load(value)
+        else:
+            setattr(section, last, yaml.safe_load(value))
     return config
 
 
