@@ -79,7 +79,7 @@ def test_an_objective_changes_training_and_not_validation(tokenizer: Path, tmp_p
     runs = {
         "likelihood": train(tokenizer, tmp_path / "a"),
         "smoothed 0": train(tokenizer, tmp_path / "b", kind),
-        "smoothed 1": train(tokenizer, tmp_path / "c", kind, "train.objective.options.share=1.0"),
+        "smoothed 1": train(tokenizer, tmp_path / "c", kind, "train.objective.options={share: 1.0}"),
     }
     names = [n for n in runs["likelihood"][0] if n.startswith("predictor")]
 

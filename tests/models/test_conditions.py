@@ -327,9 +327,21 @@ BAD: list[tuple[str, Any, str]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def of_many() -> Refiner:
+    """A model of four kinds of condition."""
+    return build(vector=2, base=True)
+
+
+@pytest.fixture(scope="module")
+def of_none() -> Refiner:
+    """A model of no condition."""
+    return build(classes=0, field=0)
+
+
 @pytest.mark.parametrize(("name", "value", "message"), BAD, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(BAD)])
-def test_what_does_not_fit_is_refused_by_name(name: str, value: Any, message: str) -> None:
-    refiner = build(vector=2, base=True)
+def test_what_does_not_fit_is_refused_by_name(of_many: Refiner, name: str, value: Any, message: str) -> None:
+    refiner = of_many
     x, given = items_of(refiner, 2)
     codes = refiner.tokenizer.encode(x, given.base)
     wrong = replace(given, **{name: value})
@@ -340,12 +352,16 @@ def test_what_does_not_fit_is_refused_by_name(name: str, value: Any, message: st
     ):
         with pytest.raises(RefineError, match=message):
             call()
-    refiner.sample(2, given)
+
+
+def test_what_fits_is_accepted(of_many: Refiner) -> None:
+    given = Condition(**{name: GIVEN[name](2) for name in ("label", "vector", "field", "base")})
+    assert len(of_many.sample(2, given).items) == 2
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_what_a_model_is_not_conditioned_on_is_refused_by_name(name: str) -> None:
-    refiner = build(classes=0, field=0)
+def test_what_a_model_is_not_conditioned_on_is_refused_by_name(of_none: Refiner, name: str) -> None:
+    refiner = of_none
     x, _ = items_of(refiner, 2)
     codes, wrong = refiner.tokenizer.encode(x), Condition(**{name: GIVEN[name](2)})
     for call in (
