@@ -85,7 +85,7 @@ def load_run_config(folder: Path) -> Config:
     else:
         header = read_header(folder)
         values = {"domain_name": header["domain"], "domain": header["domain_config"], "model": header["model"]}
-    config = from_values(values, saved=True)  # type: ignore[arg-type]
+    config = from_values(values, saved=True)
     config.run = str(folder)
     return config
 
