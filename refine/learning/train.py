@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -17,17 +18,21 @@ from refine.drawing.strategies import build_strategies
 from refine.errors import not_accepted, require
 from refine.kinds import DOMAINS
 from refine.learning.adversarial import build_reconstruction
+from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.curves import plot_curves
-from refine.learning.engine import fit
+from refine.learning.engine import check_trainer, fit, resume_file
 from refine.learning.objectives import build_objective
+from refine.learning.optimizers import check_optimizer
 from refine.learning.start import start_from
+from refine.models.memory import made
 from refine.models.model import Model
 from refine.models.samples import draw_samples
 from refine.models.teacher import scale_weights
 from refine.models.tokenizer import Tokenizer
 from refine.progress import console
+from refine.settings.bounds import check
 from refine.settings.config import Config
-from refine.storage.runs import new_run
+from refine.storage.runs import begun, run_place
 
 
 def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> Path:
@@ -46,42 +51,73 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
         RefineError: a stage that is unknown or needs a trained tokenizer first; a run of another model; a loss that is
             not finite.
     """
+    check(config)
     torch.manual_seed(config.seed)
-    fresh = DOMAINS.load(config.domain_name)(config.domain).model(config.model)
+    fresh = made(DOMAINS.load(config.domain_name)(config.domain), config.model)
     if config.stage not in (*fresh.stages, "all"):
         raise not_accepted("stage", config.stage, (*fresh.stages, "all"))
     check_early(config, fresh)
-    if config.stage in ("tokenizer", "all") and "tokenizer" in fresh.stages:
-        build_reconstruction(cast(Tokenizer, fresh.tokenizer).codec, config.train, config.seed)
-    if config.run is None or not (Path(config.run).expanduser() / "config.json").exists():  # else it goes on from that
+    place = run_place(config) if leads() else told(config)
+    if not (place / "config.json").exists():  # else it goes on from that
         start_from(fresh, config.train.init)
-    if config.run is None:
-        fresh.domain.dataset("train")  # what cannot start leaves no folder
-    folder = run_folder(config)
-    model = last_published(fresh, folder)
-    for stage in fresh.stages if config.stage == "all" else [config.stage]:
-        model.check_stage(stage)
-        if model.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
-            console.print(f"{stage}: trained already", highlight=False)
-            continue
-        fit(model, config, folder, stage, callbacks, loggers)
-        model.eval()
-    if leads():
-        draw_pictures(model, config, folder)
+    model = last_published(fresh, place)
+    stages = list(fresh.stages) if config.stage == "all" else [config.stage]
+    left = [s for s in stages if model.info.get(s, {}).get("steps", 0) < getattr(config.train, s).steps]
+    if left:
+        look_at(model, config, place, left)
+    with run_folder(config) as folder:  # all that can be refused has been looked at
+        for stage in stages:
+            model.check_stage(stage)
+            if stage not in left:
+                console.print(f"{stage}: trained already", highlight=False)
+                continue
+            fit(model, config, folder, stage, callbacks, loggers)
+            model.eval()
+        if leads():
+            draw_pictures(model, config, folder)
     return folder
 
 
 def check_early(config: Config, fresh: Model) -> None:
-    """Refuse now what would be refused when the predictor is trained, or when pictures are drawn.
+    """Refuse now what would be refused when a later stage is trained, or when pictures are drawn.
 
     Raises:
-        RefineError: settings of the sampler, of its strategies, of the objective, or weights of scales that are none.
+        RefineError: settings of the sampler, of its strategies, of the objective, of an optimiser or of the losses, or
+            weights of scales that are none.
     """
     build_sampler(config.sampler, fresh.num_levels)
     build_strategies(config.sampler)
     build_objective(config.train.objective)
     if config.train.scale_weights is not None:
         scale_weights(config.train.scale_weights, fresh.num_levels)
+    for stage in fresh.stages:
+        check_optimizer(getattr(config.train, stage), f"train.{stage}.optimizer")
+    if "tokenizer" in fresh.stages and config.stage in ("tokenizer", "all"):
+        build_reconstruction(cast(Tokenizer, fresh.tokenizer).codec, config.train, config.seed)
+
+
+def look_at(model: Model, config: Config, place: Path, stages: Sequence[str]) -> None:
+    """Refuse now, before anything is written, what would be refused when the first of the stages that are left begins,
+    or after it.
+
+    Raises:
+        RefineError: data that cannot be used, a stage that needs another first, too few steps to fit the quantizer in,
+            a trainer that Lightning does not make, or a damaged resume file.
+    """
+    steps, after, stage = config.train.tokenizer.steps, config.train.fit_after, stages[0]
+    fits = "tokenizer" not in stages or steps > after or bool(cast(Tokenizer, model.tokenizer).quantizer.fitted)
+    require(
+        fits,
+        f"train.tokenizer.steps={steps} is not accepted: the quantizer is fitted after train.fit_after={after} steps; "
+        "accepted: more steps, or a smaller train.fit_after",
+    )
+    for split in ("train", "val"):
+        items = model.domain.dataset(split)
+        require(len(items) > 0, f"there are no {'training' if split == 'train' else 'validation'} items")
+    model.check_stage(stage)
+    check_trainer(config, place, stage)
+    if (resume := resume_file(place, stage)).exists():
+        SafetensorsIO().load_checkpoint(resume)
 
 
 def leads() -> bool:
@@ -89,16 +125,27 @@ def leads() -> bool:
     return int(rank_zero_only.rank) == 0  # type: ignore[attr-defined]
 
 
-def run_folder(config: Config) -> Path:
+@contextmanager
+def run_folder(config: Config) -> Iterator[Path]:
     """The run's folder, made by the first process; the others, which run this very command again, are told."""
     if leads():
-        folder = new_run(config)
-        os.environ["REFINE_RUN"] = str(folder)
-        return folder
-    told = str(Path(config.run).expanduser()) if config.run else os.environ.get("REFINE_RUN")
-    require(told is not None, "processes started from outside (torchrun, SLURM) need run=FOLDER, the same for all")
-    assert told is not None
-    return Path(told)
+        with begun(config) as folder:
+            os.environ["REFINE_RUN"] = str(folder)
+            yield folder
+        return
+    yield told(config)
+
+
+def told(config: Config) -> Path:
+    """The folder that the first process made.
+
+    Raises:
+        RefineError: nobody says which.
+    """
+    folder = str(Path(config.run).expanduser()) if config.run else os.environ.get("REFINE_RUN")
+    require(folder is not None, "processes started from outside (torchrun, SLURM) need run=FOLDER, the same for all")
+    assert folder is not None
+    return Path(folder)
 
 
 def last_published(fresh: Model, folder: Path) -> Model:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
 from refine.settings.compose import from_values, to_yaml
 from refine.settings.config import Config
 from refine.settings.yaml_text import read_yaml
@@ -24,8 +26,8 @@ RUNS = Path("runs")
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 
 
-def new_run(config: Config) -> Path:
-    """The folder of a training run, made if needed, with its ``config.yaml``; ``config.run`` is set to it.
+def run_place(config: Config) -> Path:
+    """Where the folder of a training run is, or is to be; nothing is made.
 
     It is ``config.run`` where that is given: a new folder, or a run to go on with, which must then be of the same
     domain and model. Otherwise ``runs/<domain>-<data>-<time>``.
@@ -38,11 +40,57 @@ def new_run(config: Config) -> Path:
         _same_model(config, load_run_config(path), path)
     elif path.exists():
         empty = path.is_dir() and not any(path.iterdir())
-        require(empty, f"run={str(path)!r} is not accepted: it is there already, and is not a run")
+        require(empty, f"run={shown(str(path))} is not accepted: it is there already, and is not a run")
+    return path
+
+
+def new_run(config: Config) -> Path:
+    """The folder of a training run, made if needed, with its ``config.yaml``; ``config.run`` is set to it.
+
+    Raises:
+        RefineError: see :func:`run_place`.
+    """
+    path = run_place(config)
     path.mkdir(parents=True, exist_ok=True)
     config.run = str(path)
     write_text(path / CONFIG, to_yaml(config))
     return path
+
+
+@contextmanager
+def begun(config: Config) -> Iterator[Path]:
+    """:func:`new_run`, taken back where what follows fails before anything was trained: a value that is refused late is
+    not left in a run, and what cannot start leaves no folder."""
+    path = run_place(config)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    before = read_text(path / CONFIG) if (path / CONFIG).is_file() else None
+    trained = _trained(path)
+    try:
+        yield new_run(config)
+    except Exception:
+        if _trained(path) == trained:
+            _take_back(path, before, missing)
+        raise
+
+
+def _trained(path: Path) -> list[tuple[str, int]]:
+    """What a training writes from its first step on, each with the time of its last change."""
+    files = [path / METRICS, path / "config.json", *path.glob("resume/*.safetensors")]
+    return [(file.name, file.stat().st_mtime_ns) for file in files if file.is_file()]
+
+
+def _take_back(path: Path, before: str | None, missing: list[Path]) -> None:
+    """Give a run the configuration that it had; a new one is removed, with the folders made for it (the inner ones come
+    first)."""
+    if before is not None:
+        write_text(path / CONFIG, before)
+        return
+    (path / CONFIG).unlink(missing_ok=True)
+    shutil.rmtree(path / "cache", ignore_errors=True)
+    with suppress(OSError):  # something else is in it by now
+        for folder in [path / "resume", *missing]:
+            if folder.exists():
+                folder.rmdir()
 
 
 def find_run(config: Config) -> Path | None:
@@ -149,7 +197,7 @@ def _same_model(config: Config, saved: Config, path: Path) -> None:
     """Refuse to go on with a run under a configuration that its weights do not fit."""
     names = ("domain_name", "domain", "model")
     new, old = (_flat({n: c.plain()[n] for n in names}) for c in (config, saved))
-    changed = [f"{n}={old.get(n)!r} (now {new.get(n)!r})" for n in {**old, **new} if old.get(n) != new.get(n)]
+    changed = [f"{n}={shown(old.get(n))} (now {shown(new.get(n))})" for n in {**old, **new} if old.get(n) != new.get(n)]
     require(not changed, f"run={str(path)!r} was started with {', '.join(changed)}; keep that, or choose another run")
 
 
