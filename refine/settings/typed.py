@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from refine.errors import RefineError, require
@@ -32,7 +32,7 @@ def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     plain_data(values, where)
     _known(cls, values, where)
     try:
-        node = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(dict(values)))
+        node = OmegaConf.merge(_structure(cls), OmegaConf.create(dict(values)))
         return OmegaConf.to_object(node)  # type: ignore[return-value]
     except MissingMandatoryValue as error:
         raise RefineError(f"{_join(where, error.full_key)} must be given") from None
@@ -43,6 +43,11 @@ def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         value = reduce(lambda node, part: node[part], name.split("."), values)
         expected = keys_of(cls)[name].type_name
         raise RefineError(f"{_join(where, name)}={value!r} is not accepted; expected {expected}") from None
+
+
+@cache
+def _structure(cls: type) -> DictConfig:
+    return OmegaConf.structured(cls)  # type: ignore[no-any-return]
 
 
 def plain_data(value: Any, where: str = "") -> None:
