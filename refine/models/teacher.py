@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refine.codes.quantizer import Quantizer, build_quantizer
 from refine.drawing.rounds import Rounds
