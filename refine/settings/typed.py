@@ -32,7 +32,7 @@ def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     plain_data(values, where)
     _known(cls, values, where)
     try:
-        node = OmegaConf.merge(_structure(cls), OmegaConf.create(dict(values)))
+        node = OmegaConf.merge(_structure(cls), OmegaConf.create(dict(values)))  # type: ignore[arg-type]
         return OmegaConf.to_object(node)  # type: ignore[return-value]
     except MissingMandatoryValue as error:
         raise RefineError(f"{_join(where, error.full_key)} must be given") from None
