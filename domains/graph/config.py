@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from refine.settings.places import place
+
 
 @dataclass
 class GraphConfig:
@@ -11,9 +13,9 @@ class GraphConfig:
 
     # planar | sbm | tree | community_small | ego_small | enzymes | grid | qm9 | moses | folder | pyg;
     # null: folder or pyg where one is given, else community_small
-    data: str | None = None
-    folder: str | None = None  # graphs as GraphML, edge lists, SMILES or npz
-    pyg: str | None = None  # a torch-geometric InMemoryDataset by name, as TUDataset:ENZYMES
+    data: str | None = place(None)
+    folder: str | None = place(None)  # graphs as GraphML, edge lists, SMILES or npz
+    pyg: str | None = place(None)  # a torch-geometric InMemoryDataset by name, as TUDataset:ENZYMES
     generate: int = 0  # 0: the published graphs; N: that many new ones by the set's recipe, where it has one
     max_nodes: int = 1000  # larger graphs are refused
     node_labels: list[str] | None = None  # names of the kinds of nodes; null: the data's own

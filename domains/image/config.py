@@ -7,6 +7,7 @@ from typing import Any
 
 from refine.commands.evaluate import EvaluateConfig
 from refine.commands.inpaint import InpaintConfig
+from refine.settings.places import place
 
 
 @dataclass
@@ -20,8 +21,8 @@ class ImageEvaluateConfig(EvaluateConfig):
 class ImageInpaintConfig(InpaintConfig):
     """Keys of ``refine inpaint`` for images."""
 
-    image: str | None = None  # a picture, or an item of the model's data as SPLIT:NUMBER (test:17)
-    mask: str | None = None  # a PNG of the image's size or the model's: white is painted anew, black is kept
+    image: str | None = place(None)  # a picture, or an item of the model's data as SPLIT:NUMBER (test:17)
+    mask: str | None = place(None)  # a PNG of the image's size or the model's: white is painted anew, black is kept
     place: list[int] | None = None  # [top, left, height, width] that the image takes; all around it is painted anew
     paste: bool = False  # known pixels as the image has them, not as the kept codes are decoded
 
@@ -30,8 +31,10 @@ class ImageInpaintConfig(InpaintConfig):
 class ImageConfig:
     """Options of the image domain; null where the data itself answers."""
 
-    data: str | None = None  # digits | mnist | cifar10 | folder | none; null: folder where one is given, else digits
-    folder: str | None = None  # images, in subfolders named by their labels or all in the folder itself
+    data: str | None = place(
+        None
+    )  # digits | mnist | cifar10 | folder | none; null: folder where one is given, else digits
+    folder: str | None = place(None)  # images, in subfolders named by their labels or all in the folder itself
     size: Any = None  # pixels: one number or [height, width]; resized on the short side, cropped to the centre
     channels: int | None = None  # 1 grey | 3 RGB; null: the data's own, 3 for a folder
     classes: Any = None  # names of the labels, or how many there are; null: the data's own

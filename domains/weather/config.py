@@ -7,6 +7,7 @@ from typing import Any
 
 from refine.commands.evaluate import EvaluateConfig
 from refine.settings.config import ModelConfig, PredictorConfig, QuantizerConfig, StageConfig, TrainConfig
+from refine.settings.places import place
 
 
 @dataclass
@@ -20,17 +21,16 @@ class WeatherTrainConfig(TrainConfig):
 class WeatherEvaluateConfig(EvaluateConfig):
     """Keys of ``refine evaluate`` for weather."""
 
-    forecast: str | None = None  # a store to score; null for one that is made as the section ensemble says
+    forecast: str | None = place(None)  # a store to score; null for one that is made as the section ensemble says
 
 
 @dataclass
 class WeatherConfig:
     """Which fields, on which grid, taken apart into which scales; null where the data itself answers."""
 
-    data: str | None = (
-        None  # null: the cut that ships with refine | speedy | era5_week | path, URL or glob of zarr, netCDF
-    )
-    static: str | None = None  # netCDF or zarr with orography and land-sea mask; null: the data's own
+    # null: the cut that ships with refine | speedy | era5_week | path, URL or glob of zarr, netCDF
+    data: str | None = place(None)
+    static: str | None = place(None)  # netCDF or zarr with orography and land-sea mask; null: the data's own
     variables: list[str] | None = None  # channels, like geopotential_500 or z500; null: all there are
     statics: list[str] | None = None  # fields that do not change; null: orography and land-sea mask where there are
     grid: str | None = None  # regridded to this one, conservatively, like gaussian:48x96; null: the data's own

@@ -9,6 +9,7 @@ from typing import Any
 from refine.capabilities import Forecasts
 from refine.commands.command import GOES_ON, Command
 from refine.settings.config import Config
+from refine.settings.places import named, place
 
 
 @dataclass
@@ -19,10 +20,10 @@ class EnsembleConfig:
     lead: str = "10d"  # how far they go, in days or hours (240h)
     start: Any = None  # a date, a list of dates, FIRST..LAST, every:8d, all; null for the last that can be verified
     split: str = "test"  # train | val | test, whose initial times null, every: and all mean
-    fields: str | None = None  # data to start from, as domain.data takes it; null for that of the model's domain
+    fields: str | None = place(None)  # data to start from, as domain.data takes it; null for that of the model's domain
     batch_size: int = 10  # members times initial times that are forecast together
-    out: str | None = None  # the zarr store to write; null for one in forecasts/ of the run
-    scheduler: str | None = None  # address of a Dask scheduler whose workers share the files (tcp://host:8786)
+    out: str | None = place(None)  # the zarr store to write; null for one in forecasts/ of the run
+    scheduler: str | None = place(None)  # address of a Dask scheduler whose workers share the files (tcp://host:8786)
     netcdf: bool = False  # also as one netCDF file
     at: str | None = None  # latitude,longitude of a place to draw a plume for
 
@@ -59,7 +60,7 @@ class Ensemble(Command):
         Forecasts.of(config.domain_name)
         folder = find_run(config)
         source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         out = Path("forecasts") if folder is None else folder / "forecasts"
         paths: list[Path] = model.domain.ensemble(model, source, config, out)
         return paths

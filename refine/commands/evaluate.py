@@ -16,6 +16,7 @@ from refine.commands.command import Command
 from refine.errors import not_accepted, require
 from refine.progress import console
 from refine.settings.config import Config
+from refine.settings.places import named, place
 from refine.version import __version__
 
 SPLITS = ("train", "val", "test")
@@ -30,7 +31,7 @@ class EvaluateConfig:
     samples: int = 10000  # drawn samples; of a conditional model, one for the condition of each of as many items
     balanced: bool = False  # as many samples of every class, whatever the split has
     batch_size: int = 100  # items at once
-    export: str | None = None  # an .npz to write the samples to, as the evaluator of the field reads them
+    export: str | None = place(None)  # an .npz to write the samples to, as the evaluator of the field reads them
 
 
 class Evaluate(Command):
@@ -74,7 +75,7 @@ class Evaluate(Command):
             Exports.of(config.domain_name)
         run_folder = find_run(config)
         source = run_folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         domain, dataset = model.domain, model.domain.dataset(settings.split)
         if settings.balanced:
             classes = domain.condition.num_classes

@@ -11,6 +11,7 @@ from rich.console import Console
 from refine.capabilities import Inpaints
 from refine.commands.command import Command
 from refine.settings.config import Config
+from refine.settings.places import named, place
 
 
 @dataclass
@@ -21,7 +22,7 @@ class InpaintConfig:
     label: Any = None  # a class, a list of classes in turn, or null for none
     num: int = 4  # results
     batch_size: int = 64  # results drawn at once
-    out: str | None = None  # folder to write to; null for one in samples/ of the run
+    out: str | None = place(None)  # folder to write to; null for one in samples/ of the run
 
 
 class Inpaint(Command):
@@ -68,7 +69,7 @@ class Inpaint(Command):
             require(value > 0, f"inpaint.{name}={value} is not accepted; accepted: 1 or more")
         folder = find_run(config)
         source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         out = new_folder("inpaint.out", wanted.out, folder, config.domain_name)
         paths = model.domain.inpaint(model, config, out)
         shown = [p.name for p in paths if p.parent == out]

@@ -71,7 +71,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
     header, weights = open_checkpoint(folder)
     facts: dict[str, Any] = {"domain": header["domain"]}
-    facts |= _scales(header)
+    facts |= _scales(folder, header, weights)
     facts["parameters"] = _parameters(weights)
     facts["training"] = header["info"] or "none"
     last: dict[str, Any] = {}
@@ -87,17 +87,23 @@ def describe(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _scales(header: dict[str, Any]) -> dict[str, Any]:
+def _scales(folder: Path, header: dict[str, Any], weights: Any) -> dict[str, Any]:
     """What the domain says of the scales, as far as it can be asked."""
-    from refine.settings.typed import typed
+    from refine.models.saved import domain_of, model_config_of, no_larger
 
     try:
-        cls = DOMAINS.load(header["domain"])
-        domain = cls(typed(cls.Config, header["domain_config"], "domain"))
-        described: dict[str, Any] = domain.describe(typed(cls.ModelConfig, header["model"], "model"))
-        return described
+        DOMAINS.load(header["domain"])
     except RefineError as error:
         return {"scales": f"unknown here: {error}"}
+    options = model_config_of(folder, header)
+    with no_larger(folder, header, weights) as counted:
+        try:
+            described: dict[str, Any] = domain_of(folder, header).describe(options)
+        except RefineError as error:  # a part that is not installed, data that are not here
+            if counted.made > counted.most:
+                raise
+            return {"scales": f"unknown here: {error}"}
+    return described
 
 
 def _parameters(weights: Any) -> dict[str, str]:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from refine.commands.command import Command
 from refine.settings.config import Config
+from refine.settings.places import named, place
 
 
 @dataclass
@@ -21,7 +22,7 @@ class SampleConfig:
     size: Any = None  # sites of an item where items differ in them, or a list of sizes in turn; null: as in training
     split: str = "val"  # train | val | test: whose fields, vectors and masks are asked for, where the model has some
     batch_size: int = 64  # samples drawn at once
-    out: str | None = None  # folder to write to; null for samples/ in the run
+    out: str | None = place(None)  # folder to write to; null for samples/ in the run
     gif: bool = False  # also an animation of the refinement, where the domain has one
     strip: int = 8  # samples shown in the refinement strip
 
@@ -59,7 +60,7 @@ class Sample(Command):
 
         folder = find_run(config)
         source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         name = model.domain.name
         free = model.domain.unconditional
         require(free, f"domain {name!r} draws only from what is known: refine ensemble domain={name}")

@@ -7,6 +7,7 @@ import torch
 from refine.errors import require
 from refine.models.model import Model
 from refine.progress import console
+from refine.settings.places import opened
 from refine.storage import hub
 from refine.storage.checkpoint import load_checkpoint
 
@@ -26,7 +27,7 @@ def start_from(model: Model, source: str | None) -> None:
     """
     if source is None:
         return
-    header, weights = load_checkpoint(hub.locate(source))
+    header, weights = load_checkpoint(hub.locate(opened(source, "train.init")))
     name = model.domain.name
     require(header["domain"] == name, f"train.init={source!r} is a model of domain {header['domain']!r}, not {name!r}")
     own = model.state_dict()

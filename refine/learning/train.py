@@ -27,6 +27,7 @@ from refine.models.teacher import scale_weights
 from refine.models.tokenizer import Tokenizer
 from refine.progress import console
 from refine.settings.config import Config
+from refine.settings.places import named
 from refine.storage.runs import new_run
 
 
@@ -109,7 +110,7 @@ def last_published(fresh: Model, folder: Path) -> Model:
     """
     if not (folder / "config.json").exists():
         return fresh
-    saved = Model.from_pretrained(folder)
+    saved = Model.from_pretrained(folder, places=named(fresh.domain.config))
     found, wanted = ((m.domain.name, m.domain.config, m.config) for m in (saved, fresh))
     same = found == wanted
     require(same, f"run={folder} holds a model of another domain or model configuration; see refine inspect {folder}")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from refine.settings.places import place
+
 
 @dataclass
 class PyramidConfig:
@@ -125,7 +127,8 @@ class TrainConfig:
     scale_weights: list[float] | None = (
         None  # predictor: weights of the scales in the loss; null: their numbers of sites
     )
-    init: str | None = None  # a run or checkpoint to start the weights from, where names and shapes fit (fine-tuning)
+    # a run or checkpoint to start the weights from, where names and shapes fit (fine-tuning)
+    init: str | None = place(None)
     fit_after: int = 200  # tokenizer: steps as a plain autoencoder before the quantizer is fitted to its latents
     fit_items: int = 4096  # tokenizer: training items that the quantizer's start is fitted to
     site_budget: int = 0  # predictor, markov only: sites an item may cost at one scale; larger scales see fewer items

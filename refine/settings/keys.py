@@ -12,6 +12,7 @@ from io import StringIO
 from typing import Any, get_type_hints
 
 from refine.errors import RefineError
+from refine.settings.places import PLACE
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Key:
         default: the value it has when nobody sets it; None too where it must be set.
         help: the comment behind the field in the source, or above it, which names the accepted values.
         required: whether somebody must set it.
+        place: whether it names a file, a folder or a host (:mod:`refine.settings.places`).
     """
 
     name: str
@@ -31,6 +33,7 @@ class Key:
     default: Any
     help: str = ""
     required: bool = False
+    place: bool = False
 
     @property
     def type_name(self) -> str:
@@ -58,7 +61,7 @@ def _leaves(cls: type, prefix: str, instance: Any) -> Iterator[Key]:
         if is_dataclass(annotation) and isinstance(annotation, type):
             yield from _leaves(annotation, name + ".", default)
         else:
-            yield Key(name, annotation, default, notes.get(f.name, ""), required)
+            yield Key(name, annotation, default, notes.get(f.name, ""), required, bool(f.metadata.get(PLACE)))
 
 
 def field_types(cls: type) -> dict[str, Any]:

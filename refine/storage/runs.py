@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from refine.errors import RefineError, require
 from refine.settings.compose import from_values, to_yaml
 from refine.settings.config import Config
+from refine.settings.places import plainly
 from refine.storage.checkpoint import read_header
 from refine.storage.files import read_text, write_text
 
@@ -154,7 +155,7 @@ def _name(config: Config) -> str:
 def _same_model(config: Config, saved: Config, path: Path) -> None:
     """Refuse to go on with a run under a configuration that its weights do not fit."""
     names = ("domain_name", "domain", "model")
-    new, old = (_flat({n: c.plain()[n] for n in names}) for c in (config, saved))
+    new, old = (_flat({n: plainly(c.plain()[n]) for n in names}) for c in (config, saved))
     changed = [f"{n}={old.get(n)!r} (now {new.get(n)!r})" for n in {**old, **new} if old.get(n) != new.get(n)]
     require(not changed, f"run={str(path)!r} was started with {', '.join(changed)}; keep that, or choose another run")
 
