@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from refine.capabilities import Capability
-from refine.errors import require
 from refine.kinds import COMMANDS
 from refine.settings.places import named
 
@@ -74,16 +73,6 @@ class Command(abc.ABC):
     def stopped(self, config: Any) -> str:
         """What is said after Ctrl-C."""
         return "stopped"
-
-
-def whole(key: str, value: int, least: int, most: int) -> int:
-    """A whole number within bounds.
-
-    Raises:
-        RefineError: it is outside of them.
-    """
-    require(least <= value <= most, f"{key}={value} is not accepted; accepted: whole numbers from {least} to {most}")
-    return value
 
 
 GOES_ON = "stopped; run the same command again to continue with what is not finished"

@@ -130,6 +130,7 @@ def _row(key: Key) -> tuple[str, str]:
     kind = next((kind for kind in ALL.values() if kind.key == key.name), None)
     others = [] if kind is None else kind.others()
     text = "; ".join([key.help or key.type_name, *([f"installed: {', '.join(others)}"] if others else [])])
+    text += f" ({key.accepted})" if key.accepted else ""
     return f"{key.name}={'...' if key.required else key.default_text}", text
 
 

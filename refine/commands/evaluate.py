@@ -6,32 +6,32 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from refine.capabilities import Exports, Forecasts
 from refine.commands.command import Command
-from refine.errors import not_accepted, require
+from refine.errors import require
 from refine.progress import console
+from refine.settings.bounds import SPLITS, whole
 from refine.settings.config import Config
-from refine.settings.places import named, place
+from refine.settings.places import Place, named
 from refine.version import __version__
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass
 class EvaluateConfig:
     """Keys of ``refine evaluate`` in every domain."""
 
-    split: str = "test"  # train | val | test
-    items: int = 10000  # items of the split that are scored
-    samples: int = 10000  # drawn samples; of a conditional model, one for the condition of each of as many items
+    split: Annotated[str, SPLITS] = "test"  # train | val | test
+    items: Annotated[int, whole(1)] = 10000  # items of the split that are scored
+    # drawn samples; of a conditional model, one for the condition of each of as many items
+    samples: Annotated[int, whole(1, 1_000_000)] = 10000
     balanced: bool = False  # as many samples of every class, whatever the split has
-    batch_size: int = 100  # items at once
-    export: str | None = place(None)  # an .npz to write the samples to, as the evaluator of the field reads them
+    batch_size: Annotated[int, whole(1, 1_000_000)] = 100  # items at once
+    export: Place = None  # an .npz to write the samples to, as the evaluator of the field reads them
 
 
 class Evaluate(Command):
@@ -67,9 +67,6 @@ class Evaluate(Command):
         from refine.storage.runs import find_run
 
         settings = config.evaluate
-        if settings.split not in SPLITS:
-            raise not_accepted("evaluate.split", settings.split, SPLITS)
-        require(settings.items > 0 and settings.samples > 0, "evaluate.items and evaluate.samples must be 1 or more")
         export = None if settings.export is None else _new_npz(settings.export)
         if export is not None:
             Exports.of(config.domain_name)

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
 from refine.commands.command import Command
+from refine.settings.bounds import LABELS, SPLITS, each, either, whole
 from refine.settings.config import Config
-from refine.settings.places import named, place
+from refine.settings.places import Place, named
 
 
 @dataclass
 class SampleConfig:
     """Keys of ``refine sample``."""
 
-    num: int = 64  # samples
-    label: Any = None  # a class, a list of classes, or null for all in turn
-    size: Any = None  # sites of an item where items differ in them, or a list of sizes in turn; null: as in training
-    split: str = "val"  # train | val | test: whose fields, vectors and masks are asked for, where the model has some
-    batch_size: int = 64  # samples drawn at once
-    out: str | None = place(None)  # folder to write to; null for samples/ in the run
+    num: Annotated[int, whole(1, 1_000_000)] = 64  # samples
+    label: Annotated[Any, LABELS] = None  # a class, a list of classes, or null for all in turn
+    # sites of an item where items differ in them, or a list of sizes in turn; null: as in training
+    size: Annotated[Any, either(whole(1, 1_000_000), each(whole(1, 1_000_000)))] = None
+    # train | val | test: whose fields, vectors and masks are asked for, where the model has some
+    split: Annotated[str, SPLITS] = "val"
+    batch_size: Annotated[int, whole(1, 1_000_000)] = 64  # samples drawn at once
+    out: Place = None  # folder to write to; null for samples/ in the run
     gif: bool = False  # also an animation of the refinement, where the domain has one
-    strip: int = 8  # samples shown in the refinement strip
+    strip: Annotated[int, whole(0, 1000)] = 8  # samples shown in the refinement strip
 
 
 class Sample(Command):

@@ -16,6 +16,7 @@ from refine.errors import require
 from refine.items import Items
 from refine.models.saved import fill, model_of
 from refine.progress import track
+from refine.settings.bounds import check
 from refine.settings.config import Config, SamplerConfig, TrainConfig
 from refine.settings.places import plainly
 from refine.settings.typed import typed
@@ -257,12 +258,14 @@ class Model(nn.Module, abc.ABC):
 
 
 def whole(config: Any) -> Any:
-    """A configuration whose sections may be given as dicts, with all of them as what they are.
+    """A configuration whose sections may be given as dicts, with all of them as what they are, and its values checked.
 
     Raises:
-        RefineError: an unknown key, or a value of another type.
+        RefineError: an unknown key, or a value of another type or out of its bounds.
     """
     given = dataclasses.fields(config) if dataclasses.is_dataclass(config) else ()
     if any(isinstance(getattr(config, f.name), Mapping) for f in given):
         return typed(type(config), dataclasses.asdict(config), "model")
+    if given:
+        check(config, "model")
     return config

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from refine.errors import RefineError, not_accepted, require
+from refine.errors import RefineError, not_accepted, require, shown
 from refine.kinds import ALL, COMMANDS, DOMAINS
 from refine.progress import console
 from refine.settings.config import Config, TrainConfig, split
@@ -182,7 +182,7 @@ def _chosen(choices: Mapping[str, str]) -> dict[str, Any]:
         own = OmegaConf.create(_group_file("experiment", files["experiment"]).read_text(encoding="utf-8")).domain_name
         if files.setdefault("domain", own) != own:
             raise RefineError(
-                f"domain={files['domain']!r} does not go with experiment={files['experiment']}, of {own!r}"
+                f"domain={shown(files['domain'])} does not go with experiment={files['experiment']}, of {own!r}"
             )
     domain = files.get("domain")
     require(domain is not None, f"domain= is missing; accepted: {', '.join(group_files('domain'))}")
@@ -201,7 +201,9 @@ def _group_file(group: str, name: str) -> Traversable:
 def _on_top(base: Config, choices: Mapping[str, str]) -> dict[str, Any]:
     """The values of ``base``, with the sections of the chosen groups as their files say."""
     name = choices.get("domain", base.domain_name)
-    require(name == base.domain_name, f"domain={name!r} is not accepted: the run is of domain {base.domain_name!r}")
+    require(
+        name == base.domain_name, f"domain={shown(name)} is not accepted: the run is of domain {base.domain_name!r}"
+    )
     values = base.plain()
     if others := {group: file for group, file in choices.items() if group != "domain"}:
         chosen = _chosen({"domain": name} | others)

@@ -13,14 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from refine.errors import RefineError, require
 from refine.settings.compose import from_values, to_yaml
 from refine.settings.config import Config
 from refine.settings.places import plainly
+from refine.settings.yaml_text import read_yaml
 from refine.storage.checkpoint import read_header
 from refine.storage.files import read_text, write_text
 
@@ -84,15 +81,12 @@ def load_run_config(folder: Path) -> Config:
         RefineError: missing, damaged, or not accepted by this version.
     """
     if (folder / CONFIG).is_file():
-        try:
-            values = OmegaConf.to_container(OmegaConf.create(read_text(folder / CONFIG)))
-        except (yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
-            raise RefineError(f"{folder / CONFIG} is damaged: {error}") from None
+        values = read_yaml(read_text(folder / CONFIG), str(folder / CONFIG))
         require(isinstance(values, dict), f"{folder / CONFIG} is not a configuration")
     else:
         header = read_header(folder)
         values = {"domain_name": header["domain"], "domain": header["domain_config"], "model": header["model"]}
-    config = from_values(values, saved=True)  # type: ignore[arg-type]
+    config = from_values(values, saved=True)
     config.run = str(folder)
     return config
 
