@@ -56,6 +56,7 @@ class Ensemble(Command):
         """
         from refine.domain import starter
         from refine.models.loading import load_model
+        from refine.storage.files import inside
         from refine.storage.runs import find_run
 
         Forecasts.of(config.domain_name)
@@ -63,6 +64,8 @@ class Ensemble(Command):
         source = folder or starter(config.domain_name)
         model = load_model(source, config.trainer, named(config.domain))
         out = Path("forecasts") if folder is None else folder / "forecasts"
+        if folder is not None:
+            inside(folder, "forecasts")
         paths: list[Path] = model.domain.ensemble(model, source, config, out)
         return paths
 

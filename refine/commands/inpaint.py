@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.console import Console
-
 from refine.capabilities import Inpaints
 from refine.commands.command import Command
+from refine.progress import Plain
 from refine.settings.bounds import LABELS, whole
 from refine.settings.config import Config
 from refine.settings.places import Place, named
@@ -72,5 +71,5 @@ class Inpaint(Command):
         paths = model.domain.inpaint(model, config, out)
         shown = [p.name for p in paths if p.parent == out]
         text = f"{wanted.num} results of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
-        Console().print(text, highlight=False, soft_wrap=True)
+        Plain().print(text, soft_wrap=True)
         return out

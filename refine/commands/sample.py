@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.console import Console
-
 from refine.commands.command import Command
+from refine.progress import Plain
 from refine.settings.bounds import LABELS, SPLITS, each, either, whole
 from refine.settings.config import Config
 from refine.settings.places import Place, named
@@ -71,5 +70,5 @@ class Sample(Command):
         paths = draw_samples(model, config, out)
         shown = [p.name for p in paths if p.parent == out]
         text = f"{config.sample.num} samples of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
-        Console().print(text, highlight=False, soft_wrap=True)
+        Plain().print(text, soft_wrap=True)
         return out

@@ -39,4 +39,4 @@ def start_from(model: Model, source: str | None) -> None:
         own[n].copy_(weights[n])
     others = sorted({".".join(n.split(".")[:2]) for n in own if n not in fits})
     text = f"Started from {source}: {len(fits)} of {len(own)} weights"
-    console.print(text + (f"; new are {', '.join(others[:5])}" if others else ""), highlight=False, soft_wrap=True)
+    console.print(text + (f"; new are {', '.join(others[:5])}" if others else ""), soft_wrap=True)

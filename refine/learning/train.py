@@ -63,7 +63,7 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
     for stage in fresh.stages if config.stage == "all" else [config.stage]:
         model.check_stage(stage)
         if model.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
-            console.print(f"{stage}: trained already", highlight=False)
+            console.print(f"{stage}: trained already")
             continue
         fit(model, config, folder, stage, callbacks, loggers)
         model.eval()
@@ -125,4 +125,4 @@ def draw_pictures(model: Model, config: Config, folder: Path) -> None:
     if "predictor" in model.info and model.domain.unconditional:
         written += draw_samples(model, config, pictures)
     shown = ", ".join(str(p) for p in written if p.parent == pictures)
-    console.print(f"Checkpoint: {folder}\nPictures: {shown}", highlight=False, soft_wrap=True)
+    console.print(f"Checkpoint: {folder}\nPictures: {shown}", soft_wrap=True)

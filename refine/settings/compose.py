@@ -158,7 +158,7 @@ def _of_a_run(section: str, cls: type, given: Any) -> Any:
     places = () if section == "train" else places_of(cls)
     if said := [f"{section}.{k}" for k in places if given.get(k) is not None]:
         text = "ignored in the run's file, because places count from the command line only:"
-        console.print(f"{text} {', '.join(said)}", highlight=False, soft_wrap=True)
+        console.print(f"{text} {', '.join(said)}", soft_wrap=True)
     known = {key.partition(".")[0] for key in keys_of(cls)}
     own = {k: v for k, v in given.items() if k in known or f"{section}.{k}" not in OF_ONE_DOMAIN}
     return {k: v for k, v in own.items() if k not in places}
