@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from refine.errors import require
 from refine.models.model import Model
+from refine.settings.bounds import check
 
 
 def draw_samples(model: Model, config: Any, folder: Path) -> list[Path]:
@@ -24,9 +24,7 @@ def draw_samples(model: Model, config: Any, folder: Path) -> list[Path]:
         RefineError: a number, class or size that is not accepted.
     """
     wanted = config.sample
-    for name in ("num", "batch_size"):
-        value = getattr(wanted, name)
-        require(value > 0, f"sample.{name}={value} is not accepted; accepted: 1 or more")
+    check(wanted, "sample")
     condition = model.domain.ask(wanted.num, wanted.label, wanted.size, wanted.split)
     trail = wanted.gif or wanted.strip > 0
     samples = model.sample_many(wanted.num, condition, config.seed, config.sampler, trail, wanted.batch_size)
