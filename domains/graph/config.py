@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from refine.settings.bounds import Text, above, below, each, one_of, whole
+from refine.settings.places import Place
 
 
 @dataclass
@@ -14,9 +15,9 @@ class GraphConfig:
 
     # planar | sbm | tree | community_small | ego_small | enzymes | grid | qm9 | moses | folder | pyg;
     # null: folder or pyg where one is given, else community_small
-    data: str | None = None
-    folder: str | None = None  # graphs as GraphML, edge lists, SMILES or npz
-    pyg: str | None = None  # a torch-geometric InMemoryDataset by name, as TUDataset:ENZYMES
+    data: Place = None
+    folder: Place = None  # graphs as GraphML, edge lists, SMILES or npz
+    pyg: Place = None  # a torch-geometric InMemoryDataset by name, as TUDataset:ENZYMES
     # 0: the published graphs; N: that many new ones by the set's recipe, where it has one
     generate: Annotated[int, whole(0, 1_000_000)] = 0
     max_nodes: Annotated[int, whole(1, 1_000_000)] = 1000  # larger graphs are refused

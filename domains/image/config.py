@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from refine.commands.evaluate import EvaluateConfig
 from refine.commands.inpaint import InpaintConfig
 from refine.settings.bounds import Text, each, either, one_of, whole
+from refine.settings.places import Place
 
 
 @dataclass
@@ -22,8 +23,8 @@ class ImageEvaluateConfig(EvaluateConfig):
 class ImageInpaintConfig(InpaintConfig):
     """Keys of ``refine inpaint`` for images."""
 
-    image: str | None = None  # a picture, or an item of the model's data as SPLIT:NUMBER (test:17)
-    mask: str | None = None  # a PNG of the image's size or the model's: white is painted anew, black is kept
+    image: Place = None  # a picture, or an item of the model's data as SPLIT:NUMBER (test:17)
+    mask: Place = None  # a PNG of the image's size or the model's: white is painted anew, black is kept
     # [top, left, height, width] that the image takes; all around it is painted anew
     place: Annotated[list[int] | None, each(whole(-1_000_000, 1_000_000), 4, 4)] = None
     paste: bool = False  # known pixels as the image has them, not as the kept codes are decoded
@@ -33,8 +34,8 @@ class ImageInpaintConfig(InpaintConfig):
 class ImageConfig:
     """Options of the image domain; null where the data itself answers."""
 
-    data: str | None = None  # digits | mnist | cifar10 | folder | none; null: folder where one is given, else digits
-    folder: str | None = None  # images, in subfolders named by their labels or all in the folder itself
+    data: Place = None  # digits | mnist | cifar10 | folder | none; null: folder where one is given, else digits
+    folder: Place = None  # images, in subfolders named by their labels or all in the folder itself
     # pixels: one number or [height, width]; resized on the short side, cropped to the centre
     size: Annotated[Any, either(whole(1, 65536), each(whole(1, 65536), 2, 2))] = None
     channels: Annotated[int | None, whole(1, 3)] = None  # 1 grey | 3 RGB; null: the data's own, 3 for a folder

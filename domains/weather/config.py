@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from refine.commands.evaluate import EvaluateConfig
 from refine.settings.bounds import Text, each, either, one_of, real, whole
 from refine.settings.config import ModelConfig, PredictorConfig, QuantizerConfig, StageConfig, TrainConfig
+from refine.settings.places import Place
 
 
 @dataclass
@@ -21,17 +22,16 @@ class WeatherTrainConfig(TrainConfig):
 class WeatherEvaluateConfig(EvaluateConfig):
     """Keys of ``refine evaluate`` for weather."""
 
-    forecast: str | None = None  # a store to score; null for one that is made as the section ensemble says
+    forecast: Place = None  # a store to score; null for one that is made as the section ensemble says
 
 
 @dataclass
 class WeatherConfig:
     """Which fields, on which grid, taken apart into which scales; null where the data itself answers."""
 
-    data: str | None = (
-        None  # null: the cut that ships with refine | speedy | era5_week | path, URL or glob of zarr, netCDF
-    )
-    static: str | None = None  # netCDF or zarr with orography and land-sea mask; null: the data's own
+    # null: the cut that ships with refine | speedy | era5_week | path, URL or glob of zarr, netCDF
+    data: Place = None
+    static: Place = None  # netCDF or zarr with orography and land-sea mask; null: the data's own
     # channels, like geopotential_500 or z500; null: all there are
     variables: Annotated[list[str] | None, each(Text(), 1, 1000)] = None
     # fields that do not change; null: orography and land-sea mask where there are

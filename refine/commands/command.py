@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from refine.capabilities import Capability
 from refine.kinds import COMMANDS
+from refine.settings.places import named
 
 
 @COMMANDS.base
@@ -67,7 +68,7 @@ class Command(abc.ABC):
         from refine.models.loading import load_model
         from refine.storage.runs import find_run
 
-        return load_model(find_run(config) or starter(config.domain_name), config.trainer)
+        return load_model(find_run(config) or starter(config.domain_name), config.trainer, named(config.domain))
 
     def stopped(self, config: Any) -> str:
         """What is said after Ctrl-C."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from refine.capabilities import Exports, Forecasts
@@ -17,6 +16,7 @@ from refine.errors import require
 from refine.progress import console
 from refine.settings.bounds import SPLITS, whole
 from refine.settings.config import Config
+from refine.settings.places import Place, named
 from refine.version import __version__
 
 
@@ -30,7 +30,7 @@ class EvaluateConfig:
     samples: Annotated[int, whole(1, 1_000_000)] = 10000
     balanced: bool = False  # as many samples of every class, whatever the split has
     batch_size: Annotated[int, whole(1, 1_000_000)] = 100  # items at once
-    export: str | None = None  # an .npz to write the samples to, as the evaluator of the field reads them
+    export: Place = None  # an .npz to write the samples to, as the evaluator of the field reads them
 
 
 class Evaluate(Command):
@@ -71,7 +71,7 @@ class Evaluate(Command):
             Exports.of(config.domain_name)
         run_folder = find_run(config)
         source = run_folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         domain, dataset = model.domain, model.domain.dataset(settings.split)
         if settings.balanced:
             classes = domain.condition.num_classes
@@ -83,7 +83,7 @@ class Evaluate(Command):
         samples = model.sample_many(num, condition, config.seed, config.sampler, batch_size=settings.batch_size)
         if export is not None:  # before the figures, which may take long
             domain.export(samples, export)
-            console.print(f"Exported: {export}", highlight=False, soft_wrap=True)
+            console.print(f"Exported: {export}", soft_wrap=True)
         figures = {"checkpoint": str(source), "split": settings.split, "seed": config.seed, "refine": __version__}
         out = run_folder or Path("samples")
         figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
@@ -94,7 +94,7 @@ class Evaluate(Command):
         path = out / f"evaluate-{settings.split}.json"
         write_text(path, json.dumps(figures, indent=2) + "\n")
         show(figures)
-        console.print(f"Written: {path}", highlight=False, soft_wrap=True)
+        console.print(f"Written: {path}", soft_wrap=True)
         return figures
 
 
@@ -125,5 +125,5 @@ def show(figures: dict[str, Any]) -> None:
     rest = Table("figure", "value", title="Overall")
     for name, value in figures.items():
         if not name.endswith("_by_scale"):
-            rest.add_row(name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else escape(str(value)))
+            rest.add_row(name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
     console.print(*([table] if by_scale else []), rest)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.console import Console
-
 from refine.capabilities import Inpaints
 from refine.commands.command import Command
+from refine.progress import Plain
 from refine.settings.bounds import LABELS, whole
 from refine.settings.config import Config
+from refine.settings.places import Place, named
 
 
 @dataclass
@@ -23,7 +23,7 @@ class InpaintConfig:
     label: Annotated[Any, LABELS] = None  # a class, a list of classes in turn, or null for none
     num: Annotated[int, whole(1, 1_000_000)] = 4  # results
     batch_size: Annotated[int, whole(1, 1_000_000)] = 64  # results drawn at once
-    out: str | None = None  # folder to write to; null for one in samples/ of the run
+    out: Place = None  # folder to write to; null for one in samples/ of the run
 
 
 class Inpaint(Command):
@@ -66,10 +66,10 @@ class Inpaint(Command):
         Inpaints.of(config.domain_name)
         folder = find_run(config)
         source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         out = new_folder("inpaint.out", wanted.out, folder, config.domain_name)
         paths = model.domain.inpaint(model, config, out)
         shown = [p.name for p in paths if p.parent == out]
         text = f"{wanted.num} results of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
-        Console().print(text, highlight=False, soft_wrap=True)
+        Plain().print(text, soft_wrap=True)
         return out

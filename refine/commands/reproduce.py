@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
 from rich.table import Table
 
 from refine.commands.command import GOES_ON, Command
 from refine.errors import not_accepted, require
-from refine.progress import console
+from refine.progress import Plain, console
 from refine.settings.bounds import whole
 from refine.storage.files import write_text
 
@@ -90,8 +89,8 @@ class Reproduce(Command):
         shown = Table("table", "", "paper", "measured", "reproduced?")
         for row in verdicts(chosen, found):
             shown.add_row(*row)
-        Console().print(shown)
-        console.print(f"Written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+        Plain().print(shown)
+        console.print(f"Written: {', '.join(map(str, written))}", soft_wrap=True)
         return written
 
     def stopped(self, config: ReproduceConfig) -> str:

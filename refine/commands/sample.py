@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.console import Console
-
 from refine.commands.command import Command
+from refine.progress import Plain
 from refine.settings.bounds import LABELS, SPLITS, each, either, whole
 from refine.settings.config import Config
+from refine.settings.places import Place, named
 
 
 @dataclass
@@ -24,7 +24,7 @@ class SampleConfig:
     # train | val | test: whose fields, vectors and masks are asked for, where the model has some
     split: Annotated[str, SPLITS] = "val"
     batch_size: Annotated[int, whole(1, 1_000_000)] = 64  # samples drawn at once
-    out: str | None = None  # folder to write to; null for samples/ in the run
+    out: Place = None  # folder to write to; null for samples/ in the run
     gif: bool = False  # also an animation of the refinement, where the domain has one
     strip: Annotated[int, whole(0, 1000)] = 8  # samples shown in the refinement strip
 
@@ -62,7 +62,7 @@ class Sample(Command):
 
         folder = find_run(config)
         source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         name = model.domain.name
         free = model.domain.unconditional
         require(free, f"domain {name!r} draws only from what is known: refine ensemble domain={name}")
@@ -70,5 +70,5 @@ class Sample(Command):
         paths = draw_samples(model, config, out)
         shown = [p.name for p in paths if p.parent == out]
         text = f"{config.sample.num} samples of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
-        Console().print(text, highlight=False, soft_wrap=True)
+        Plain().print(text, soft_wrap=True)
         return out

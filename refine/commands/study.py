@@ -88,7 +88,7 @@ class Study(Command):
                 f"out={out!r} is not accepted: it has a study.json that is not {plot}; accepted: another folder",
             )
         written += write_report(recorded, folder, which)
-        console.print(f"Written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+        console.print(f"Written: {', '.join(map(str, written))}", soft_wrap=True)
         return written
 
     def stopped(self, config: StudyConfig) -> str:

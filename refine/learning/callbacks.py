@@ -127,4 +127,4 @@ class Lines(Callback):
         pace = (now - began) / max(1, step - at)
         left = "" if first or step >= steps else f", {duration(pace * (steps - step))} left"
         figures = "  ".join(f"{k} {float(v):.4g}" for k, v in trainer.progress_bar_metrics.items())
-        console.print(f"{self.what}: step {step} of {steps}{left}  {figures}", highlight=False, soft_wrap=True)
+        console.print(f"{self.what}: step {step} of {steps}{left}  {figures}", soft_wrap=True)

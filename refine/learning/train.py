@@ -32,6 +32,7 @@ from refine.models.tokenizer import Tokenizer
 from refine.progress import console
 from refine.settings.bounds import check
 from refine.settings.config import Config
+from refine.settings.places import named
 from refine.storage.runs import begun, run_place
 
 
@@ -69,7 +70,7 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
         for stage in stages:
             model.check_stage(stage)
             if stage not in left:
-                console.print(f"{stage}: trained already", highlight=False)
+                console.print(f"{stage}: trained already")
                 continue
             fit(model, config, folder, stage, callbacks, loggers)
             model.eval()
@@ -156,7 +157,7 @@ def last_published(fresh: Model, folder: Path) -> Model:
     """
     if not (folder / "config.json").exists():
         return fresh
-    saved = Model.from_pretrained(folder)
+    saved = Model.from_pretrained(folder, places=named(fresh.domain.config))
     found, wanted = ((m.domain.name, m.domain.config, m.config) for m in (saved, fresh))
     same = found == wanted
     require(same, f"run={folder} holds a model of another domain or model configuration; see refine inspect {folder}")
@@ -171,4 +172,4 @@ def draw_pictures(model: Model, config: Config, folder: Path) -> None:
     if "predictor" in model.info and model.domain.unconditional:
         written += draw_samples(model, config, pictures)
     shown = ", ".join(str(p) for p in written if p.parent == pictures)
-    console.print(f"Checkpoint: {folder}\nPictures: {shown}", highlight=False, soft_wrap=True)
+    console.print(f"Checkpoint: {folder}\nPictures: {shown}", soft_wrap=True)

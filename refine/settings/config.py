@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any
 
 from refine.settings.bounds import Text, above, below, by_scale, each, either, one_of, real, whole
+from refine.settings.places import Place
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine")
 """What Lightning calls precisions."""
@@ -141,7 +142,7 @@ class TrainConfig:
     scale_weights: Annotated[list[float] | None, each(real(0))] = (
         None  # predictor: weights of the scales in the loss; null: their numbers of sites
     )
-    init: str | None = None  # a run or checkpoint to start the weights from, where names and shapes fit (fine-tuning)
+    init: Place = None  # a run or checkpoint to start the weights from, where names and shapes fit (fine-tuning)
     # tokenizer: steps as a plain autoencoder before the quantizer is fitted to its latents
     fit_after: Annotated[int, whole(0)] = 200
     fit_items: Annotated[int, whole(1)] = 4096  # tokenizer: training items that the quantizer's start is fitted to

@@ -16,14 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from refine.errors import RefineError, require, shown
+from refine.progress import console
 from refine.settings.compose import from_values, to_yaml
 from refine.settings.config import Config
+from refine.settings.places import plainly
 from refine.settings.yaml_text import read_yaml
 from refine.storage.checkpoint import read_header
-from refine.storage.files import read_text, write_text
+from refine.storage.files import inside, own, read_bytes, read_text, write_text
+from refine.storage.plain_json import parse_json
 
 RUNS = Path("runs")
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
+WRITTEN = (METRICS, "pictures", "resume", "cache")  # by a training, where they are
+YAML_BYTES, METRICS_BYTES = 2**20, 2**28  # that such a file may have
 
 
 def run_place(config: Config) -> Path:
@@ -33,11 +38,13 @@ def run_place(config: Config) -> Path:
     domain and model. Otherwise ``runs/<domain>-<data>-<time>``.
 
     Raises:
-        RefineError: the folder holds something else, or a run of another domain or model.
+        RefineError: the folder holds something else, a run of another domain or model, or links that lead out of it.
     """
     path = Path(config.run).expanduser() if config.run else unused(RUNS / _name(config))
     if (path / CONFIG).exists():
         _same_model(config, load_run_config(path), path)
+        for name in WRITTEN:
+            own(path, name)
     elif path.exists():
         empty = path.is_dir() and not any(path.iterdir())
         require(empty, f"run={shown(str(path))} is not accepted: it is there already, and is not a run")
@@ -128,7 +135,7 @@ def load_run_config(folder: Path) -> Config:
         RefineError: missing, damaged, or not accepted by this version.
     """
     if (folder / CONFIG).is_file():
-        values = read_yaml(read_text(folder / CONFIG), str(folder / CONFIG))
+        values = read_yaml(read_text(folder / CONFIG, YAML_BYTES), str(folder / CONFIG))
         require(isinstance(values, dict), f"{folder / CONFIG} is not a configuration")
     else:
         header = read_header(folder)
@@ -140,22 +147,45 @@ def load_run_config(folder: Path) -> Config:
 
 def log_metrics(folder: Path, figures: Mapping[str, Any]) -> None:
     """Append one line to ``metrics.jsonl``; what a crash left half written is closed off first."""
-    with (folder / METRICS).open("ab+") as file:
+    with own(folder, METRICS).open("ab+") as file:
         torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
         file.write((b"\n" if torn else b"") + json.dumps(dict(figures)).encode() + b"\n")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Every whole line of ``metrics.jsonl``, in order; none if there is no such file."""
-    rows = []
-    for line in read_text(folder / METRICS).splitlines() if (folder / METRICS).is_file() else ():
+    """Every record of ``metrics.jsonl``, in order; none if there is no such file.
+
+    A record is a mapping whose ``stage`` is a text, and whose ``step`` is a whole number from 0 or null, where it has
+    them. Lines that are none are passed over, and said: a kill leaves half a line, and anybody may have written others.
+
+    Raises:
+        RefineError: no regular file, or a very large one.
+    """
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    rows, others = [], []
+    for number, line in enumerate(read_bytes(path, METRICS_BYTES).decode(errors="replace").split("\n"), 1):
         try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # half written when the run was killed
-        if isinstance(row, dict):
+            row = parse_json(line, path) if line.strip() else None
+        except RefineError:
+            row = number
+        if _is_record(row):
             rows.append(row)
+        elif row is not None:
+            others.append(number)
+    if others:
+        lines = ", ".join(map(str, others[:5])) + (f", ... ({len(others)} in all)" if len(others) > 5 else "")
+        console.print(f"{path}: passed over, because it is no record: line {lines}", soft_wrap=True)
     return rows
+
+
+def _is_record(row: Any) -> bool:
+    if not isinstance(row, dict):
+        return False
+    step = row.get("step")
+    counted = step is None or (type(step) is int and step >= 0)
+    return counted and isinstance(row.get("stage", ""), str)
 
 
 def timestamp() -> str:
@@ -167,9 +197,11 @@ def new_folder(key: str, given: str | None, run: Path | None, domain: str) -> Pa
     """The folder to write to: the one that is ``given``, else a new one under ``samples/`` of the run, or of here.
 
     Raises:
-        RefineError: it is there already and not empty.
+        RefineError: it is there already and not empty, or ``samples`` of the run is a link that leads out of it.
     """
     if given is None:
+        if run is not None:
+            inside(run, "samples")
         return unused(Path("samples", f"{domain}-{timestamp()}") if run is None else run / "samples" / timestamp())
     out = Path(given).expanduser()
     free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
@@ -196,7 +228,7 @@ def _name(config: Config) -> str:
 def _same_model(config: Config, saved: Config, path: Path) -> None:
     """Refuse to go on with a run under a configuration that its weights do not fit."""
     names = ("domain_name", "domain", "model")
-    new, old = (_flat({n: c.plain()[n] for n in names}) for c in (config, saved))
+    new, old = (_flat({n: plainly(c.plain()[n]) for n in names}) for c in (config, saved))
     changed = [f"{n}={shown(old.get(n))} (now {shown(new.get(n))})" for n in {**old, **new} if old.get(n) != new.get(n)]
     require(not changed, f"run={str(path)!r} was started with {', '.join(changed)}; keep that, or choose another run")
 

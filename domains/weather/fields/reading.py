@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from refine.domains.weather.fields.names import VARIABLES, known
 from refine.errors import RefineError, require
 from refine.extras import how_to_install
+from refine.settings.places import opened
+from refine.storage.downloads import may_fetch
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,7 +37,9 @@ def stores(source: str, what: str) -> list[str]:
     Raises:
         RefineError: there are none.
     """
+    opened(source, what)
     if "://" in source:
+        may_fetch(f"{what}={source!r}")
         return [source]
     source = str(Path(source).expanduser())
     if Path(source).is_file() or (is_zarr(source) and Path(source).is_dir()):
