@@ -59,13 +59,14 @@ class Inpaint(Command):
         from refine.domain import starter
         from refine.errors import require
         from refine.models.loading import load_model
+        from refine.models.samples import MOST
         from refine.storage.runs import find_run, new_folder
 
         wanted = config.inpaint
         Inpaints.of(config.domain_name)
         for name in ("num", "batch_size"):
             value = getattr(wanted, name)
-            require(value > 0, f"inpaint.{name}={value} is not accepted; accepted: 1 or more")
+            require(0 < value <= MOST, f"inpaint.{name}={value} is not accepted; accepted: 1 to {MOST:,}")
         folder = find_run(config)
         source = folder or starter(config.domain_name)
         model = load_model(source, config.trainer)
