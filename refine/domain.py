@@ -33,6 +33,7 @@ from refine.models.refiner import Refiner
 from refine.scales.resample import Resampler
 from refine.settings.config import ModelConfig
 from refine.settings.typed import typed
+from refine.storage.places import say
 from refine.types import Condition, ConditionSpec, Samples
 
 LOOKED_AT = 1024  # held-out items among which conditions of a class are looked for
@@ -253,6 +254,7 @@ def load_domain(name: str, **options: Any) -> Domain:
         RefineError: no such domain, or no such option.
     """
     cls = DOMAINS.load(name)
+    say(options)
     domain: Domain = cls(typed(cls.Config, options, name))
     return domain
 

@@ -19,6 +19,7 @@ from refine.settings.config import Config, ModelConfig, PredictorConfig, Pyramid
 from refine.settings.keys import Key, keys_of
 from refine.settings.overrides import assignments, take
 from refine.settings.typed import typed
+from refine.storage.places import say
 from refine.storage.runs import CONFIG, find, load_run_config
 
 OF_TOKENIZERS = ("tokenizer", "fit_after", "fit_items", "loss", "discriminator")  # keys of train
@@ -38,6 +39,7 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
     Raises:
         RefineError: an argument that is not accepted, or a domain that cannot do what the command does.
     """
+    say([part for argument in arguments for part in (argument, argument.partition("=")[2])])
     if not command.of_a_model:
         options = command.options_for(arguments)
         if options is None:
@@ -60,7 +62,20 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
         base = None
     if command.needs is not None and base is not None:
         command.needs.of(base.domain_name)
+    if name != "train" and base is not None:
+        arguments = _without_its_data(arguments, base)
     return compose(arguments, base, accepted(name, command))
+
+
+def _without_its_data(arguments: Sequence[str], base: Config) -> list[str]:
+    """The arguments without ``domain.data``, which may repeat what a run was trained on: so the user says that it may
+    be read where it is on a network (:mod:`refine.storage.places`)."""
+    named, rest = take(arguments, ("domain.data",))
+    if named:
+        own = getattr(base.domain, "data", None)
+        message = f"domain.data={named['domain.data']!r} is not accepted: the model's is {own!r}"
+        require(named["domain.data"] == own, message)
+    return rest
 
 
 def started_from(arguments: Sequence[str]) -> Config | None:

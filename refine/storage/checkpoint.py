@@ -21,6 +21,7 @@ from torch import Tensor
 from refine.errors import RefineError, require
 from refine.settings.typed import plain_data
 from refine.storage.files import atomic_write, inside, read_text, sync, write_text
+from refine.storage.places import distrust
 from refine.version import __version__
 
 FORMAT = 1
@@ -95,6 +96,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RefineError(f"{path} is damaged: {error}") from None
     _check_header(header, path)
+    distrust(header["domain_config"])
     return header  # type: ignore[no-any-return]
 
 

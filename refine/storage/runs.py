@@ -22,6 +22,7 @@ from refine.settings.compose import from_values, to_yaml
 from refine.settings.config import Config
 from refine.storage.checkpoint import read_header
 from refine.storage.files import read_text, write_text
+from refine.storage.places import distrust
 
 RUNS = Path("runs")
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
@@ -88,6 +89,7 @@ def load_run_config(folder: Path) -> Config:
         except (yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
             raise RefineError(f"{folder / CONFIG} is damaged: {error}") from None
         require(isinstance(values, dict), f"{folder / CONFIG} is not a configuration")
+        distrust(values)
     else:
         header = read_header(folder)
         values = {"domain_name": header["domain"], "domain": header["domain_config"], "model": header["model"]}

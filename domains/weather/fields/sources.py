@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refine.domains.weather.fields import checks
 from refine.domains.weather.fields.axes import arranged, places, spread
 from refine.domains.weather.fields.names import STATIC, canonical, describe
-from refine.domains.weather.fields.reading import open_any, whole
+from refine.domains.weather.fields.reading import ALONG_TIME, is_zarr, open_any, stores
 from refine.domains.weather.fields.units import accepted, conversion
+from refine.domains.weather.fields.zarr_stores import unwritten
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError, not_accepted
+from refine.progress import console
+from refine.storage.places import is_remote
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
 EMBEDDED = Path(__file__).parents[1] / "embedded" / "speedy_t31_cut.zarr.zip"
 SHIPPED = {"speedy": "speedy_t31.zarr", "era5_week": "era5_week.zarr"}
 STATIC_OF = {"speedy": "speedy_t31_static.nc"}
-ALONG_TIME = ("split", "branch")  # kept beside the fields: which part of the data a time belongs to, and which run
 
 
 def locate(data: str | None, what: str = "domain.data") -> str:
@@ -82,12 +85,21 @@ def open_fields(source: str | Path, channels: Sequence[str] | None = None, what:
         fields = dict(sorted(fields.items()))  # a folder lists its arrays in any order
     if not fields:
         raise RefineError(f"{where}: no fields with a time and a place; found: {', '.join(map(str, raw.variables))}")
-    whole(str(source), [str(array.name) for array in fields.values()], what)
+    for path in stores(str(source), what):
+        if is_zarr(path) and not is_remote(path):
+            for sentence in unwritten(path, fields.values(), f"{what}={path!r}"):
+                _warn(f"{what}={path!r}: {sentence}")
     ds = _dataset(arrays, fields, where)
     checks.times(ds, where)
     checks.sample(ds, where)
     ds.attrs["source"] = str(source)
     return ds
+
+
+@lru_cache
+def _warn(text: str) -> None:
+    """Say it once, however often a source is opened."""
+    console.print(f"warning: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _missing(missing: list[str], found: list[str], where: str) -> RefineError:
