@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from refine.domains.weather.fields.units import accepted, conversion
 from refine.domains.weather.fields.zarr_stores import unwritten
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError, not_accepted
-from refine.progress import console
+from refine.progress import warn
 from refine.storage.places import is_remote
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def open_fields(source: str | Path, channels: Sequence[str] | None = None, what:
 
     Raises:
         RefineError: unreadable or truncated, no such channel, not on a latitude-longitude grid of the whole sphere,
-            times not in order, units that cannot be, missing values in the sample that is looked at.
+            times not in order, units that cannot be, or values that cannot be in the sample that is looked at.
     """
     raw = open_any(str(source), what)
     where = f"{what}={str(source)!r}"
@@ -88,18 +87,12 @@ def open_fields(source: str | Path, channels: Sequence[str] | None = None, what:
     for path in stores(str(source), what):
         if is_zarr(path) and not is_remote(path):
             for sentence in unwritten(path, fields.values(), f"{what}={path!r}"):
-                _warn(f"{what}={path!r}: {sentence}")
+                warn(f"{what}={path!r}: {sentence}")
     ds = _dataset(arrays, fields, where)
     checks.times(ds, where)
     checks.sample(ds, where)
     ds.attrs["source"] = str(source)
     return ds
-
-
-@lru_cache
-def _warn(text: str) -> None:
-    """Say it once, however often a source is opened."""
-    console.print(f"warning: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _missing(missing: list[str], found: list[str], where: str) -> RefineError:
