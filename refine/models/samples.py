@@ -9,7 +9,6 @@ from typing import Any
 from refine.models.model import Model
 from refine.settings.bounds import check
 
-
 ANIMATED = 640  # samples that an animation shows at most
 
 
