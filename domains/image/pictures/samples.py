@@ -12,7 +12,7 @@ from torch import Tensor
 from refine.domains.image.data.pixels import to_picture, to_uint8
 from refine.domains.image.image_data import ImageData
 from refine.domains.image.pictures.grids import grid, save_animation, save_picture
-from refine.storage.files import atomic_write
+from refine.storage.files import atomic_write, writing
 from refine.types import Samples
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def save_samples(data: ImageData, samples: Samples, folder: Path, gif: bool = Fa
             paths.append(save_animation(frames, folder / "refinement.gif"))
     for i, image in enumerate(pixels):  # thousands of files: not worth a sync each
         paths.append(single / f"{i:05d}.png")
-        to_picture(image).save(paths[-1])
+        with writing(paths[-1]):
+            to_picture(image).save(paths[-1])
     return paths
 
 
