@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -33,7 +33,7 @@ from refine.progress import console
 from refine.settings.bounds import check
 from refine.settings.config import Config
 from refine.settings.places import named
-from refine.storage.runs import begun, run_place
+from refine.storage.runs import begun, run_of
 
 
 def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> Path:
@@ -49,8 +49,8 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
         ``metrics.jsonl``, ``pictures/``, ``resume/`` and ``cache/``.
 
     Raises:
-        RefineError: a stage that is unknown or needs a trained tokenizer first; a run of another model; a loss that is
-            not finite.
+        RefineError: a stage that is unknown or needs a trained tokenizer first; a run of another model, or one that
+            another process trains; a loss that is not finite.
     """
     check(config)
     torch.manual_seed(config.seed)
@@ -58,24 +58,24 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
     if config.stage not in (*fresh.stages, "all"):
         raise not_accepted("stage", config.stage, (*fresh.stages, "all"))
     check_early(config, fresh)
-    place = run_place(config) if leads() else told(config)
-    if not (place / "config.json").exists():  # else it goes on from that
-        start_from(fresh, config.train.init)
-    model = last_published(fresh, place)
-    stages = list(fresh.stages) if config.stage == "all" else [config.stage]
-    left = [s for s in stages if model.info.get(s, {}).get("steps", 0) < getattr(config.train, s).steps]
-    if left:
-        look_at(model, config, place, left)
-    with run_folder(config) as folder:  # all that can be refused has been looked at
-        for stage in stages:
-            model.check_stage(stage)
-            if stage not in left:
-                console.print(f"{stage}: trained already")
-                continue
-            fit(model, config, folder, stage, callbacks, loggers)
-            model.eval()
-        if leads():
-            draw_pictures(model, config, folder)
+    with run_folder(config) as folder:
+        if not (folder / "config.json").exists():  # else it goes on from that
+            start_from(fresh, config.train.init)
+        model = last_published(fresh, folder)
+        stages = list(fresh.stages) if config.stage == "all" else [config.stage]
+        left = [s for s in stages if model.info.get(s, {}).get("steps", 0) < getattr(config.train, s).steps]
+        if left:
+            look_at(model, config, folder, left)
+        with begun(config) if leads() else nullcontext():  # all that can be refused has been looked at
+            for stage in stages:
+                model.check_stage(stage)
+                if stage not in left:
+                    console.print(f"{stage}: trained already")
+                    continue
+                fit(model, config, folder, stage, callbacks, loggers)
+                model.eval()
+            if leads():
+                draw_pictures(model, config, folder)
     return folder
 
 
@@ -97,7 +97,7 @@ def check_early(config: Config, fresh: Model) -> None:
         build_reconstruction(cast(Tokenizer, fresh.tokenizer).codec, config.train, config.seed)
 
 
-def look_at(model: Model, config: Config, place: Path, stages: Sequence[str]) -> None:
+def look_at(model: Model, config: Config, folder: Path, stages: Sequence[str]) -> None:
     """Refuse now, before anything is written, what would be refused when the first of the stages that are left begins,
     or after it.
 
@@ -116,8 +116,8 @@ def look_at(model: Model, config: Config, place: Path, stages: Sequence[str]) ->
         items = model.domain.dataset(split)
         require(len(items) > 0, f"there are no {'training' if split == 'train' else 'validation'} items")
     model.check_stage(stage)
-    check_trainer(config, place, stage)
-    if (resume := resume_file(place, stage)).exists():
+    check_trainer(config, folder, stage)
+    if (resume := resume_file(folder, stage)).exists():
         SafetensorsIO().load_checkpoint(resume)
 
 
@@ -128,25 +128,16 @@ def leads() -> bool:
 
 @contextmanager
 def run_folder(config: Config) -> Iterator[Path]:
-    """The run's folder, made by the first process; the others, which run this very command again, are told."""
+    """Where the run is to be, kept from others by the first process; those that train with it are told."""
     if leads():
-        with begun(config) as folder:
+        with run_of(config) as folder:
             os.environ["REFINE_RUN"] = str(folder)
             yield folder
         return
-    yield told(config)
-
-
-def told(config: Config) -> Path:
-    """The folder that the first process made.
-
-    Raises:
-        RefineError: nobody says which.
-    """
-    folder = str(Path(config.run).expanduser()) if config.run else os.environ.get("REFINE_RUN")
-    require(folder is not None, "processes started from outside (torchrun, SLURM) need run=FOLDER, the same for all")
-    assert folder is not None
-    return Path(folder)
+    told = str(Path(config.run).expanduser()) if config.run else os.environ.get("REFINE_RUN")
+    require(told is not None, "processes started from outside (torchrun, SLURM) need run=FOLDER, the same for all")
+    assert told is not None
+    yield Path(told)
 
 
 def last_published(fresh: Model, folder: Path) -> Model:

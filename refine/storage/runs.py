@@ -22,7 +22,8 @@ from refine.settings.config import Config
 from refine.settings.places import plainly
 from refine.settings.yaml_text import read_yaml
 from refine.storage.checkpoint import read_header
-from refine.storage.files import inside, own, read_bytes, read_text, write_text
+from refine.storage.files import atomic_write, inside, own, read_bytes, read_text, write_text, writing
+from refine.storage.locks import LOCK, alone
 from refine.storage.plain_json import parse_json
 
 RUNS = Path("runs")
@@ -31,8 +32,21 @@ WRITTEN = (METRICS, "pictures", "resume", "cache")  # by a training, where they 
 YAML_BYTES, METRICS_BYTES = 2**20, 2**28  # that such a file may have
 
 
-def run_place(config: Config) -> Path:
-    """Where the folder of a training run is, or is to be; nothing is made.
+@contextmanager
+def run_of(config: Config) -> Iterator[Path]:
+    """Where :func:`new_run` makes a run, which no other process trains at the same time; nothing is made yet.
+
+    Raises:
+        RefineError: another one does; or as :func:`new_run`.
+    """
+    path = _place(config)
+    with alone(path / LOCK, f"run={shown(str(path))} is being trained"):
+        config.run = str(path)
+        yield path
+
+
+def new_run(config: Config) -> Path:
+    """The folder of a training run, made if needed, with its ``config.yaml``; ``config.run`` is set to it.
 
     It is ``config.run`` where that is given: a new folder, or a run to go on with, which must then be of the same
     domain and model. Otherwise ``runs/<domain>-<data>-<time>``.
@@ -40,43 +54,39 @@ def run_place(config: Config) -> Path:
     Raises:
         RefineError: the folder holds something else, a run of another domain or model, or links that lead out of it.
     """
-    path = Path(config.run).expanduser() if config.run else unused(RUNS / _name(config))
-    if (path / CONFIG).exists():
-        _same_model(config, load_run_config(path), path)
-        for name in WRITTEN:
-            own(path, name)
-    elif path.exists():
-        empty = path.is_dir() and not any(path.iterdir())
-        require(empty, f"run={shown(str(path))} is not accepted: it is there already, and is not a run")
-    return path
-
-
-def new_run(config: Config) -> Path:
-    """The folder of a training run, made if needed, with its ``config.yaml``; ``config.run`` is set to it.
-
-    Raises:
-        RefineError: see :func:`run_place`.
-    """
-    path = run_place(config)
+    path = _place(config)
     path.mkdir(parents=True, exist_ok=True)
     config.run = str(path)
     write_text(path / CONFIG, to_yaml(config))
     return path
 
 
+def _place(config: Config) -> Path:
+    """The folder that :func:`new_run` is about; errors are the same, nothing is written."""
+    path = Path(config.run).expanduser() if config.run else unused(RUNS / _name(config))
+    if (path / CONFIG).exists():
+        _same_model(config, load_run_config(path), path)
+        for name in WRITTEN:
+            own(path, name)
+    elif path.exists():
+        empty = path.is_dir() and not any(inner.name != LOCK for inner in path.iterdir())
+        require(empty, f"run={shown(str(path))} is not accepted: it is there already, and is not a run")
+    return path
+
+
 @contextmanager
-def begun(config: Config) -> Iterator[Path]:
-    """:func:`new_run`, taken back where what follows fails before anything was trained: a value that is refused late is
-    not left in a run, and what cannot start leaves no folder."""
-    path = run_place(config)
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+def begun(config: Config) -> Iterator[None]:
+    """:func:`new_run`, taken back where what follows fails before anything was trained: a value that is refused late
+    does not stay in a run, and what cannot start leaves no folder."""
+    path = _place(config)
     before = read_text(path / CONFIG) if (path / CONFIG).is_file() else None
     trained = _trained(path)
     try:
-        yield new_run(config)
+        new_run(config)
+        yield
     except Exception:
         if _trained(path) == trained:
-            _take_back(path, before, missing)
+            _take_back(path, before)
         raise
 
 
@@ -86,18 +96,15 @@ def _trained(path: Path) -> list[tuple[str, int]]:
     return [(file.name, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 
-def _take_back(path: Path, before: str | None, missing: list[Path]) -> None:
-    """Give a run the configuration that it had; a new one is removed, with the folders made for it (the inner ones come
-    first)."""
+def _take_back(path: Path, before: str | None) -> None:
+    """Give a run the configuration that it had; of a new one nothing is left."""
     if before is not None:
         write_text(path / CONFIG, before)
         return
     (path / CONFIG).unlink(missing_ok=True)
     shutil.rmtree(path / "cache", ignore_errors=True)
-    with suppress(OSError):  # something else is in it by now
-        for folder in [path / "resume", *missing]:
-            if folder.exists():
-                folder.rmdir()
+    with suppress(OSError):  # there is none
+        (path / "resume").rmdir()
 
 
 def find_run(config: Config) -> Path | None:
@@ -147,9 +154,29 @@ def load_run_config(folder: Path) -> Config:
 
 def log_metrics(folder: Path, figures: Mapping[str, Any]) -> None:
     """Append one line to ``metrics.jsonl``; what a crash left half written is closed off first."""
-    with own(folder, METRICS).open("ab+") as file:
+    with writing(folder / METRICS), own(folder, METRICS).open("ab+") as file:
         torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
         file.write((b"\n" if torn else b"") + json.dumps(dict(figures)).encode() + b"\n")
+
+
+def forget_metrics(folder: Path, stage: str, step: int) -> None:
+    """Take lines out of ``metrics.jsonl``: those of a stage from ``step`` on, which a training does again, and what a
+    crash left half written at the end."""
+    path = folder / METRICS
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    kept = [line for line in lines if line.endswith(b"\n") and not _from(line, stage, step)]
+    if len(kept) < len(lines):
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(b"".join(kept))
+
+
+def _from(line: bytes, stage: str, step: int) -> bool:
+    """Whether a line is of a stage, and not before a step."""
+    try:
+        row = json.loads(line)
+        return bool(row["stage"] == stage and row["step"] >= step)
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return False
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
