@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -33,6 +34,7 @@ from refine.progress import console
 from refine.settings.bounds import check
 from refine.settings.config import Config
 from refine.settings.places import named
+from refine.settings.typed import plain_data
 from refine.storage.runs import begun, run_of
 
 
@@ -83,14 +85,18 @@ def check_early(config: Config, fresh: Model) -> None:
     """Refuse now what would be refused when a later stage is trained, or when pictures are drawn.
 
     Raises:
-        RefineError: settings of the sampler, of its strategies, of the objective, of an optimiser or of the losses, or
+        RefineError: what a checkpoint does not take, such as names from the data; a class that is none; settings of the
+            sampler, of its strategies, of the objective, of an optimiser or of the losses, or
             weights of scales that are none.
     """
+    plain_data({"domain": asdict(fresh.domain.config), "model": asdict(fresh.config)})  # as a checkpoint takes it
     build_sampler(config.sampler, fresh.num_levels)
     build_strategies(config.sampler)
     build_objective(config.train.objective)
     if config.train.scale_weights is not None:
         scale_weights(config.train.scale_weights, fresh.num_levels)
+    if fresh.domain.unconditional:
+        fresh.domain.labels_of(config.sample.label, 1)
     for stage in fresh.stages:
         check_optimizer(getattr(config.train, stage), f"train.{stage}.optimizer")
     if "tokenizer" in fresh.stages and config.stage in ("tokenizer", "all"):

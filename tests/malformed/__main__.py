@@ -1,5 +1,5 @@
-"""``python tests/malformed [PATTERN]``: every case, or those whose name has the pattern. What is not refused as it should
-be is shown, and the exit code is 1 if there is any.
+"""``python tests/malformed [PATTERN]``: every case, or those whose name has the pattern. What is not refused as it
+should be is shown, and the exit code is 1 if there is any.
 """
 
 from __future__ import annotations
