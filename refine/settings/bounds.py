@@ -240,7 +240,7 @@ class Flags(Bound):
 
 
 OF_TYPES: dict[type, Bound] = {
-    str: Text(least=1),
+    str: Text(),
     int: Numbers(-math.inf, math.inf, integral=True),
     float: Numbers(-math.inf, math.inf),
     bool: Flags(),
