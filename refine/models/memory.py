@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from refine.errors import RefineError, shown
 
 SHAPED = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn}  # of a size, given in any of their spellings
-CGROUP = Path("/sys/fs/cgroup/memory.max")
+CGROUP, OWN = Path("/sys/fs/cgroup/memory.max"), Path("/proc/self/statm")
 
 
 class AtMost(TorchFunctionMode):
@@ -85,10 +85,13 @@ def memory() -> int:
         return sys.maxsize
     import resource
 
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *resource.getrlimit(resource.RLIMIT_AS)]
+    page = os.sysconf("SC_PAGE_SIZE")
+    found = [page * os.sysconf("SC_PHYS_PAGES")]
+    if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) > 0 and OWN.is_file():  # of addresses, used ones included
+        found.append(max(page, limit - page * int(OWN.read_text(encoding="ascii").split()[0])))
     if CGROUP.is_file() and (text := CGROUP.read_text(encoding="ascii").strip()).isdecimal():
         found.append(int(text))
-    return min(size for size in found if size > 0)  # a limit of -1 is none
+    return min(found)
 
 
 def largest(**sections: Any) -> str:

@@ -104,7 +104,7 @@ def pairs() -> Iterator[Case]:
         (weather, ("domain.step=1000000d",), "domain.step"),
         (weather, ("domain.statics=[nope]",), "domain.statics"),
         (weather, ("domain.variables=[z500,z500]",), "domain.variables"),
-        (weather, ("domain.grid=gaussian:1000000x1000000",), "domain.grid"),
+        (weather, ("domain.grid=gaussian:1000000x1000000",), "grid=gaussian"),
     ]
     for name, value in (("width", 10**9), ("width", 10**6), ("mlp_ratio", 999), ("heads", 10**9)):
         more = ("model.predictor.width=1000000",) if name == "mlp_ratio" else ()

@@ -64,10 +64,10 @@ def test_each_is_refused_by_its_command_with_key_value_and_what_is_accepted(
 
 def test_help_shows_the_bounds() -> None:
     rows = {
-        key: text for rows in key_help("train", COMMANDS.load("train"), ["domain=graph"]).values() for key, text in rows
+        key: text for rows in key_help("train", COMMANDS.load("train"), ["domain=image"]).values() for key, text in rows
     }
     assert rows["train.predictor.ema=0.999"].endswith("(0 to below 1)")
-    assert rows["model.depth=6"].endswith("(1 to 1,000)")
+    assert rows["model.predictor.depth=3"].endswith("(1 to 1,000)")
     assert rows["seed=0"].endswith("(0 to 2^63 - 1)")
     assert rows["trainer.gradient_clip_algorithm=norm"] == "norm | value"  # which the comment says
 

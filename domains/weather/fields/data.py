@@ -18,12 +18,13 @@ from refine.domains.weather.fields.pairs import Pairs
 from refine.domains.weather.fields.whole import whole_times
 from refine.domains.weather.sphere.grids import Grid
 from refine.domains.weather.sphere.regrid import Regridder
-from refine.errors import RefineError, not_accepted, require
+from refine.errors import RefineError, not_accepted, require, shown
 
 if TYPE_CHECKING:
     import xarray as xr
 
 SPLITS = ("train", "val", "test")
+YEAR = 366 * 24  # hours
 SHARES = (0.8, 0.9)  # where the splits end in time, if nothing else says so
 
 
@@ -161,9 +162,12 @@ def parse_step(text: str) -> np.timedelta64:
         RefineError: anything else.
     """
     number, unit = text[:-1], text[-1:]
-    good = number.isdecimal() and int(number) > 0 and unit in ("h", "d")
-    require(good, f"domain.step={text!r} is not accepted; accepted: hours or days, like 6h, 24h or 1d")
-    return np.timedelta64(int(number) * (24 if unit == "d" else 1), "h")
+    hours = int(number) * {"h": 1, "d": 24}.get(unit, 0) if number.isdecimal() and len(number) < 9 else 0
+    good = 0 < hours <= YEAR
+    require(
+        good, f"domain.step={shown(text)} is not accepted; accepted: hours or days, like 6h, 24h or 1d, up to a year"
+    )
+    return np.timedelta64(hours, "h")
 
 
 def _complete(config: WeatherConfig) -> WeatherConfig:
