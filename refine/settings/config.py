@@ -14,7 +14,10 @@ from typing import Annotated, Any
 from refine.settings.bounds import Text, above, below, by_scale, each, either, one_of, real, whole
 from refine.settings.places import Place
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine")
+PRECISIONS = (
+    *("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine"),
+    *("32", "bf16", "16", "64"),
+)
 """What Lightning calls precisions."""
 
 
@@ -184,7 +187,7 @@ class TrainerConfig:
 class SamplerConfig:
     """What to do with the logits at each scale; each value is a number, or a list by scale."""
 
-    temperature: Annotated[Any, by_scale(above(0))] = 1.0  # a number > 0, or a list by scale
+    temperature: Annotated[Any, by_scale(above(0))] = 1.0  # by which logits are divided, or a list by scale
     top_k: Annotated[Any, by_scale(whole(0))] = 0  # likeliest codes kept, or a list by scale; 0 for all
     # mass of the likeliest codes kept, or a list by scale; 1 for all
     top_p: Annotated[Any, by_scale(above(0, 1))] = 1.0

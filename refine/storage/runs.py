@@ -141,13 +141,19 @@ def load_run_config(folder: Path) -> Config:
     Raises:
         RefineError: missing, damaged, or not accepted by this version.
     """
-    if (folder / CONFIG).is_file():
-        values = read_yaml(read_text(folder / CONFIG, YAML_BYTES), str(folder / CONFIG))
-        require(isinstance(values, dict), f"{folder / CONFIG} is not a configuration")
+    path = folder / CONFIG
+    if path.is_file():
+        values = read_yaml(read_text(path, YAML_BYTES), str(path))
+        require(isinstance(values, dict), f"{path} is not a configuration")
     else:
-        header = read_header(folder)
+        path, header = folder / "config.json", read_header(folder)
         values = {"domain_name": header["domain"], "domain": header["domain_config"], "model": header["model"]}
-    config = from_values(values, saved=True)
+    try:
+        config = from_values(values, saved=True)
+    except RefineError as error:
+        if type(error) is not RefineError:  # a package that is missing
+            raise
+        raise RefineError(f"{path}: {error}") from None
     config.run = str(folder)
     return config
 

@@ -69,6 +69,7 @@ def test_values_by_type() -> None:
     assert config.model.commitment == 0.001
     assert (config.trainer.devices, config.sample.label) == ("auto", 2)
     assert toy("folder=x", "--folder", "null").domain.folder is None
+    assert toy("folder=none").domain.folder == "none"  # a text like any other
     assert toy("filter.cut=1", "order=3").domain.filter == type(config.domain.filter)(order=3, cut=1.0)
 
 
