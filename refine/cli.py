@@ -129,7 +129,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C or SIGTERM."""
+    """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C, SIGTERM."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("REFINE_DEBUG", "0") not in ("", "0")
     try:

@@ -135,7 +135,7 @@ class Resume(Checkpoint):
         step = trainer.global_step
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero and self.at not in (None, step):
             text = f"{self.path.stem}: stopped at once at step {step}; it continues from step {self.at}"
-            console.print(text, highlight=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
 
     def _give_back(self) -> None:
         for number, handler in self.before.items():
@@ -164,4 +164,4 @@ class Lines(Callback):
         pace = (now - began) / max(1, step - at)
         left = "" if first or step >= steps else f", {duration(pace * (steps - step))} left"
         figures = "  ".join(f"{k} {float(v):.4g}" for k, v in trainer.progress_bar_metrics.items())
-        console.print(f"{self.what}: step {step} of {steps}{left}  {figures}", highlight=False, soft_wrap=True)
+        console.print(f"{self.what}: step {step} of {steps}{left}  {figures}", soft_wrap=True)

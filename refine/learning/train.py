@@ -28,6 +28,7 @@ from refine.models.teacher import scale_weights
 from refine.models.tokenizer import Tokenizer
 from refine.progress import console
 from refine.settings.config import Config
+from refine.settings.places import named
 from refine.storage.runs import run_of
 
 
@@ -63,7 +64,7 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
         for stage in fresh.stages if config.stage == "all" else [config.stage]:
             model.check_stage(stage)
             if model.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
-                console.print(f"{stage}: trained already", highlight=False)
+                console.print(f"{stage}: trained already")
                 continue
             fit(model, config, folder, stage, callbacks, loggers)
             model.eval()
@@ -112,7 +113,7 @@ def last_published(fresh: Model, folder: Path) -> Model:
     """
     if not (folder / "config.json").exists():
         return fresh
-    saved = Model.from_pretrained(folder)
+    saved = Model.from_pretrained(folder, places=named(fresh.domain.config))
     found, wanted = ((m.domain.name, m.domain.config, m.config) for m in (saved, fresh))
     same = found == wanted
     require(same, f"run={folder} holds a model of another domain or model configuration; see refine inspect {folder}")
@@ -127,4 +128,4 @@ def draw_pictures(model: Model, config: Config, folder: Path) -> None:
     if "predictor" in model.info and model.domain.unconditional:
         written += draw_samples(model, config, pictures)
     shown = ", ".join(str(p) for p in written if p.parent == pictures)
-    console.print(f"Checkpoint: {folder}\nPictures: {shown}", highlight=False, soft_wrap=True)
+    console.print(f"Checkpoint: {folder}\nPictures: {shown}", soft_wrap=True)

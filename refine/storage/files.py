@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -82,7 +83,7 @@ def temporary_beside(path: Path) -> Path:
 def _system() -> str:
     """Eight characters for where numbers of processes mean the same: a machine, or a container on it."""
     with suppress(OSError):
-        return hashlib.sha256(f"{platform.node()} {os.readlink('/proc/self/ns/pid')}".encode()).hexdigest()[:8]
+        return hashlib.sha256(f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
@@ -125,20 +126,72 @@ def inside(folder: Path, path: str | Path) -> Path:
     """``folder / path`` with links followed.
 
     Raises:
-        RefineError: it lies outside ``folder``.
+        RefineError: it lies outside ``folder``, or links lead round in a circle.
     """
-    resolved = (folder / path).resolve()
+    try:
+        resolved = (folder / path).resolve()
+    except (OSError, RuntimeError) as error:  # the latter of links to themselves, before Python 3.13
+        raise RefineError(f"{str(path)!r} in {folder} is refused: {error}") from None
     require(resolved.is_relative_to(folder.resolve()), f"{str(path)!r} is refused: it leads out of {folder}")
     return resolved
 
 
-def read_text(path: Path) -> str:
-    """The text of a file.
+def own(folder: Path, name: str) -> Path:
+    """``folder / name``, to write to: a file, or a folder with all that is in it.
+
+    Whoever packed a folder may have put links into it, which would be followed to files of whoever writes there.
 
     Raises:
-        RefineError: missing, unreadable, or not UTF-8.
+        RefineError: it is, or a folder that it is has in it, a link that leads out of ``folder``; or a file that is
+            there is no regular one.
+    """
+    path = folder / name
+    inside(folder, name)
+    if path.is_dir():
+        for parent, folders, files in os.walk(path):
+            for item in (Path(parent, entry) for entry in (*folders, *files)):
+                if item.is_symlink():
+                    inside(folder.absolute(), item.absolute())
+    elif path.exists():
+        regular(path)
+    return path
+
+
+def regular(path: Path) -> os.stat_result:
+    """What the system says of a regular file.
+
+    Raises:
+        RefineError: it is a pipe, a device, a folder, or cannot be looked at.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        found = path.stat()
+    except OSError as error:
+        raise RefineError(f"{path} cannot be read: {error.strerror}") from None
+    require(stat.S_ISREG(found.st_mode), f"{path} cannot be read: it is no regular file")
+    return found
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most ``most`` bytes.
+
+    Raises:
+        RefineError: missing, unreadable, no regular file (a pipe would never end), or larger.
+    """
+    size = regular(path).st_size
+    require(size <= most, f"{path} is not read: it has {size:,} bytes; accepted: {most:,} at most")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RefineError(f"{path} cannot be read: {error}") from None
+
+
+def read_text(path: Path, most: int = 2**30) -> str:
+    """The text of a regular file of at most ``most`` bytes.
+
+    Raises:
+        RefineError: missing, unreadable, no regular file, larger, or not UTF-8.
+    """
+    try:
+        return read_bytes(path, most).decode()
+    except UnicodeDecodeError as error:
         raise RefineError(f"{path} cannot be read: {error}") from None

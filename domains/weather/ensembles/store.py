@@ -24,7 +24,7 @@ from refine.domains.weather.fields.names import canonical, describe, split_level
 from refine.domains.weather.fields.reading import open_any
 from refine.domains.weather.fields.sources import converted
 from refine.domains.weather.sphere.grids import CELL, Grid
-from refine.errors import RefineError, not_accepted, require
+from refine.errors import not_accepted, require
 from refine.storage.files import sync, writing
 
 if TYPE_CHECKING:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from refine.errors import RefineError, require
-from refine.storage.files import WriteError, read_text, sync, write_text, writing
+from refine.errors import require
+from refine.storage.files import WriteError, own, read_text, sync, write_text, writing
+from refine.storage.plain_json import read_json
 
 STORE, PLAN, FINISHED = "store.zarr", "plan.json", "finished.txt"
+LONG = 80  # characters of a value that messages show
 
 
 def partial_folder(target: Path) -> Path:
@@ -35,7 +37,8 @@ class Unfinished:
         published: whether the store is in its place already, and only what is made from it is missing.
 
     Raises:
-        RefineError: there is something at ``target``, or something else is being made there; both stay as they are.
+        RefineError: there is something at ``target``, or something else is being made there; both stay as they are. Or
+            what is being made there has links that lead out of its folder.
     """
 
     def __init__(self, target: Path, plan: Mapping[str, Any], create: Callable[[Path], None]) -> None:
@@ -45,6 +48,7 @@ class Unfinished:
         self.published = target.exists() and is_free(target, plan)
         require(self.published or not target.exists(), taken)
         if (self.folder / PLAN).is_file() and (self.published or self.store.exists()):
+            own(self.folder.parent, self.folder.name)
             self._same(plan)
         else:
             self._begin(plan, create)
@@ -105,8 +109,8 @@ class Unfinished:
 
 
 def is_free(target: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether a store can be made at ``target``: nothing is there and nothing else is being made, or what is there lacks
-    only what is made from it."""
+    """Whether a store can be made at ``target``: nothing is there and nothing else is being made; or the store is there,
+    and only what is made from it is missing."""
     folder = partial_folder(target)
     if not (folder / PLAN).is_file() or (target.exists() and (folder / STORE).exists()):
         return not target.exists()
@@ -114,11 +118,9 @@ def is_free(target: Path, plan: Mapping[str, Any]) -> bool:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    try:
-        saved = json.loads(read_text(folder / PLAN))
-    except ValueError as error:
-        raise RefineError(f"{folder / PLAN} is damaged: {error}") from None
-    return saved if isinstance(saved, dict) else {}
+    saved = read_json(folder / PLAN)
+    require(isinstance(saved, dict), f"{folder / PLAN} is damaged: it is no plan of a forecast")
+    return saved  # type: ignore[no-any-return]
 
 
 def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,4 +135,5 @@ def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _short(value: Any) -> str:
     if isinstance(value, list) and len(value) > 3:
         return f"[{value[0]}, ..., {value[-1]}] ({len(value)})"
-    return json.dumps(value)
+    text = json.dumps(value)
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."
