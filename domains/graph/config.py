@@ -12,10 +12,14 @@ class GraphConfig:
     # planar | sbm | tree | community_small | ego_small | enzymes | grid | qm9 | moses | folder | pyg;
     # null: folder or pyg where one is given, else community_small
     data: str | None = None
-    folder: str | None = None  # graphs as GraphML, edge lists, SMILES or npz
+    folder: str | None = None  # graphs as GraphML, GEXF, GML, edge lists, SMILES, SDF or npz
     pyg: str | None = None  # a torch-geometric InMemoryDataset by name, as TUDataset:ENZYMES
     generate: int = 0  # 0: the published graphs; N: that many new ones by the set's recipe, where it has one
     max_nodes: int = 1000  # larger graphs are refused
+    node_attribute: str | None = "label"  # of files: the attribute that holds the kind of a node; null: none does
+    edge_attribute: str | None = "label"  # the same of edges
+    undirected: bool = False  # directed edges are read, as undirected ones
+    weights: str = "refuse"  # refuse: edges that differ in weight | drop: weights are not read
     node_labels: list[str] | None = None  # names of the kinds of nodes; null: the data's own
     edge_labels: list[str] | None = None  # names of the kinds of edges; null: the data's own
 

@@ -12,7 +12,6 @@ from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.metrics.mmd import SIGMAS, Array, descriptors, discrepancies
 from refine.domains.graph.metrics.molecule_metrics import molecule_metrics
 from refine.domains.graph.metrics.validity import valid_unique_novel
-from refine.errors import require
 
 MOST = 1000  # graphs of a set that enter an MMD, whose cost grows with their square
 TREE_NOTE = "no average: trees have no triangles, and their orbit counts are so alike that the ratio is noise"
@@ -34,7 +33,8 @@ def graph_metrics(
     ``floor_degree_unbiased`` between train and reference, and ``ratio_degree``, biased MMD over biased floor;
     ``ratio_average`` is the mean of the ratios. The biased MMD falls with the number of samples: a perfect generator
     has ratios about 1 with as many samples as there are training graphs, and larger ones with fewer. Trees have no
-    ratios of clustering and orbits and no average, as ``ratio_note`` says.
+    ratios of clustering and orbits and no average, as ``ratio_note`` says. All of these need two graphs of each set; else
+    ``mmd_missing`` says which has one.
 
     Where graphs carry kinds, ``tv_node_kinds`` and ``tv_edge_kinds`` are total variations between the shares of the
     kinds, with their ``floor_...``. Then follow V.U.N.
@@ -42,21 +42,21 @@ def graph_metrics(
     :func:`~refine.domains.graph.metrics.molecule_metrics.molecule_metrics`.
 
     Args:
-        samples: drawn graphs, two or more.
-        reference: those of the test split, two or more.
-        train: those of the training split, two or more.
+        samples: drawn graphs, one or more.
+        reference: those of the test split, one or more.
+        train: those of the training split, one or more.
         kind: ``planar``, ``tree``, ``sbm``, ``molecule``, or anything else, for which nothing is valid or invalid.
         node_kinds: names of the kinds of nodes; needed for molecules.
         edge_kinds: names of the kinds of edges; needed for molecules.
-
-    Raises:
-        RefineError: a set has fewer than two graphs.
     """
     sets = {"samples": samples, "reference": reference, "train": train}
-    for name, graphs in sets.items():
-        require(len(graphs) >= 2, f"the {name} are {len(graphs)} graph(s); discrepancies need 2 or more")
     out: dict[str, Any] = {f"num_{name}": len(graphs) for name, graphs in sets.items()}
-    out |= _discrepancies(sets, kind) | _kinds(sets)
+    alone = [name for name, graphs in sets.items() if len(graphs) < 2]
+    if alone:
+        out["mmd_missing"] = f"discrepancies need 2 graphs or more of each set; 1 is there of: {', '.join(alone)}"
+    else:
+        out |= _discrepancies(sets, kind)
+    out |= _kinds(sets)
     if kind == "molecule":
         return out | molecule_metrics(samples, reference, train, node_kinds, edge_kinds)
     return out | valid_unique_novel(samples, train, reference, kind)
