@@ -158,8 +158,7 @@ class PackedGraphs(Sequence[Graph]):
         require(bool((m >= 0).all()), f"{where}: num_edges is negative")
         pairs = _integers(edges, "edges", where)
         pairs = pairs if pairs.size else pairs.reshape(0, 2)
-        require(bool((m <= len(pairs)).all()), f"{where}: num_edges is more than there are edges, {len(pairs)}")
-        shape = (int(m.sum()), 2)
+        shape = (int(m.sum(dtype=np.float64)), 2)  # integers would begin again after 2^63
         require(pairs.shape == shape, f"{where}: edges has the shape {pairs.shape}; num_edges says {shape}")
         node_label, node_kinds = _label(node_label, node_kinds, int(n.sum()), "node_label", where)
         edge_label, edge_kinds = _label(edge_label, edge_kinds, int(m.sum()), "edge_label", where)

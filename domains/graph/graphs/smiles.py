@@ -158,7 +158,7 @@ def pack_smiles(
         ends.extend(pairs)
         orders.extend(bonds)
     shown = "; ".join(wrong[:SHOWN])
-    require(not wrong, f"{where} has {len(wrong)} {item}(s) that cannot be used: {shown}")
+    require(not wrong, f"{where} has {len(wrong)} {item}s that cannot be used: {shown}")
     label = np.array(labels) if atoms is not None else kinds.sort(element_and_charge)[np.array(labels)]
     return PackedGraphs.checked(nodes, edges, np.array(ends).reshape(-1, 2), label, orders, kinds.names, BONDS, where)
 

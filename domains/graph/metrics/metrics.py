@@ -34,7 +34,7 @@ def graph_metrics(
     ``ratio_average`` is the mean of the ratios. The biased MMD falls with the number of samples: a perfect generator
     has ratios about 1 with as many samples as there are training graphs, and larger ones with fewer. Trees have no
     ratios of clustering and orbits and no average, as ``ratio_note`` says. All of these need two graphs of each set; else
-    ``mmd_missing`` says which has one.
+    ``mmd_missing`` or ``floor_missing`` says which set has one.
 
     Where graphs carry kinds, ``tv_node_kinds`` and ``tv_edge_kinds`` are total variations between the shares of the
     kinds, with their ``floor_...``. Then follow V.U.N.
@@ -51,26 +51,30 @@ def graph_metrics(
     """
     sets = {"samples": samples, "reference": reference, "train": train}
     out: dict[str, Any] = {f"num_{name}": len(graphs) for name, graphs in sets.items()}
-    alone = [name for name, graphs in sets.items() if len(graphs) < 2]
-    if alone:
-        out["mmd_missing"] = f"discrepancies need 2 graphs or more of each set; 1 is there of: {', '.join(alone)}"
-    else:
-        out |= _discrepancies(sets, kind)
-    out |= _kinds(sets)
+    out |= _discrepancies(sets, kind) | _kinds(sets)
     if kind == "molecule":
         return out | molecule_metrics(samples, reference, train, node_kinds, edge_kinds)
     return out | valid_unique_novel(samples, train, reference, kind)
 
 
 def _discrepancies(sets: dict[str, Sequence[Graph]], kind: str) -> dict[str, Any]:
-    x, real, train = (
-        descriptors([g.to_networkx() for g in _some(graphs)], f"descriptors of the {name}")
+    alone = [name for name, graphs in sets.items() if len(graphs) < 2]
+    need = f"needs 2 graphs or more of each set; 1 is there of: {', '.join(alone)}"
+    if "samples" in alone or "reference" in alone:
+        return {"mmd_missing": f"a discrepancy {need}"}
+    found = {
+        name: descriptors([g.to_networkx() for g in _some(graphs)], f"descriptors of the {name}")
         for name, graphs in sets.items()
-    )
-    ours, floor = discrepancies(x, real), discrepancies(train, real)
+        if name not in alone
+    }
+    ours = discrepancies(found["samples"], found["reference"])
     out: dict[str, Any] = {}
     for name in SIGMAS:
         out |= {f"mmd_{name}": ours[name].biased, f"mmd_{name}_unbiased": ours[name].unbiased}
+    if alone:
+        return out | {"floor_missing": f"a floor {need}"}
+    floor = discrepancies(found["train"], found["reference"])
+    for name in SIGMAS:
         out |= {f"floor_{name}": floor[name].biased, f"floor_{name}_unbiased": floor[name].unbiased}
     names = [name for name in SIGMAS if kind != "tree" or name not in ("clustering", "orbit")]
     ratios = {f"ratio_{name}": ours[name].biased / (floor[name].biased + TINY) for name in names}

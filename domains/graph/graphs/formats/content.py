@@ -51,3 +51,9 @@ def shown(value: object) -> str:
     """A value of a file for a message; a long one is cut short."""
     text = value if isinstance(value, str) else str(value)
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def reason(error: Exception) -> str:
+    """Why something could not be read, for a message: one line, cut short."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."

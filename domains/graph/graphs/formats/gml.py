@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_text, shown
+from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_text, reason
 from refine.errors import RefineError, require
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def read_gml(path: Path) -> list[nx.Graph]:
     try:
         graph = nx.parse_gml(text.splitlines(), label="id")
     except (nx.NetworkXException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RefineError(f"{path} cannot be read ({shown(error)}); expected GML") from error
+        raise RefineError(f"{path} cannot be read ({reason(error)}); expected GML") from error
     for _, attributes in graph.nodes(data=True):
         attributes.pop("label", None)
     for *_, attributes in graph.edges(data=True):

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
-from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_bytes, shown
+from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_bytes, reason, shown
 from refine.errors import RefineError, require
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_graphml(path: Path, undirected: bool = False) -> list[nx.Graph]:
             reader = nx.GraphMLReader(node_type=str)
             found.append(reader.make_graph(graph, *reader.find_graphml_keys(root)))
     except (*NOT_READ, nx.NetworkXException) as error:
-        raise RefineError(f"{path} cannot be read ({shown(error)}); expected GraphML") from error
+        raise RefineError(f"{path} cannot be read ({reason(error)}); expected GraphML") from error
     return found
 
 
@@ -74,7 +74,7 @@ def read_gexf(path: Path, undirected: bool = False) -> list[nx.Graph]:
             _direct(graph, "defaultedgetype", "type", GEXF)
         found = GEXFReader(version="1.3").make_graph(graph)
     except (*NOT_READ, nx.NetworkXException) as error:
-        raise RefineError(f"{path} cannot be read ({shown(error)}); expected GEXF") from error
+        raise RefineError(f"{path} cannot be read ({reason(error)}); expected GEXF") from error
     for _, attributes in found.nodes(data=True):
         attributes.pop("label", None)  # in GEXF the name of a node, which need not be unlike others
     return [found]
@@ -104,7 +104,7 @@ def _tree(path: Path, language: str, name: str) -> Element:
         parser.Parse(content, True)
         root = ElementTree.fromstring(content)
     except (*NOT_READ, expat.ExpatError) as error:
-        raise RefineError(f"{path} cannot be read ({shown(error)}); expected {language}") from error
+        raise RefineError(f"{path} cannot be read ({reason(error)}); expected {language}") from error
     require(root.tag.rpartition("}")[2] == name, f"{path} has no <{name}>; expected {language}")
     return root
 
@@ -125,6 +125,7 @@ def _flatten(graph: Element, namespace: str) -> None:
     waiting = _members(graph, namespace)
     while waiting:
         element = waiting.pop()
+        element.attrib.pop("yfiles.foldertype", None)  # a group of yEd, which networkx would look into
         for inner in element.findall(f"{{{namespace}}}graph"):
             directed = "true" if inner.get("edgedefault") == "directed" else "false"
             for member in _members(inner, namespace):
