@@ -30,6 +30,7 @@ from refine.models.codec import Codec
 from refine.models.model import Model
 from refine.models.refiner import Refiner
 from refine.scales.resample import Resampler
+from refine.settings.bounds import check
 from refine.settings.config import ModelConfig
 from refine.settings.typed import typed
 from refine.storage.arrays import ArchiveWriter
@@ -84,6 +85,7 @@ class Domain(abc.ABC):
     unconditional: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
+        check(config, "domain")
         self.config = config
 
     @abc.abstractmethod

@@ -6,11 +6,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from refine.errors import require
 from refine.models.model import Model
+from refine.settings.bounds import check
 
-
-MOST = 10_000_000  # samples of one command: each is a file in one folder
 ANIMATED = 640  # samples that an animation shows at most
 
 
@@ -29,9 +27,7 @@ def draw_samples(model: Model, config: Any, folder: Path) -> list[Path]:
         RefineError: a number, class or size that is not accepted.
     """
     wanted = config.sample
-    for name in ("num", "batch_size"):
-        value = getattr(wanted, name)
-        require(0 < value <= MOST, f"sample.{name}={value} is not accepted; accepted: 1 to {MOST:,}")
+    check(wanted, "sample")
     condition = model.domain.ask(wanted.num, wanted.label, wanted.size, wanted.split)
     shown = max(wanted.strip, ANIMATED if wanted.gif else 0)
     batches = model.sample_batches(wanted.num, condition, config.seed, config.sampler, shown, wanted.batch_size)

@@ -56,9 +56,7 @@ class GraphFiles:
         edge_kinds: names of the kinds of edges.
     """
 
-    def __init__(
-        self, folder: Path, num: int, node_kinds: Sequence[str] = (), edge_kinds: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path, num: int, node_kinds: Sequence[str] = (), edge_kinds: Sequence[str] = ()) -> None:
         self.folder, self.width = folder, max(4, len(str(num - 1)))
         self.kinds: list[Sequence[str]] = [node_kinds, edge_kinds]
         self.origin, self.count, self.invalid = "", 0, dict[int, str]()
@@ -111,7 +109,9 @@ class GraphFiles:
         return Saved(paths, self.invalid)
 
     def _begin_molecules(self) -> None:
-        sdf, smi = (self._open.enter_context(atomic_write(self.folder / f"molecules.{kind}")) for kind in ("sdf", "smi"))
+        sdf, smi = (
+            self._open.enter_context(atomic_write(self.folder / f"molecules.{kind}")) for kind in ("sdf", "smi")
+        )
         writer = self._open.enter_context(chemistry().SDWriter(str(sdf)))
         self._molecules = writer, self._open.enter_context(smi.open("w", encoding="utf-8"))
 

@@ -13,6 +13,7 @@ from refine.domains.image.data.pixels import to_picture, to_uint8
 from refine.domains.image.image_data import ImageData
 from refine.domains.image.pictures.grids import grid, save_animation, save_picture
 from refine.storage.arrays import ArchiveWriter
+from refine.storage.files import writing
 from refine.types import Samples
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class SampleFiles:
         """Write a batch."""
         pixels, label = to_uint8(samples.items), samples.condition.label
         for i, image in enumerate(pixels, self._count):  # thousands of files: not worth a sync each
-            to_picture(image).save(self.folder / "images" / f"{i:0{self._width}d}.png")
+            with writing(path := self.folder / "images" / f"{i:0{self._width}d}.png"):
+                to_picture(image).save(path)
         self._count += len(pixels)
         arrays = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
         arrays["images"] = pixels.permute(0, 2, 3, 1).numpy()
