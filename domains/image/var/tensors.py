@@ -34,7 +34,9 @@ def read_tensors(path: str, part: str) -> dict[str, Tensor]:
         content = load_file(file) if file.suffix == ".safetensors" else _load(file)
     except SafetensorError as error:
         raise RefineError(f"{path} is damaged or not a safetensors file: {error}") from None
-    for name in ("trainer", part, "state_dict", "model"):  # the first two as VAR's trainer saves them
+    for name in ("trainer", part):  # as VAR's trainer saves them
+        content = content[name] if isinstance(content, Mapping) and name in content else content
+    for name in ("state_dict", "model"):
         inner = content.get(name) if isinstance(content, Mapping) else None
         content = inner if isinstance(inner, Mapping) else content
     require(isinstance(content, Mapping) and len(content) > 0, f"{path} holds {_kind(content)}, not tensors with names")
