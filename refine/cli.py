@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -114,14 +115,26 @@ def _interrupted(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
 
 
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C or SIGTERM."""
+    """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C, SIGTERM."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("REFINE_DEBUG", "0") not in ("", "0")
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends a command as Ctrl-C does
     try:
-        code = cli.main([a for a in arguments if a != "--debug"], prog_name="refine", standalone_mode=False)
+        with _terminated_as_interrupted():
+            code = cli.main([a for a in arguments if a != "--debug"], prog_name="refine", standalone_mode=False)
     except (RefineError, click.ClickException, OSError) as error:
         if debug:
             raise

@@ -168,8 +168,8 @@ def log_metrics(folder: Path, figures: Mapping[str, Any]) -> None:
 def forget_metrics(folder: Path, stage: str, step: int) -> None:
     """Take lines out of ``metrics.jsonl``: those of a stage from ``step`` on, which a training does again, and what a
     crash left half written at the end."""
-    path = folder / METRICS
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    path = own(folder, METRICS)
+    lines = read_bytes(path, METRICS_BYTES).splitlines(keepends=True) if path.is_file() else []
     kept = [line for line in lines if line.endswith(b"\n") and not _from(line, stage, step)]
     if len(kept) < len(lines):
         with atomic_write(path) as temporary:
