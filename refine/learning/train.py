@@ -86,8 +86,8 @@ def check_early(config: Config, fresh: Model) -> None:
 
     Raises:
         RefineError: what a checkpoint does not take, such as names from the data; a class that is none; settings of the
-            sampler, of its strategies, of the objective, of an optimiser or of the losses, or
-            weights of scales that are none.
+            sampler, of its strategies, of the objective, of an optimiser or of the losses, or weights of scales that
+            are none.
     """
     plain_data({"domain": asdict(fresh.domain.config), "model": asdict(fresh.config)})  # as a checkpoint takes it
     build_sampler(config.sampler, fresh.num_levels)
