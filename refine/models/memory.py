@@ -58,6 +58,8 @@ class AtMost(TorchFunctionMode):
             fits = self.made <= self.most
         except (RuntimeError, OverflowError):  # sizes that are negative, or whose product is no 64-bit number
             fits = False
+        except TypeError as error:  # a size that is no 64-bit number; any other is not about the size
+            fits = "unpack" not in str(error)
         if not fits:
             raise RefineError(
                 f"{self.asked} is not accepted: the model would have more than {self.most:,} numbers, and {self.reason}"
@@ -65,7 +67,7 @@ class AtMost(TorchFunctionMode):
 
 
 def made(domain: Any, config: Any) -> Any:
-    """A fresh model of a domain, as its configuration says, if this machine's memory holds its weights.
+    """A fresh model of a domain, as its configuration says, if this machine's memory holds its training.
 
     Args:
         domain: a :class:`refine.Domain`.
@@ -75,7 +77,8 @@ def made(domain: Any, config: Any) -> Any:
         RefineError: it does not, or the configuration is not accepted.
     """
     asked = largest(domain=asdict(domain.config), model=asdict(config))
-    with AtMost(memory() // torch.get_default_dtype().itemsize, asked):
+    copies = 2 if torch.cuda.is_available() else 4  # while it is made; else also its gradients and their moments
+    with AtMost(memory() // (copies * torch.get_default_dtype().itemsize), asked):
         return domain.model(config)
 
 

@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 
 from learning.test_training import TINY, tiny, train  # noqa: F401
 from refine.errors import RefineError
+from refine.learning import train as training
+from refine.settings.compose import compose
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -65,10 +68,12 @@ def test_a_damaged_resume_file_is_found_before_the_configuration_is_written(trai
 
 
 def test_a_failure_before_the_first_step_takes_the_run_back(tmp_path: Path) -> None:
-    """It is found in the first batch; after a step the run is there, to be continued."""
-    bad = ["domain.nan_item=33", "train.tokenizer.batch_size=48", "train.fit_after=0"]
-    with pytest.raises(RefineError, match=r"\b33\b"):
-        train(f"run={tmp_path / 'run'}", *bad)
+    class Refuses(pl.Callback):
+        def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+            raise RefineError("not like this")
+
+    with pytest.raises(RefineError, match="not like this"):
+        training.train(compose([*TINY, f"run={tmp_path / 'run'}"]), callbacks=[Refuses()])
     assert not content(tmp_path)
 
 
