@@ -262,6 +262,10 @@ class Samples:
     condition: Condition
     trail: list[Any]
 
+    def __repr__(self) -> str:
+        codes = ", ".join(map(_shape, self.codes))
+        return f"Samples(items {_shape(self.items)}; codes {codes}; a trail of {len(self.trail)} scales)"
+
     def cpu(self) -> Samples:
         """The same in the memory of the CPU."""
         codes, trail = [_cpu(c) for c in self.codes], [_cpu(t) for t in self.trail]
@@ -285,6 +289,11 @@ def _cpu(x: Any) -> Any:
     if isinstance(x, list):
         return [_cpu(item) for item in x]
     return x.cpu() if hasattr(x, "cpu") else x
+
+
+def _shape(x: Any) -> str:
+    """What printing of a tensor is to say, or of a list of them."""
+    return f"{len(x)} of their own" if isinstance(x, list) else f"{tuple(x.shape)}" if hasattr(x, "shape") else repr(x)
 
 
 def _join(parts: Sequence[Any]) -> Any:

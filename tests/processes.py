@@ -15,6 +15,7 @@ from typing import Any
 
 IMPORTED = ["refine.learning.train", "refine.settings.compose", "hydra", "pytest"]
 IMPORTED += ["refine.domains.weather.ensembles.writing", "distributed"]  # passed over where they are not installed
+IMPORTED += ["composed"]  # settings of the domains, in this folder
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 

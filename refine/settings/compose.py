@@ -7,6 +7,8 @@ data all the way: interpolations and keys such as ``_target_`` are refused, so n
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -171,9 +173,6 @@ def to_yaml(config: Config) -> str:
 
 def _chosen(choices: Mapping[str, str]) -> dict[str, Any]:
     """What the group files say; a domain without a file of its own has the defaults of its Config."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
-
     for group, name in choices.items():
         if name not in group_files(group):
             raise not_accepted(group, name, group_files(group))
@@ -188,10 +187,17 @@ def _chosen(choices: Mapping[str, str]) -> dict[str, Any]:
     require(domain is not None, f"domain= is missing; accepted: {', '.join(group_files('domain'))}")
     if not _group_file("domain", str(domain)).is_file():
         del files["domain"]
+    return deepcopy(_composed(tuple(files.items()))) | {"domain_name": domain}
+
+
+@cache
+def _composed(files: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+
     with initialize_config_module("refine.configs", version_base=None):
-        composed = hydra_compose("config", [f"{group}={name}" for group, name in files.items()])
-    values: dict[str, Any] = OmegaConf.to_container(composed)  # type: ignore[assignment]
-    return values | {"domain_name": domain}
+        composed = hydra_compose("config", [f"{group}={name}" for group, name in files])
+    return OmegaConf.to_container(composed)  # type: ignore[return-value]
 
 
 def _group_file(group: str, name: str) -> Traversable:

@@ -8,6 +8,7 @@ import textwrap
 import tokenize
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from io import StringIO
 from typing import Any, get_type_hints
 
@@ -73,6 +74,7 @@ def _leaves(cls: type, prefix: str, instance: Any) -> Iterator[Key]:
             yield Key(name, annotation, default, notes.get(f.name, ""), required, bounds.get(f.name), f.name in places)
 
 
+@cache
 def field_types(cls: type) -> dict[str, Any]:
     """Annotation of each field of a dataclass, strings resolved.
 
@@ -84,6 +86,7 @@ def field_types(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
+@cache
 def _comments(cls: type) -> dict[str, str]:
     """The comment on the line of each field, else the lines of comment above it; empty where the source is not at hand.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from refine.errors import RefineError, require, shown
@@ -34,7 +34,7 @@ def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     plain_data(values, where)
     _known(cls, values, where)
     try:
-        node = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(dict(values)))
+        node = OmegaConf.merge(_structure(cls), OmegaConf.create(dict(values)))  # type: ignore[arg-type]
         made: T = OmegaConf.to_object(node)  # type: ignore[assignment]
     except MissingMandatoryValue as error:
         raise RefineError(f"{_join(where, error.full_key)} must be given") from None
@@ -49,6 +49,11 @@ def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         raise RefineError(f"{_join(where, name)}={shown(value)} is not accepted; expected {key.type_name}") from None
     check(made, where)
     return made
+
+
+@cache
+def _structure(cls: type) -> DictConfig:
+    return OmegaConf.structured(cls)  # type: ignore[no-any-return]
 
 
 def plain_data(value: Any, where: str = "") -> None:
