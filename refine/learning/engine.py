@@ -26,6 +26,7 @@ from refine.learning.callbacks import Interrupt, JsonLines, Lines, Publish, Resu
 from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.data import StepBatches, loader, read_cache, write_cache
 from refine.learning.modules import LearnerModule, StageModule, TokenizerModule
+from refine.learning.resume import fits, going_on_from, read_resume, resume_file
 from refine.models.model import Model
 from refine.models.tokenizer import Tokenizer
 from refine.progress import console
@@ -81,11 +82,6 @@ def cached_as(split: str, items: Items) -> str:
     return f"{split}-{len(items)}-{whole.fingerprint}.safetensors"  # type: ignore
 
 
-def resume_file(run: Path, name: str) -> Path:
-    """Where a stage of a run can be gone on from."""
-    return run / "resume" / f"{name}.safetensors"
-
-
 def fit(
     model: Model,
     config: Config,
@@ -105,7 +101,7 @@ def fit(
         loggers: of Lightning, beside ``metrics.jsonl``.
 
     Raises:
-        RefineError: the loss stopped being finite.
+        RefineError: the loss stopped being finite, or a resume file that is not of this run, or is damaged.
     """
     stage: StageConfig = getattr(config.train, name)
     learner = model.learner(name)
@@ -132,17 +128,25 @@ def fit(
         model.save_pretrained(run)
 
     resume = resume_file(run, name)
-    if resume.exists() and (done := SafetensorsIO().load_checkpoint(resume))["global_step"] >= stage.steps:
-        module.on_load_checkpoint(done)
-        module.load_state_dict(done["state_dict"])  # killed between the last step and its publication
-        publish(done["global_step"])
-        return
+    begun, step = resume.exists(), 0
+    if begun:
+        done = read_resume(resume)
+        with going_on_from(resume):
+            module.on_load_checkpoint(done)
+            fits(done, module)
+        if done["global_step"] >= stage.steps:  # killed between the last step and its publication
+            module.load_state_dict(done["state_dict"])
+            publish(done["global_step"])
+            return
+        step = done["global_step"]
+        del done
     with quiet_lightning():
         try:
             trainer = build_trainer(config, stage, run, name, publish, callbacks, loggers)
         except (MisconfigurationException, ValueError) as error:
             raise RefineError(f"Lightning does not accept {config.trainer}: {error}") from error
-        trainer.fit(module, data, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
+        with going_on_from(resume, lambda: not begun or trainer.global_step > step):
+            trainer.fit(module, data, ckpt_path=str(resume) if begun else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if trainer.is_global_zero:

@@ -20,6 +20,7 @@ from refine.learning.adversarial import build_reconstruction
 from refine.learning.curves import plot_curves
 from refine.learning.engine import fit
 from refine.learning.objectives import build_objective
+from refine.learning.resume import check_resume
 from refine.learning.start import start_from
 from refine.models.model import Model
 from refine.models.samples import draw_samples
@@ -58,9 +59,12 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
         start_from(fresh, config.train.init)
     if config.run is None:
         fresh.domain.dataset("train")  # what cannot start leaves no folder
+    stages = list(fresh.stages) if config.stage == "all" else [config.stage]
+    if config.run is not None:
+        check_resume(Path(config.run).expanduser(), stages)
     folder = run_folder(config)
     model = last_published(fresh, folder)
-    for stage in fresh.stages if config.stage == "all" else [config.stage]:
+    for stage in stages:
         model.check_stage(stage)
         if model.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
             console.print(f"{stage}: trained already")
