@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sized
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -38,6 +39,12 @@ def duration(seconds: float) -> str:
         return f"{max(0, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@lru_cache(maxsize=1024)
+def warn(text: str) -> None:
+    """A line that begins with ``warning:``, once however often it is said."""
+    console.print(f"warning: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def track(items: Iterable[T], what: str, total: int | None = None, every: float = 10.0) -> Iterator[T]:

@@ -71,7 +71,7 @@ class Command(abc.ABC):
         return load_model(find_run(config) or starter(config.domain_name), config.trainer, named(config.domain))
 
     def stopped(self, config: Any) -> str:
-        """What is said after Ctrl-C."""
+        """What is said after Ctrl-C or SIGTERM; nothing if it is empty."""
         return "stopped"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from refine.storage.files import atomic_write
 from refine.storage.runs import read_metrics
 
 
@@ -46,6 +47,7 @@ def plot_curves(run: Path, folder: Path) -> list[Path]:
         axis.legend(fontsize="small")
         axis.grid(alpha=0.3)
     path = folder / "curves.png"
-    figure.savefig(path, dpi=100)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=100)
     plt.close(figure)
     return [path]

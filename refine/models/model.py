@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -101,14 +101,35 @@ class Model(nn.Module, abc.ABC):
         batch_size: int = 64,
     ) -> Samples:
         """:meth:`sample` in batches, with its progress shown; the result is in the memory of the CPU."""
+        shown = num if trail else 0
+        return Samples.join(list(self.sample_batches(num, condition, seed, sampler, shown, batch_size)))
+
+    def sample_batches(
+        self,
+        num: int,
+        condition: Condition | None = None,
+        seed: int = 0,
+        sampler: SamplerConfig | None = None,
+        trail: int = 0,
+        batch_size: int = 64,
+    ) -> Iterator[Samples]:
+        """:meth:`sample_many`, a batch at a time: memory does not grow with ``num``.
+
+        Args:
+            num: samples in all.
+            condition: of all.
+            seed: of all noise.
+            sampler: temperature, truncation and guidance.
+            trail: the first so many samples come with their trail.
+            batch_size: samples drawn at once.
+        """
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
         require(batch_size > 0, f"batch_size={batch_size} is not accepted; accepted: 1 or more")
-        parts = []
         for first in track(range(0, num, batch_size), f"Drawing {num} samples"):
             stop = min(first + batch_size, num)
             given = None if condition is None else condition[first:stop]
-            parts.append(self.sample(stop - first, given, seed, first, sampler, trail).cpu())
-        return Samples.join(parts)
+            drawn = self.sample(stop - first, given, seed, first, sampler, first < trail)
+            yield drawn.cpu().with_trail_of(trail - first)
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,27 @@ from refine.settings.config import Config
 from refine.settings.places import plainly
 from refine.settings.yaml_text import read_yaml
 from refine.storage.checkpoint import read_header
-from refine.storage.files import inside, own, read_bytes, read_text, write_text
+from refine.storage.files import atomic_write, inside, own, read_bytes, read_text, write_text, writing
+from refine.storage.locks import LOCK, alone
 from refine.storage.plain_json import parse_json
 
 RUNS = Path("runs")
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 WRITTEN = (METRICS, "pictures", "resume", "cache")  # by a training, where they are
 YAML_BYTES, METRICS_BYTES = 2**20, 2**28  # that such a file may have
+
+
+@contextmanager
+def run_of(config: Config) -> Iterator[Path]:
+    """:func:`new_run`, which no other process trains at the same time.
+
+    Raises:
+        RefineError: another one does; or as :func:`new_run`.
+    """
+    path = _place(config)
+    with alone(path / LOCK, f"run={str(path)!r} is being trained"):
+        config.run = str(path)
+        yield new_run(config)
 
 
 def new_run(config: Config) -> Path:
@@ -38,17 +53,23 @@ def new_run(config: Config) -> Path:
     Raises:
         RefineError: the folder holds something else, a run of another domain or model, or links that lead out of it.
     """
+    path = _place(config)
+    path.mkdir(parents=True, exist_ok=True)
+    config.run = str(path)
+    write_text(path / CONFIG, to_yaml(config))
+    return path
+
+
+def _place(config: Config) -> Path:
+    """The folder that :func:`new_run` is about; errors are the same, nothing is written."""
     path = Path(config.run).expanduser() if config.run else unused(RUNS / _name(config))
     if (path / CONFIG).exists():
         _same_model(config, load_run_config(path), path)
         for name in WRITTEN:
             own(path, name)
     elif path.exists():
-        empty = path.is_dir() and not any(path.iterdir())
+        empty = path.is_dir() and not any(inner.name != LOCK for inner in path.iterdir())
         require(empty, f"run={str(path)!r} is not accepted: it is there already, and is not a run")
-    path.mkdir(parents=True, exist_ok=True)
-    config.run = str(path)
-    write_text(path / CONFIG, to_yaml(config))
     return path
 
 
@@ -99,9 +120,29 @@ def load_run_config(folder: Path) -> Config:
 
 def log_metrics(folder: Path, figures: Mapping[str, Any]) -> None:
     """Append one line to ``metrics.jsonl``; what a crash left half written is closed off first."""
-    with own(folder, METRICS).open("ab+") as file:
+    with writing(folder / METRICS), own(folder, METRICS).open("ab+") as file:
         torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
         file.write((b"\n" if torn else b"") + json.dumps(dict(figures)).encode() + b"\n")
+
+
+def forget_metrics(folder: Path, stage: str, step: int) -> None:
+    """Take lines out of ``metrics.jsonl``: those of a stage from ``step`` on, which a training does again, and what a
+    crash left half written at the end."""
+    path = folder / METRICS
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    kept = [line for line in lines if line.endswith(b"\n") and not _from(line, stage, step)]
+    if len(kept) < len(lines):
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(b"".join(kept))
+
+
+def _from(line: bytes, stage: str, step: int) -> bool:
+    """Whether a line is of a stage, and not before a step."""
+    try:
+        row = json.loads(line)
+        return bool(row["stage"] == stage and row["step"] >= step)
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return False
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
