@@ -7,6 +7,7 @@ from pathlib import Path
 from refine.errors import RefineError
 from refine.extras import DISTRIBUTION
 from refine.kinds import DOMAINS
+from refine.progress import console
 
 FILES = ["config.json", "model.safetensors"]
 CARD = """---
@@ -27,6 +28,8 @@ samples = model.sample(16, seed=0)
 def locate(name: str | Path, revision: str | None = None, token: str | None = None) -> Path:
     """The folder called ``name``; if there is none and it reads like ``owner/name``, the downloaded repository.
 
+    It is said when the hub is asked. It is not asked for what would be in a folder that is here, as ``runs/mine``.
+
     Args:
         name: of a folder or a repository.
         revision: a branch, a tag or a commit of the repository; None for its newest state.
@@ -36,8 +39,10 @@ def locate(name: str | Path, revision: str | None = None, token: str | None = No
         RefineError: the hub has no such repository, or cannot be reached.
     """
     path, text = Path(name), str(name)
-    if path.exists() or text.count("/") != 1 or text.startswith((".", "/", "~")):
+    here = path.exists() or path.parent.is_dir() or text.startswith((".", "/", "~"))
+    if here or text.count("/") != 1:
         return path
+    console.print(f"{text} is no folder here; asking the Hugging Face hub for it", soft_wrap=True)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

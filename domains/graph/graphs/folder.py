@@ -32,6 +32,7 @@ from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.domains.graph.graphs.smiles import read_smiles
 from refine.errors import RefineError, require
 from refine.progress import track
+from refine.settings.places import opened
 
 EDGE_LISTS = (".edgelist", ".edges", ".txt", ".csv")
 ACCEPTED = (".graphml", ".npz", ".smi", *EDGE_LISTS)
@@ -59,7 +60,7 @@ def read_folder(folder: str, split: str) -> PackedGraphs:
     Raises:
         RefineError: no such folder, nothing in it, a file that cannot be used, or nothing in this split.
     """
-    root = Path(folder).expanduser()
+    root = Path(opened(folder, "domain.folder")).expanduser()
     require(root.is_dir(), f"domain.folder={folder!r} is not a folder")
     found = [p for p in root.rglob("*") if p.suffix.lower() in ACCEPTED and p.is_file()]
     found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts)]

@@ -11,6 +11,7 @@ import torch
 from refine.domains.image.data.dataset import ImageDataset
 from refine.domains.image.data.pixels import read_pictures
 from refine.errors import RefineError, require
+from refine.settings.places import opened
 
 HELD_OUT = 0.1  # of every class for val, and as much for test
 ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap the sides
@@ -24,7 +25,7 @@ def list_images(folder: str) -> list[Path]:
     """
     from PIL import Image
 
-    root = Path(folder).expanduser()
+    root = Path(opened(folder, "domain.folder")).expanduser()
     require(root.is_dir(), f"domain.folder={folder!r} is not a folder")
     known = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     paths = sorted(p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in known and p.is_file())
