@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from refine.errors import RefineError
 from refine.learning.checkpoint_io import SafetensorsIO
@@ -26,6 +27,7 @@ FORM: dict[str, type] = {
     "lr_schedulers": list,
 }
 TENSORS = ("state_dict", "current_model_state")  # averaged weights, and those that they are averages of
+KNOWN = ({"step", "exp_avg", "exp_avg_sq"}, {"momentum_buffer"})  # what AdamW and Muon keep of a weight
 PROGRESS = "epoch_loop.automatic_optimization.optim_progress"
 REMEDY = "move it away to go on from the checkpoint"
 
@@ -50,17 +52,6 @@ def read_resume(path: Path) -> dict[str, Any]:
     for name in TENSORS:
         finite(state.get(name, {}), path)
     return state  # type: ignore[no-any-return]
-
-
-def check_resume(run: Path, stages: list[str]) -> None:
-    """Read the resume files of stages, so that one that cannot be used is refused before anything is written.
-
-    Raises:
-        RefineError: one of them is damaged, or no resume file.
-    """
-    for path in (resume_file(run, stage) for stage in stages):
-        if path.exists():
-            read_resume(path)
 
 
 @contextmanager
@@ -94,6 +85,23 @@ def fits(state: Mapping[str, Any], module: nn.Module) -> None:
             if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
                 shape, expected = tuple(tensor.shape), tuple(wanted[name].shape)
                 raise ValueError(f"{name} is {shape} of {tensor.dtype}; expected {expected} of {wanted[name].dtype}")
+
+
+def fits_optimizer(state: Mapping[str, Any], optimizer: Optimizer) -> None:
+    """Make sure that the optimiser's part of a state is one of an optimiser, which it is loaded into.
+
+    Raises:
+        ValueError, LookupError, TypeError: other groups or weights, or what it knows of a weight is missing, or of
+            another shape.
+    """
+    optimizer.load_state_dict(state["optimizer_states"][0])
+    for weight, known in optimizer.state.items():
+        if set(known) not in KNOWN:
+            raise ValueError(f"the optimiser knows {', '.join(map(str, known))} of a weight")
+        for name, value in known.items():
+            right = isinstance(value, Tensor) and value.shape in ((), weight.shape)
+            if not right or not torch.isfinite(value).all():
+                raise ValueError(f"{name} of a weight is no tensor of its shape, or not finite")
 
 
 def check_state(state: Any) -> None:

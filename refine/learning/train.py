@@ -19,9 +19,8 @@ from refine.errors import not_accepted, require
 from refine.kinds import DOMAINS
 from refine.learning.adversarial import build_reconstruction
 from refine.learning.curves import plot_curves
-from refine.learning.engine import fit
+from refine.learning.engine import check_resume, fit
 from refine.learning.objectives import build_objective
-from refine.learning.resume import check_resume
 from refine.learning.start import start_from
 from refine.models.model import Model
 from refine.models.samples import draw_samples
@@ -62,7 +61,11 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
         fresh.domain.dataset("train")  # what cannot start leaves no folder
     stages = list(fresh.stages) if config.stage == "all" else [config.stage]
     if config.run is not None:
-        check_resume(Path(config.run).expanduser(), stages)
+        place = Path(config.run).expanduser()
+        model = last_published(fresh, place)
+        left = [s for s in stages if model.info.get(s, {}).get("steps", 0) < getattr(config.train, s).steps]
+        for stage in left[:1]:
+            check_resume(model, config, place, stage)
     with run_folder(config) as folder:
         model = last_published(fresh, folder)
         for stage in stages:
