@@ -1,9 +1,11 @@
-"""``python tests/malformed [WORD]``: every case, or those whose name has WORD; what is not refused as it should be is shown,
-and the exit code is 1 if there is any."""
+"""``python tests/malformed [PATTERN]``: every case, or those whose name has the pattern. What is not refused as it
+should be is shown, and the exit code is 1 if there is any.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -16,13 +18,13 @@ from malformed.frame import bad
 SOURCES = [keys, runs]  # modules with a function cases()
 
 
-def main(word: str = "") -> int:
+def main(pattern: str = "") -> int:
     """Run the cases, and say which are bad."""
     import refine.learning.train  # noqa: F401  what takes seconds to import is imported once
 
     with tempfile.TemporaryDirectory() as cache:
         os.environ.setdefault("REFINE_CACHE", cache)
-        cases = [case for source in SOURCES for case in source.cases() if word in case.name]
+        cases = [case for source in SOURCES for case in source.cases() if re.search(pattern, case.name)]
         number = 0
         for case in cases:
             for line in bad([case]):

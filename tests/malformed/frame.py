@@ -1,8 +1,8 @@
-"""What every malformed input is put through: a command in a process of its own, with bounds on memory and time, in a
-folder of its own.
+"""What every malformed input is put through: a command in a process and a folder of its own, with bounds on memory and
+time.
 
-A case is good if it ends with exit code 2 and one line on standard error, within its bounds, and leaves the folder as it
-was. ``python tests/malformed`` runs all cases; tests run some of them.
+A case is good if it ends with exit code 2 and one line on standard error, within its bounds, and leaves the folder as
+it was. ``python tests/malformed`` runs all cases; tests run some of them.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _child(case: Case, folder: Path, out: Path, memory: int, seconds: int) -> No
         error, nothing = os.open(out, os.O_WRONLY | os.O_CREAT, 0o600), os.open(os.devnull, os.O_RDWR)
         for number, stream in enumerate((nothing, nothing, error)):
             os.dup2(stream, number)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
         from refine.cli import main
 
         main(case.arguments)

@@ -3,6 +3,7 @@ pairs of keys that do not go together, and texts that are no values."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -125,7 +126,9 @@ def texts() -> Iterator[Case]:
     trainer += ("max_time=soon", "profiler=foo", "gradient_clip_algorithm=foo", "accumulate_grad_batches=0")
     trainer += ("options.max_steps=3", "options.nothing=1", "options.limit_val_batches=-1", "devices=[0, 1]")
     for value in trainer:
-        yield Case(f"train trainer.{value}", (*train, f"trainer.{value}"), says=(f"trainer.{value.partition('=')[0]}",))
+        yield Case(
+            f"train trainer.{value}", (*train, f"trainer.{value}"), says=(f"trainer.{re.split('[=.]', value)[0]}",)
+        )
     bomb = "{a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1], b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a], c: [*b, *b, *b, *b]}"
     values = ["&a", "*a", "!!python/object:os.system x", "!!int 3", "[", "{a: 1, a: 2}", "'", "${seed}", "\t- a"]
     values += ["[" * 100_000, "9" * 5000, "x" * 100_000, bomb, "a\n---\nb", "{_target_: os.system}", "null: 3"]
