@@ -122,6 +122,8 @@ def check_state(state: Any) -> None:
             raise ValueError(f"{name} is no list of one")
     if re.fullmatch(r"\d+(\.\w+){1,4}", state["pytorch-lightning_version"]) is None:
         raise ValueError("its version of Lightning is none")
+    if not all(isinstance(held, dict) for held in state["callbacks"].values()):
+        raise ValueError("callbacks keep what is no mapping")
     if any(".." in Path(text).parts for text in _texts(state["callbacks"])):  # Lightning removes files that it noted
         raise ValueError("its callbacks name files elsewhere")
     step, progress = state["global_step"], state["loops"]["fit_loop"][PROGRESS]
