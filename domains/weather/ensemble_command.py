@@ -21,6 +21,7 @@ from refine.models.loading import best_device
 from refine.models.model import Model
 from refine.progress import Plain
 from refine.settings.config import Config
+from refine.settings.places import named
 from refine.storage.checkpoint import read_header
 from refine.storage.files import read_text, write_text
 from refine.version import __version__
@@ -40,12 +41,14 @@ class Checkpoint:
         fingerprint: that its header names.
         data: as ``domain.data``; None for the domain's own.
         accelerator: as ``trainer.accelerator``.
+        places: as :meth:`refine.Model.from_pretrained` takes them.
     """
 
     folder: str
     fingerprint: str
     data: str | None
     accelerator: str
+    places: tuple[tuple[str, str], ...] = ()
 
     def load(self) -> tuple[Forecaster, xr.Dataset]:
         """The forecaster and the fields, on its grid.
@@ -53,7 +56,7 @@ class Checkpoint:
         Raises:
             RefineError: the checkpoint cannot be read, or is another one by now.
         """
-        model: Any = Model.from_pretrained(self.folder, best_device(self.accelerator))
+        model: Any = Model.from_pretrained(self.folder, best_device(self.accelerator), places=dict(self.places))
         same = read_header(Path(self.folder))["weights"] == self.fingerprint
         require(same, f"{self.folder} holds another model here than where the ensemble was begun")
         return model, domain_of(model, self.data).fields()
@@ -103,7 +106,8 @@ def run_ensemble(
     timeline = timeline_of(fields, model.step)
     within = fields if wanted.fields is not None else domain.fields(wanted.split)
     job = job_of(wanted, config.sampler, config.seed, model, fields, within["time"].values)
-    loader = Checkpoint(str(source.absolute()), read_header(source)["weights"], data, config.trainer.accelerator)
+    fingerprint, places = read_header(source)["weights"], tuple(named(model.domain.config).items())
+    loader = Checkpoint(str(source.absolute()), fingerprint, data, config.trainer.accelerator, places)
     stamps = [timeline.stamps[i] for i in job.starts]
     if wanted.out is None:
         target = _unused(folder, name_of(job, stamps, model.step), plan_of(job, model, fields, loader))

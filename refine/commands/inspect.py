@@ -13,9 +13,11 @@ from rich.table import Table
 
 from refine.commands.command import Command
 from refine.errors import RefineError, require
-from refine.kinds import DOMAINS
+from refine.kinds import DOMAINS, NETWORKS, PYRAMIDS, QUANTIZERS
 from refine.progress import Plain
 
+PARTS = {"pyramid": PYRAMIDS, "quantizer": QUANTIZERS, "predictor": NETWORKS}
+COMPARED = 2**25  # numbers of a model that is made to see whether header and weights agree; it takes less than a second
 MANY, LONG = 100, 2000  # items of a value, and characters of a text, that are shown
 
 
@@ -94,13 +96,13 @@ def describe(folder: Path) -> dict[str, Any]:
 
 def _scales(folder: Path, header: dict[str, Any], weights: Any) -> dict[str, Any]:
     """What the domain says of the scales, as far as it can be asked."""
-    from refine.models.saved import domain_of, model_config_of, no_larger
+    from refine.models.saved import domain_of, model_of, no_larger, numbers_in, options_of
 
     try:
         DOMAINS.load(header["domain"])
     except RefineError as error:
         return {"scales": f"unknown here: {error}"}
-    options = model_config_of(folder, header)
+    _, options = options_of(folder, header)
     with no_larger(folder, header, weights) as counted:
         try:
             described: dict[str, Any] = domain_of(folder, header).describe(options)
@@ -108,6 +110,10 @@ def _scales(folder: Path, header: dict[str, Any], weights: Any) -> dict[str, Any
             if counted.made > counted.most:
                 raise
             return {"scales": f"unknown here: {error}"}
+    chosen = {part: getattr(getattr(options, part, None), "kind", None) for part in PARTS}
+    here = all(name is None or name in PARTS[part].names() for part, name in chosen.items())
+    if here and numbers_in(weights) <= COMPARED:
+        model_of(folder, header, weights)  # refuses a header that is not that of the weights
     return described
 
 

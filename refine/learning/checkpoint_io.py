@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from refine.errors import RefineError
+from refine.errors import RefineError, require, shown
 from refine.storage.files import atomic_write
+from refine.storage.plain_json import parse_json
+from refine.storage.tensors import open_tensors
 
 
 class SafetensorsIO(CheckpointIO):
@@ -27,14 +29,25 @@ class SafetensorsIO(CheckpointIO):
             save_file(tensors, temporary, metadata={"tree": json.dumps(tree)})
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """The state that :meth:`save_checkpoint` wrote.
+
+        Raises:
+            RefineError: missing, damaged, or foreign.
+        """
+        foreign = f"{path} is not a resume file of refine, or is damaged"
+        file = open_tensors(Path(path))
+        require(file is not None, f"{foreign}: it does not exist")
+        tree = (file.metadata() or {}).get("tree")
+        require(tree is not None, f"{foreign}: it has no tree")
         try:
-            with safe_open(path, "pt") as file:
-                tree = json.loads(file.metadata()["tree"])
-                return _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise RefineError(f"{path} is not a resume file of refine, or is damaged: {error}") from error
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return _unpack(parse_json(str(tree), path), tensors)
+        except (SafetensorError, LookupError, TypeError, ValueError) as error:
+            text = error.args[0] if error.args else type(error).__name__
+            raise RefineError(f"{foreign}: {text}") from None
 
     def remove_checkpoint(self, path: str | Path) -> None:
+        require(".." not in Path(path).parts, f"{path} is not removed: it leads out of its folder")
         Path(path).unlink(missing_ok=True)
 
 
@@ -56,12 +69,16 @@ def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
+    if not (isinstance(node, list) and len(node) == 2):
+        raise ValueError("a part of its tree is no pair")
     tag, value = node
-    if tag == "tensor":
+    if tag == "tensor" and isinstance(value, str):
         return tensors[value]
-    if tag == "dict":
+    if tag == "dict" and isinstance(value, list):
         return {_unpack(k, tensors): _unpack(v, tensors) for k, v in value}
-    if tag in ("list", "tuple"):
+    if tag in ("list", "tuple") and isinstance(value, list):
         items = [_unpack(v, tensors) for v in value]
         return tuple(items) if tag == "tuple" else items
+    if tag != "plain" or isinstance(value, list | dict):
+        raise ValueError(f"a part of its tree is of no kind: {shown(tag)}")
     return value

@@ -18,9 +18,9 @@ def plot_curves(run: Path, folder: Path) -> list[Path]:
 
     curves: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in read_metrics(run):  # a resumed run repeats steps; the later record counts
-        stage, step = record.get("stage"), record.get("step")
-        for name, value in record.items() if stage and step is not None else ():
-            if name not in ("stage", "step") and isinstance(value, int | float):
+        stage, step = record.get("stage", ""), record.get("step")
+        for name, value in record.items():
+            if step is not None and name not in ("stage", "step") and isinstance(value, int | float):
                 curves[stage][name][step] = float(value)
     panels = {
         ("tokenizer", "loss"): [

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, Subset
 
-from refine.errors import require
+from refine.errors import RefineError, require
 from refine.items import FieldsDataset, Items, Numbered, in_batches
 from refine.progress import track
 from refine.storage.files import atomic_write
+from refine.storage.tensors import finite, open_tensors
 
 
 class StepBatches(Sampler[list[int]]):
@@ -72,8 +73,8 @@ def derive_seed(*parts: object) -> int:
 
 
 def write_cache(items: Items, path: Path, batch_size: int) -> None:
-    """Compute every batch once into ``path``, one row for each item."""
-    if _readable(path):
+    """Compute every batch once into ``path``, one row for each item; a file that is there and is such a cache stays."""
+    if _usable(path, items):
         return
     columns: dict[str, list[Tensor]] = {}
     for batch in track(in_batches(items, batch_size), f"Encoding {path.stem}"):
@@ -84,21 +85,45 @@ def write_cache(items: Items, path: Path, batch_size: int) -> None:
         save_file({name: torch.cat(parts) for name, parts in columns.items()}, temporary)
 
 
-def _readable(path: Path) -> bool:
-    """A cache that a full disk or a kill left damaged is made again, not trusted."""
-    if not path.exists():
-        return False
+def _usable(path: Path, items: Items) -> bool:
+    """Whether a file is a cache of these items: a row for each, in the columns of a batch of them, with values that
+    they may have (``accepts(columns)`` of the items, where they have it). One that a full disk or a kill left damaged,
+    or that somebody changed, is made again, not trusted."""
     try:
-        with safe_open(path, "pt") as file:
-            return bool(file.keys())
-    except (SafetensorError, OSError):
+        columns = _columns(path)
+        if columns is None:
+            return False
+        batch = {name: value.cpu() for name, value in next(iter(in_batches(items, 1))).items()}
+        count = len(items)  # type: ignore[arg-type]
+        alike = columns.keys() == batch.keys() and all(
+            column.dtype == batch[name].dtype and column.shape == (count, *batch[name].shape[1:])
+            for name, column in columns.items()
+        )
+        if not alike:
+            return False
+        finite(columns, path)
+    except (RefineError, SafetensorError, OSError):
         return False
+    while isinstance(items, Subset):
+        items = items.dataset
+    accepts = getattr(items, "accepts", None)
+    return accepts is None or bool(accepts(columns))
+
+
+def _columns(path: Path) -> dict[str, Tensor] | None:
+    file = open_tensors(path)
+    return None if file is None else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def read_cache(path: Path) -> FieldsDataset:
-    """The items of a cache."""
-    with safe_open(path, "pt") as file:
-        return FieldsDataset(**{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    """The items of a cache.
+
+    Raises:
+        RefineError: there is none.
+    """
+    columns = _columns(path)
+    require(bool(columns), f"{path} is not there, or has no columns")
+    return FieldsDataset(**columns)  # type: ignore[arg-type]
 
 
 def _undisturbed(worker: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import logging
@@ -21,12 +22,13 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from refine.errors import RefineError, not_accepted, shown
-from refine.items import Items, Numbered, in_batches, spread
+from refine.items import FieldsDataset, Items, Numbered, in_batches, spread
 from refine.learning.callbacks import JsonLines, Lines, Publish, Resume
 from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.children import Children
 from refine.learning.data import StepBatches, loader, read_cache, write_cache
 from refine.learning.modules import LearnerModule, StageModule, TokenizerModule
+from refine.learning.resume import fits, fits_optimizer, going_on_from, read_resume, resume_file
 from refine.models.model import Model
 from refine.models.tokenizer import Tokenizer
 from refine.progress import console
@@ -82,9 +84,36 @@ def cached_as(split: str, items: Items) -> str:
     return f"{split}-{len(items)}-{whole.fingerprint}.safetensors"  # type: ignore
 
 
-def resume_file(run: Path, name: str) -> Path:
-    """Where a stage of a run can be gone on from."""
-    return run / "resume" / f"{name}.safetensors"
+def module_of(model: Model, config: Config, name: str, train: Items) -> StageModule:
+    """What stage ``name`` trains, as Lightning has it; ``train`` are the items of the stage."""
+    if name == "tokenizer":
+        tokenizer, fit_items = cast(Tokenizer, model.tokenizer), spread(train, config.train.fit_items)
+        spec = getattr(model, "spec", model.domain.condition)
+        return TokenizerModule(tokenizer, config.train, config.seed, fit_items, spec)
+    return LearnerModule(model.learner(name), name, getattr(config.train, name), config.seed, config.train)
+
+
+def check_resume(model: Model, config: Config, run: Path, name: str) -> None:
+    """Look at the resume file of a stage, if there is one, before anything is written.
+
+    Args:
+        model: as it would be trained; it is not changed.
+        config: of the run.
+        run: its folder.
+        name: of the stage.
+
+    Raises:
+        RefineError: it is damaged, no resume file, or that of another model or optimiser.
+    """
+    resume = resume_file(run, name)
+    if not resume.exists():
+        return
+    state = read_resume(resume)
+    with torch.random.fork_rng([]), going_on_from(resume):
+        module = module_of(copy.deepcopy(model), config, name, FieldsDataset(x=torch.empty(0)))
+        module.on_load_checkpoint(state)
+        fits(state, module)
+        fits_optimizer(state, module.configure_optimizers()["optimizer"])
 
 
 def fit(
@@ -106,22 +135,16 @@ def fit(
         loggers: of Lightning, beside ``metrics.jsonl``.
 
     Raises:
-        RefineError: the loss stopped being finite.
+        RefineError: the loss stopped being finite, or a resume file that is not of this run, or is damaged.
     """
     stage: StageConfig = getattr(config.train, name)
     learner = model.learner(name)
     read = model.tokenizer_items if name == "tokenizer" else partial(learner.training_items, seed=config.seed)
     train, val = read("train"), spread(read("val"), config.train.val_items)
-    module: StageModule
+    module = module_of(model, config, name, train)
     data = StageData(train, val, config, stage)
-    if name == "tokenizer":
-        tokenizer, fit_items = cast(Tokenizer, model.tokenizer), spread(train, config.train.fit_items)
-        spec = getattr(model, "spec", model.domain.condition)
-        module = TokenizerModule(tokenizer, config.train, config.seed, fit_items, spec)
-    else:
-        module = LearnerModule(learner, name, stage, config.seed, config.train)
-        if hasattr(train, "fingerprint"):
-            data = CachedData(train, val, config, stage, model, run / "cache")
+    if name != "tokenizer" and hasattr(train, "fingerprint"):
+        data = CachedData(train, val, config, stage, model, run / "cache")
 
     module.train()  # Lightning keeps the mode it finds, and the stage before ended in evaluation
 
@@ -134,18 +157,22 @@ def fit(
 
     resume, done = resume_file(run, name), 0
     if resume.exists():
-        state = SafetensorsIO().load_checkpoint(resume)
+        state = read_resume(resume)
+        with going_on_from(resume):
+            module.on_load_checkpoint(state)
+            fits(state, module)
         done = state["global_step"]
         if done == 0 or done >= stage.steps:
-            module.on_load_checkpoint(state)
             module.load_state_dict(state["state_dict"])
+        del state
     if done >= stage.steps:  # killed between the last step and its publication
         publish(done)
         return
     with quiet_lightning():
         trainer = build_trainer(config, stage, run, name, publish, callbacks, loggers)
         try:
-            trainer.fit(module, data, ckpt_path=str(resume) if done else None, weights_only=True)
+            with going_on_from(resume, lambda: not done or trainer.global_step > done):
+                trainer.fit(module, data, ckpt_path=str(resume) if done else None, weights_only=True)
         except MisconfigurationException as error:
             raise RefineError(f"Lightning does not train with trainer.*: {error}") from error
     if trainer.interrupted:

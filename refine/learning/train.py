@@ -19,9 +19,8 @@ from refine.drawing.strategies import build_strategies
 from refine.errors import not_accepted, require
 from refine.kinds import DOMAINS
 from refine.learning.adversarial import build_reconstruction
-from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.curves import plot_curves
-from refine.learning.engine import check_trainer, fit, resume_file
+from refine.learning.engine import check_resume, check_trainer, fit
 from refine.learning.objectives import build_objective
 from refine.learning.optimizers import check_optimizer
 from refine.learning.start import start_from
@@ -123,8 +122,7 @@ def look_at(model: Model, config: Config, folder: Path, stages: Sequence[str]) -
         require(len(items) > 0, f"there are no {'training' if split == 'train' else 'validation'} items")
     model.check_stage(stage)
     check_trainer(config, folder, stage)
-    if (resume := resume_file(folder, stage)).exists():
-        SafetensorsIO().load_checkpoint(resume)
+    check_resume(model, config, folder, stage)
 
 
 def leads() -> bool:

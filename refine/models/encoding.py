@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -54,6 +55,14 @@ class EncodedItems(Dataset[Any]):
         given = Condition(base=given.base, mask=given.mask).to(device)
         codes = tokenizer.encode(batch.pop("x").to(device), given.base, given.mask)
         return {f"codes_{k}": shrink(c.cpu(), sizes[k]) for k, c in enumerate(codes)} | batch
+
+    def accepts(self, columns: Mapping[str, Tensor]) -> bool:
+        """Whether columns of batches hold codes that there are, and labels that there are."""
+        most = {f"codes_{k}": size for k, size in enumerate(self.tokenizer.quantizer.sizes)}
+        if self.spec is not None and self.spec.num_classes:
+            most["label"] = self.spec.num_classes
+        found = {n: c for n, c in columns.items() if n in most and not c.is_floating_point()}
+        return all(bool(((c >= 0) & (c < most[n])).all()) for n, c in found.items())
 
 
 def content_hash(items: Items) -> str:

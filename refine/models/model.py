@@ -139,7 +139,8 @@ class Model(nn.Module, abc.ABC):
 
         The data set may have a method ``collate(rows)`` that makes a batch, a dict of tensors (PyTorch's default
         otherwise), and an attribute ``fingerprint``, a name for all that its batches depend on: then they are computed
-        once and read from the run's cache (so ``collate`` must give one row for each item).
+        once and read from the run's cache (so ``collate`` must give one row for each item). With a method
+        ``accepts(columns)`` it says whether values of a cache that was found may be theirs.
         """
 
     @abc.abstractmethod

@@ -34,20 +34,27 @@ def domain_of(folder: Path, header: Mapping[str, Any], places: Mapping[str, Any]
         RefineError: a domain that is not installed, options that it does not accept, or a header that leaves something
             to data which would have to be fetched.
     """
-    cls = DOMAINS.load(header["domain"])
-    options = typed(cls.Config, header["domain_config"], f"{folder / CONFIG} domain")
+    options, _ = options_of(folder, header)
     with offline(f"the {CONFIG} of {folder} leaves to the data what it should say"):
-        return cls(guarded(options, places))
+        return DOMAINS.load(header["domain"])(guarded(options, places))
 
 
-def model_config_of(folder: Path, header: Mapping[str, Any]) -> Any:
-    """The options of the model that a header describes.
+def options_of(folder: Path, header: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The options of the domain and of the model that a header describes.
 
     Raises:
-        RefineError: a domain that is not installed, or options that its models do not accept.
+        RefineError: a domain that is not installed, or options that it or its models do not accept.
     """
     cls = DOMAINS.load(header["domain"])
-    return typed(cls.ModelConfig, header["model"], f"{folder / CONFIG} model")
+    return (
+        typed(cls.Config, header["domain_config"], f"{folder / CONFIG} domain"),
+        typed(cls.ModelConfig, header["model"], f"{folder / CONFIG} model"),
+    )
+
+
+def numbers_in(weights: Any) -> int:
+    """How many numbers an open file of weights holds, from its header."""
+    return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118  no dict
 
 
 @contextmanager
@@ -60,7 +67,7 @@ def no_larger(folder: Path, header: Mapping[str, Any], weights: Any) -> Iterator
     Raises:
         RefineError: something has more.
     """
-    held = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118  no dict
+    held = numbers_in(weights)
     asked = largest(domain_config=header["domain_config"], model=header["model"])
     reason = f"{WEIGHTS} beside it has {held:,}"
     with AtMost(held + SLACK, f"{folder / CONFIG}: {asked}", reason) as counted:
@@ -81,7 +88,7 @@ def model_of(folder: Path, header: Mapping[str, Any], weights: Any, places: Mapp
     """
     with no_larger(folder, header, weights):
         domain = domain_of(folder, header, places)
-        model = domain.model(model_config_of(folder, header))
+        model = domain.model(options_of(folder, header)[1])
     expected, found = model.state_dict(), set(weights.keys())
     missing, extra = sorted(expected.keys() - found), sorted(found - expected.keys())
     require(not (missing or extra), f"{folder}: missing weights {missing[:5]}, unexpected weights {extra[:5]}")

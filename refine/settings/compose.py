@@ -22,7 +22,7 @@ from refine.settings.config import Config, TrainConfig, split
 from refine.settings.keys import Key, keys_of
 from refine.settings.overrides import assignments, take, unknown_key
 from refine.settings.places import guarded, places_of, plainly
-from refine.settings.typed import typed
+from refine.settings.typed import plain_data, typed
 
 GROUPS = ("domain", "experiment", "model", "train", "sampler")
 OF_ONE_DOMAIN = (
@@ -135,6 +135,7 @@ def from_values(values: Mapping[str, Any], saved: bool = False) -> Config:
     types = section_types(domain)
     core, others = split(values)
     if saved:
+        plain_data(others)  # also of what is left out
         others = {section: given for section, given in others.items() if section in types}
     if unknown := [section for section in others if section not in types]:
         raise unknown_key(unknown[0], [*core, *types])

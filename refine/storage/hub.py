@@ -8,6 +8,7 @@ from typing import Any
 from refine.errors import RefineError
 from refine.extras import DISTRIBUTION
 from refine.kinds import DOMAINS
+from refine.progress import console
 
 FILES = ["config.json", "model.safetensors", "config.yaml"]  # the last has the sampler
 CARD = """---
@@ -30,6 +31,8 @@ def locate(
 ) -> Path:
     """The folder called ``name``; if there is none and it reads like ``owner/name``, the downloaded repository.
 
+    It is said when the hub is asked. It is not asked for what would be in a folder that is here, as ``runs/mine``.
+
     Args:
         name: of a folder or a repository.
         revision: a branch, a tag or a commit of the repository; None for its newest state.
@@ -40,8 +43,10 @@ def locate(
         RefineError: the hub has no such repository, or cannot be reached.
     """
     path, text = Path(name), str(name)
-    if path.exists() or text.count("/") != 1 or text.startswith((".", "/", "~")):
+    here = path.exists() or path.parent.is_dir() or text.startswith((".", "/", "~"))
+    if here or text.count("/") != 1:
         return path
+    console.print(f"{text} is no folder here; asking the Hugging Face hub for it", soft_wrap=True)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

@@ -197,15 +197,18 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / METRICS
     if not path.exists():
         return []
-    rows, others = [], []
+    rows: list[dict[str, Any]] = []
+    others: list[int] = []
     for number, line in enumerate(read_bytes(path, METRICS_BYTES).decode(errors="replace").split("\n"), 1):
+        if not line.strip():
+            continue
         try:
-            row = parse_json(line, path) if line.strip() else None
+            row = parse_json(line, path)
         except RefineError:
-            row = number
+            row = None
         if _is_record(row):
             rows.append(row)
-        elif row is not None:
+        else:
             others.append(number)
     if others:
         lines = ", ".join(map(str, others[:5])) + (f", ... ({len(others)} in all)" if len(others) > 5 else "")

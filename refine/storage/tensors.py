@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from refine.errors import RefineError, require
-from refine.storage.files import regular
 
 HEADER = 64 * 2**20  # bytes that names, shapes and metadata may have
 
@@ -22,10 +22,14 @@ def open_tensors(path: Path) -> Any:
     Raises:
         RefineError: damaged, foreign, or no regular file (a pipe would never end).
     """
-    if not path.exists():
-        return None
     try:
-        regular(path)
+        found = path.stat()
+    except FileNotFoundError:  # or gone by now: a save may be under way
+        return None
+    except OSError as error:
+        raise RefineError(f"{path} cannot be read: {error.strerror}") from None
+    require(stat.S_ISREG(found.st_mode), f"{path} cannot be read: it is no regular file")
+    try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
         require(size <= HEADER, f"{path} is damaged or not a safetensors file: its header claims {size:,} bytes")

@@ -7,17 +7,28 @@ import os
 import resource
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from refine.errors import RefineError
-from refine.storage.checkpoint import CONFIG, FORMAT, NEXT, WEIGHTS, load_checkpoint, read_header, save_checkpoint
+from refine.storage.checkpoint import (
+    CONFIG,
+    FORMAT,
+    NEXT,
+    WEIGHTS,
+    fingerprint,
+    load_checkpoint,
+    open_checkpoint,
+    read_header,
+    save_checkpoint,
+)
 
 
 def header(mark: int = 0) -> dict[str, Any]:
@@ -268,3 +279,51 @@ def test_links_of_the_hub_cache_are_followed(saved: Path, tmp_path: Path) -> Non
         shutil.copy(saved / name, snapshot.parents[1] / "blobs" / f"1{name}")
         (snapshot / name).symlink_to(f"../../blobs/1{name}")
     assert mark_of(snapshot) == 1
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
+    """Other tensors under the same fingerprint."""
+    found = load_file(folder / WEIGHTS)
+    change(found)
+    save_file(found, folder / WEIGHTS, metadata={"refine": read_header(folder)["weights"]})
+
+
+def test_the_fingerprint_is_computed(saved: Path) -> None:
+    rewritten(saved, lambda t: t["a"].view(-1)[:1].add_(1))
+    with pytest.raises(RefineError, match=r"has changed since they were saved"):
+        load_checkpoint(saved)
+    save_checkpoint(saved, header(2), tensors(2))
+    text = (saved / CONFIG).read_text()
+    (saved / CONFIG).write_text(text.replace('"info": {', '"info": {"more": 1, ', 1))
+    with pytest.raises(RefineError, match=r"has changed since they were saved"):
+        load_checkpoint(saved)
+    assert open_checkpoint(saved)[0]["info"]["more"] == 1  # without the weights nobody can tell
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_neither_written_nor_read(saved: Path, value: float) -> None:
+    broken = {**tensors(2), "b": torch.tensor([1.0, value])}
+    with pytest.raises(RefineError, match=r"b is not finite"):
+        save_checkpoint(saved, header(2), broken)
+    assert mark_of(saved) == 1
+    signed = {**read_header(saved), "weights": ""}
+    signed["weights"] = fingerprint(signed, broken)
+    save_file(broken, saved / WEIGHTS, metadata={"refine": signed["weights"]})
+    (saved / CONFIG).write_text(json.dumps(signed))
+    with pytest.raises(RefineError, match=r"b is not finite"):
+        load_checkpoint(saved)
+
+
+def test_weights_that_are_no_regular_file(saved: Path) -> None:
+    (saved / WEIGHTS).unlink()
+    os.mkfifo(saved / WEIGHTS)
+    with pytest.raises(RefineError, match="no regular file"):
+        load_checkpoint(saved)
+    (saved / WEIGHTS).unlink()
+    (saved / WEIGHTS).symlink_to(WEIGHTS)
+    with pytest.raises(RefineError, match=r"refused|cannot be read"):
+        load_checkpoint(saved)
+    (saved / WEIGHTS).unlink()
+    (saved / WEIGHTS).write_bytes((2**40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(RefineError, match="its header claims"):
+        load_checkpoint(saved)

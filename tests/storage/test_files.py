@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from refine.errors import RefineError
-from refine.storage.files import atomic_write, inside, read_text, write_text
+from refine.storage.files import atomic_write, inside, own, read_text, write_text
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("x")])
@@ -56,3 +57,18 @@ def test_unreadable_text(tmp_path: Path) -> None:
     for name in ("latin", "missing", "."):
         with pytest.raises(RefineError, match="cannot be read"):
             read_text(tmp_path / name)
+
+
+def test_what_is_written_to_has_no_links_out_of_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "pictures" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (run / "pictures" / "deep" / "fine.png").symlink_to(run / "pictures" / "other.png")
+    assert own(run, "pictures") == run / "pictures" and own(run, "new") == run / "new"
+    (run / "pictures" / "deep" / "a.png").symlink_to(tmp_path / "elsewhere" / "a.png")
+    (run / "cache").symlink_to(tmp_path / "elsewhere")
+    (run / "loop").symlink_to("loop")
+    os.mkfifo(run / "pipe")
+    for name, why in (("pictures", "leads out"), ("cache", "leads out"), ("loop", "refused"), ("pipe", "no regular")):
+        with pytest.raises(RefineError, match=why):
+            own(run, name)

@@ -36,6 +36,7 @@ from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.domains.graph.graphs.smiles import read_smiles
 from refine.errors import require
 from refine.progress import track
+from refine.settings.places import opened
 
 TEXTS = (".edgelist", ".edges", ".txt", ".csv", ".tsv")
 ACCEPTED = (*NETWORKS, ".npz", ".smi", ".sdf", *TEXTS)
@@ -69,7 +70,7 @@ def read_folder(folder: str, split: str, reading: Reading | None = None) -> Pack
     Raises:
         RefineError: no such folder, nothing in it, a file that cannot be used, or nothing in this split.
     """
-    root = Path(folder).expanduser()
+    root = Path(opened(folder, "domain.folder")).expanduser()
     require(root.is_dir(), f"domain.folder={folder!r} is not a folder")
     found = [p for p in root.rglob("*") if suffix_of(p) in ACCEPTED and p.is_file()]
     found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts)]

@@ -15,6 +15,7 @@ from refine.domains.image.data.dataset import ImageDataset
 from refine.domains.image.data.decoded import read_decoded
 from refine.domains.image.data.pixels import EXTERNAL, no_warning_of_size, open_picture, some
 from refine.errors import RefineError, require
+from refine.settings.places import opened
 
 HELD_OUT = 0.1  # of every class for val, and as much for test
 ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap the sides
@@ -39,7 +40,7 @@ def list_images(folder: str, strict: bool = False) -> list[Path]:
     """
     from PIL import Image
 
-    root = Path(folder).expanduser()
+    root = Path(opened(folder, "domain.folder")).expanduser()
     require(root.is_dir(), f"domain.folder={folder!r} is not a folder")
     kinds = {extension: kind for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     known = {extension for extension, kind in kinds.items() if kind not in EXTERNAL}
