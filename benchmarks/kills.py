@@ -2,9 +2,9 @@
 
     python benchmarks/kills.py [--kills 100] [--seed 0] [--kinds train_image study ...] [--folder FOLDER]
 
-Trajectories of every kind of long work, in small, take turns. Each is killed (SIGKILL) one to three times, at moments
-uniform over the time that it takes undisturbed, and then finished by the same command. What it leaves behind is compared
-with what undisturbed work leaves, file by file and byte by byte; of states to go on from, tensor by tensor; of
+Trajectories of every kind of long work, in small, take turns. Each is killed (SIGKILL) one to three times, at
+moments uniform over the time that it takes undisturbed, and then finished by the same command. What it leaves behind is
+compared with what undisturbed work leaves, file by file and byte by byte; of states to go on from, tensor by tensor; of
 ``study.json`` all but times. A file too many (a temporary one, a lock) counts as a difference, and so does a line of
 ``metrics.jsonl`` that is missing, doubled or in another place. Of several processes one is killed, and the others have
 to end by themselves. Processes are forked from one that has imported everything, so that it is the work that is killed,
