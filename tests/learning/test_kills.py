@@ -24,10 +24,16 @@ from refine.models.model import Model
 from refine.storage.locks import LOCK, alone
 from refine.storage.runs import METRICS, forget_metrics, log_metrics, read_metrics
 
-from .test_training import finished as whole  # noqa: F401  a fixture
-from .test_training import tiny, train  # noqa: F401
+from .test_training import tiny, train  # noqa: F401  the former is a fixture
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+
+
+@pytest.fixture(scope="module")
+def whole(once: Any) -> Path:
+    """A run that nothing disturbed."""
+    run: Path = once("tiny-finished", lambda folder: train(f"run={folder}"))
+    return run
 
 
 def before_the_figures(stage: str, step: int, what: str) -> None:
@@ -82,7 +88,7 @@ def assert_nothing_lost(whole: Path, run: Path) -> None:
 
 
 @posix
-def test_killed_between_state_figures_and_publication_no_line_is_lost(whole: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_killed_between_state_figures_and_publication_no_line_is_lost(whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     for how in (
         (within_a_file, "tokenizer", 1),  # before the first step
@@ -106,7 +112,7 @@ def test_told_to_end_it_goes_on_from_that_step(
     number: int,
     whole: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run, handler = tmp_path / "run", signal.getsignal(number)
     clean = {cls: cls.training_step for cls in StageModule.__subclasses__()}
@@ -129,12 +135,12 @@ def test_told_to_end_it_goes_on_from_that_step(
     assert_nothing_lost(whole, run)
 
 
-def test_a_run_is_trained_by_one_process_at_a_time(whole: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_is_trained_by_one_process_at_a_time(whole: Path, tmp_path: Path) -> None:
     run = shutil.copytree(whole, tmp_path / "run")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with alone(run / LOCK, "it is being trained"):
-        with pytest.raises(RefineError, match=rf"^run='{run}' is being trained by process {os.getpid()}"):
-            train("train.predictor.steps=24", f"run={run}")
+    message = rf"^run='{run}' is being trained by process {os.getpid()}"
+    with alone(run / LOCK, "it is being trained"), pytest.raises(RefineError, match=message):
+        train("train.predictor.steps=24", f"run={run}")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 

@@ -24,10 +24,10 @@ def test_failure_leaves_the_old_file_and_no_other(tmp_path: Path, failure: BaseE
 
 
 def test_what_the_system_refuses_names_the_file(tmp_path: Path) -> None:
+    message = rf"^{tmp_path / 'a.txt'} cannot be written: .*No space left on device$"
     for error in (OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device")):
-        with pytest.raises(RefineError, match=rf"^{tmp_path / 'a.txt'} cannot be written: .*No space left on device$"):
-            with writing(tmp_path / "b.txt"), atomic_write(tmp_path / "a.txt"):
-                raise error
+        with pytest.raises(RefineError, match=message), writing(tmp_path / "b.txt"), atomic_write(tmp_path / "a.txt"):
+            raise error
     (tmp_path / "file").touch()
     with pytest.raises(RefineError, match="cannot be written"):
         write_text(tmp_path / "file" / "a.txt", "")
