@@ -343,7 +343,6 @@ def main() -> None:
     campaign, draw = Campaign(kept.resolve()), random.Random(args.seed)
     rows = {kind: {"trajectories": 0, "kills": 0, "identical": 0, "finished": 0, "hung": 0} for kind in args.kinds}
     losses: list[str] = []
-    start = time.process_time() + sum(os.times()[2:4])
     while sum(row["kills"] for row in rows.values()) < args.kills:
         kind = min(rows, key=lambda name: rows[name]["kills"])
         found = campaign.trajectory(kind, draw)
@@ -353,25 +352,15 @@ def main() -> None:
         for name in ("kills", "finished", "hung"):
             row[name] += found[name]
         losses += [f"{kind}: {difference}" for difference in found["differences"]]
-        done = sum(r["kills"] for r in rows.values())
-        print(f"{done} kills; {kind}: {found}", flush=True)
-    figures = {
-        "seed": args.seed,
-        "kills": sum(row["kills"] for row in rows.values()),
-        "trajectories": sum(row["trajectories"] for row in rows.values()),
-        "identical": sum(row["identical"] for row in rows.values()),
-        "losses": losses,
-        "by_kind": rows,
-        "seconds_undisturbed": {kind: round(seconds, 1) for kind, seconds in campaign.seconds.items()},
-        "cpu_seconds": round(time.process_time() + sum(os.times()[2:4]) - start),
-        "machine": machine(),
-    }
+        figures = {"seed": args.seed, **{name: sum(r[name] for r in rows.values()) for name in row}, "losses": losses}
+        print(f"{figures['kills']} kills; {kind}: {found}", flush=True)
+        figures |= {"by_kind": rows, "seconds_undisturbed": {k: round(s, 1) for k, s in campaign.seconds.items()}}
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "kills.json").write_text(json.dumps(figures | {"machine": machine()}, indent=2) + "\n")
     table = Table("kind", *next(iter(rows.values())), title=f"{figures['kills']} kills")
     for kind, row in rows.items():
         table.add_row(kind, *map(str, row.values()))
     Console(width=140).print(table)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "kills.json").write_text(json.dumps(figures, indent=2) + "\n")
     if args.folder is None:
         shutil.rmtree(kept)
 
