@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from refine.commands.command import Command
-from refine.errors import RefineError
+from refine.errors import RefineError, one_line, out_of_memory
 from refine.extras import how_to_install
 from refine.kinds import COMMANDS
 from refine.version import __version__
@@ -138,7 +138,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except (RefineError, click.ClickException, OSError) as error:
         if debug:
             raise
-        click.echo(f"error: {error.format_message() if isinstance(error, click.ClickException) else error}", err=True)
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"error: {one_line(text)}", err=True)
+        code = 2
+    except (MemoryError, RuntimeError) as error:
+        if debug or not out_of_memory(error):
+            raise
+        click.echo(f"error: memory ran out; smaller batches or models need less: {one_line(str(error))}", err=True)
         code = 2
     except ModuleNotFoundError as error:
         if debug or error.name is None or error.name.startswith("refine."):

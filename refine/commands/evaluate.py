@@ -86,7 +86,7 @@ class Evaluate(Command):
             classes = domain.condition.num_classes
             require(classes > 0, "evaluate.balanced=true is not accepted: this model is not conditioned on classes")
             num = settings.samples
-            condition = domain.ask(num, list(range(classes)), split=settings.split)
+            condition = domain.ask(num, domain.class_names(), split=settings.split)
         else:
             num, condition = model.asked(dataset, settings.samples)
         samples = model.sample_many(num, condition, config.seed, config.sampler, batch_size=settings.batch_size)

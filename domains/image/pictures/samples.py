@@ -62,8 +62,7 @@ class SampleFiles:
         """Write a batch."""
         pixels, label = to_uint8(samples.items), samples.condition.label
         for i, image in enumerate(pixels, self._count):  # thousands of files: not worth a sync each
-            path = self.folder / "images" / f"{i:0{self._width}d}.png"
-            with writing(path):
+            with writing(path := self.folder / "images" / f"{i:0{self._width}d}.png"):
                 to_picture(image).save(path)
         self._count += len(pixels)
         arrays = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
