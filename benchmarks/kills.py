@@ -6,8 +6,8 @@ Trajectories of every kind of long work, in small, take turns. Each is killed (S
 moments uniform over the time that it takes undisturbed, and then finished by the same command. What it leaves behind is
 compared with what undisturbed work leaves, file by file and byte by byte; of states to go on from, tensor by tensor; of
 ``study.json`` all but times. A file too many (a temporary one, a lock) counts as a difference, and so does a line of
-``metrics.jsonl`` that is missing, doubled or in another place. Of several processes one is killed, and the others have
-to end by themselves. Processes are forked from one that has imported everything, so that it is the work that is killed,
+``metrics.jsonl`` that is missing, doubled or in another place. Of several processes one is killed; others
+that wait for it are ended after a while and counted (hung), as torchrun would end them. Processes are forked from one that has imported everything, so that it is the work that is killed,
 not its start.
 """
 
@@ -48,7 +48,7 @@ from refine.cli import main as refine_command
 from refine.domains.weather.sphere.grids import Grid
 from refine.studies.contest import measurements, runner, variants
 
-PATIENCE = 60  # seconds that the rest of several processes may take to end when one was killed
+PATIENCE = 20  # seconds that the rest of several processes may take to end when one was killed, before they are ended
 CPU = ("trainer.accelerator=cpu",)
 GRAPH = ("model.width=16", "model.depth=1", "model.heads=2", "model.star_depth=1", "model.triangle=4")
 SMALL = ("model.predictor.width=16", "model.predictor.depth=1", "model.predictor.heads=2")

@@ -166,12 +166,11 @@ def test_a_full_disk_is_said_with_the_file(tmp_path: Path) -> None:
 def watch(folder: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     sys.stderr = (folder / "said").open("w")
-    callbacks = Children(folder / "my run")
-    trainer: Any = SimpleNamespace(strategy=SimpleNamespace(launcher=SimpleNamespace(procs=[child])))
-    callbacks.setup(trainer, None, "fit")  # type: ignore[arg-type]
+    children = Children(folder / "my run")
+    children.begin(SimpleNamespace(procs=[child]))
     child.kill()
-    assert callbacks.watch is not None
-    callbacks.watch.join()
+    assert children.watch is not None
+    children.watch.join()
 
 
 @posix
