@@ -6,9 +6,9 @@ Trajectories of every kind of long work, in small, take turns. Each is killed (S
 moments uniform over the time that it takes undisturbed, and then finished by the same command. What it leaves behind is
 compared with what undisturbed work leaves, file by file and byte by byte; of states to go on from, tensor by tensor; of
 ``study.json`` all but times. A file too many (a temporary one, a lock) counts as a difference, and so does a line of
-``metrics.jsonl`` that is missing, doubled or in another place. Of several processes one is killed; others
-that wait for it are ended after a while and counted (hung), as torchrun would end them. Processes are forked from one that has imported everything, so that it is the work that is killed,
-not its start.
+``metrics.jsonl`` that is missing, doubled or in another place. Of several processes one is killed; others that wait for
+it are ended in time and counted (hung), as torchrun would end them. Processes are forked from one that has imported
+everything, so that it is the work that is killed, not its start.
 """
 
 from __future__ import annotations
