@@ -2,13 +2,13 @@
 
     python benchmarks/kills.py [--kills 100] [--seed 0] [--kinds train_image study ...] [--folder FOLDER]
 
-Trajectories of every kind of long work, in small, take turns. Each is killed (SIGKILL) one to three times, at moments
-uniform over the time that it takes undisturbed, and then finished by the same command. What it leaves behind is compared
-with what undisturbed work leaves, file by file and byte by byte; of states to go on from, tensor by tensor; of
+Trajectories of every kind of long work, in small, take turns. Each is killed (SIGKILL) one to three times, at
+moments uniform over the time that it takes undisturbed, and then finished by the same command. What it leaves behind is
+compared with what undisturbed work leaves, file by file and byte by byte; of states to go on from, tensor by tensor; of
 ``study.json`` all but times. A file too many (a temporary one, a lock) counts as a difference, and so does a line of
-``metrics.jsonl`` that is missing, doubled or in another place. Of several processes one is killed, and the others have
-to end by themselves. Processes are forked from one that has imported everything, so that it is the work that is killed,
-not its start.
+``metrics.jsonl`` that is missing, doubled or in another place. Of several processes one is killed; others that wait for
+it are ended in time and counted (hung), as torchrun would end them. Processes are forked from one that has imported
+everything, so that it is the work that is killed, not its start.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from refine.cli import main as refine_command
 from refine.domains.weather.sphere.grids import Grid
 from refine.studies.contest import measurements, runner, variants
 
-PATIENCE = 60  # seconds that the rest of several processes may take to end when one was killed
+PATIENCE = 20  # seconds that the rest of several processes may take to end when one was killed, before they are ended
 CPU = ("trainer.accelerator=cpu",)
 GRAPH = ("model.width=16", "model.depth=1", "model.heads=2", "model.star_depth=1", "model.triangle=4")
 SMALL = ("model.predictor.width=16", "model.predictor.depth=1", "model.predictor.heads=2")
@@ -343,7 +343,6 @@ def main() -> None:
     campaign, draw = Campaign(kept.resolve()), random.Random(args.seed)
     rows = {kind: {"trajectories": 0, "kills": 0, "identical": 0, "finished": 0, "hung": 0} for kind in args.kinds}
     losses: list[str] = []
-    start = time.process_time() + sum(os.times()[2:4])
     while sum(row["kills"] for row in rows.values()) < args.kills:
         kind = min(rows, key=lambda name: rows[name]["kills"])
         found = campaign.trajectory(kind, draw)
@@ -353,25 +352,15 @@ def main() -> None:
         for name in ("kills", "finished", "hung"):
             row[name] += found[name]
         losses += [f"{kind}: {difference}" for difference in found["differences"]]
-        done = sum(r["kills"] for r in rows.values())
-        print(f"{done} kills; {kind}: {found}", flush=True)
-    figures = {
-        "seed": args.seed,
-        "kills": sum(row["kills"] for row in rows.values()),
-        "trajectories": sum(row["trajectories"] for row in rows.values()),
-        "identical": sum(row["identical"] for row in rows.values()),
-        "losses": losses,
-        "by_kind": rows,
-        "seconds_undisturbed": {kind: round(seconds, 1) for kind, seconds in campaign.seconds.items()},
-        "cpu_seconds": round(time.process_time() + sum(os.times()[2:4]) - start),
-        "machine": machine(),
-    }
+        figures = {"seed": args.seed, **{name: sum(r[name] for r in rows.values()) for name in row}, "losses": losses}
+        print(f"{figures['kills']} kills; {kind}: {found}", flush=True)
+        figures |= {"by_kind": rows, "seconds_undisturbed": {k: round(s, 1) for k, s in campaign.seconds.items()}}
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "kills.json").write_text(json.dumps(figures | {"machine": machine()}, indent=2) + "\n")
     table = Table("kind", *next(iter(rows.values())), title=f"{figures['kills']} kills")
     for kind, row in rows.items():
         table.add_row(kind, *map(str, row.values()))
     Console(width=140).print(table)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "kills.json").write_text(json.dumps(figures, indent=2) + "\n")
     if args.folder is None:
         shutil.rmtree(kept)
 

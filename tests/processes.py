@@ -52,7 +52,8 @@ def finished(*processes: BaseProcess) -> None:
             if process.exitcode != 0:
                 for other in left.values():
                     other.kill()
-    assert [process.exitcode for process in processes] == [0] * len(processes)
+    codes = [process.exitcode for process in processes]
+    assert codes == [0] * len(processes), codes
 
 
 def die() -> None:

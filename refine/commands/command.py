@@ -75,4 +75,5 @@ class Command(abc.ABC):
         return "stopped"
 
 
+ANEW = "stopped; nothing is kept of it, the same command begins anew"
 GOES_ON = "stopped; run the same command again to continue with what is not finished"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from rich.table import Table
 
 from refine.capabilities import Exports, Forecasts
-from refine.commands.command import Command
+from refine.commands.command import ANEW, GOES_ON, Command
 from refine.errors import require
 from refine.progress import console
 from refine.settings.bounds import SPLITS, whole
@@ -103,6 +103,10 @@ class Evaluate(Command):
         show(figures)
         console.print(f"Written: {path}", soft_wrap=True)
         return figures
+
+    def stopped(self, config: Config) -> str:
+        kept = config.domain_name in Forecasts.domains()  # its ensemble
+        return GOES_ON if kept else ANEW
 
 
 def _new_npz(given: str) -> Path:

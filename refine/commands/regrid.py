@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from rich.table import Table
 
 from refine.capabilities import Regrids
-from refine.commands.command import Command
+from refine.commands.command import ANEW, Command
 from refine.progress import Plain
 from refine.settings.bounds import Text
 
@@ -72,6 +72,9 @@ class Regrid(Command):
         console.print(table)
         console.print(f"Written: {config.out}", soft_wrap=True)
         return figures
+
+    def stopped(self, config: RegridConfig) -> str:
+        return ANEW
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -29,10 +30,8 @@ class Train(Command):
         return train(config)
 
     def stopped(self, config: Config) -> str:
-        from refine.learning.train import leads
-
-        if not leads():
-            return ""
+        if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK")):
+            return ""  # the first of the processes that train together says it
         return (
             "stopped" if config.run is None else f"stopped; continue with: refine train run={shlex.quote(config.run)}"
         )

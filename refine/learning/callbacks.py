@@ -139,7 +139,8 @@ class Resume(Checkpoint):
 
     def _give_back(self) -> None:
         for number, handler in self.before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._ask:  # else Lightning has given back all that it found
+                signal.signal(number, handler)
         self.before = {}
 
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
@@ -24,20 +24,22 @@ class Children(Callback):
     Without the others no process gets on: each waits for all at the next step.
     """
 
+    started: ClassVar[list[Any]] = []  # by the first stage of this process; they stay for the others
+
     def __init__(self, run: Path) -> None:
         self.run, self.over = run, threading.Event()
-        self.processes: list[Any] = []
         self.watch: threading.Thread | None = None
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self.processes = list(getattr(trainer.strategy.launcher, "procs", []))
-        if self.processes:
-            self.watch = threading.Thread(target=self._watch, daemon=True)
+    def begin(self, launcher: Any) -> None:
+        """Watch what Lightning's launcher starts, from the start on: processes also die before they have met."""
+        if hasattr(launcher, "procs"):
+            self.watch = threading.Thread(target=self._watch, args=(launcher,), daemon=True)
             self.watch.start()
 
-    def _watch(self) -> None:
+    def _watch(self, launcher: Any) -> None:
         while not self.over.wait(PERIOD):
-            for rank, process in enumerate(self.processes, 1):
+            self.started.extend(process for process in launcher.procs if process not in self.started)
+            for rank, process in enumerate(self.started, 1):
                 if process.poll() not in (None, 0, INTERRUPTED):
                     self._end(f"process {rank} of the training ended with code {process.returncode}")
 
@@ -49,12 +51,12 @@ class Children(Callback):
         os._exit(2)
 
     def _kill(self) -> None:
-        for process in self.processes:
+        for process in self.started:
             if process.poll() is None:
                 process.kill()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if self.watch is not None and not isinstance(exception, KeyboardInterrupt | RefineError):
+        if self.started and self.watch is not None and not isinstance(exception, KeyboardInterrupt | RefineError):
             self.watch.join(PATIENCE)  # a connection broke because a child is dying
         self.over.set()
         if not isinstance(exception, KeyboardInterrupt):  # then Lightning ends them

@@ -168,8 +168,10 @@ def fit(
     if done >= stage.steps:  # killed between the last step and its publication
         publish(done)
         return
+    children = Children(run)
     with quiet_lightning():
-        trainer = build_trainer(config, stage, run, name, publish, callbacks, loggers)
+        trainer = build_trainer(config, stage, run, name, publish, [*callbacks, children], loggers)
+        children.begin(trainer.strategy.launcher)
         try:
             with going_on_from(resume, lambda: not done or trainer.global_step > done):
                 trainer.fit(module, data, ckpt_path=str(resume) if done else None, weights_only=True)
@@ -210,7 +212,7 @@ def build_trainer(
         gradient_clip_val=stage.grad_clip or None,
         use_distributed_sampler=False,
         logger=[JsonLines(run, name), *loggers],
-        callbacks=[Publish(publish, stage.steps), *average, show, save, *callbacks, Children(run)],
+        callbacks=[Publish(publish, stage.steps), *average, show, save, *callbacks],
         plugins=[SafetensorsIO()],
         enable_progress_bar=console.is_terminal,
         enable_model_summary=False,

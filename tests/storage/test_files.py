@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from refine.errors import RefineError
-from refine.storage.files import atomic_write, inside, own, read_text, write_text
+from refine.storage.files import atomic_write, inside, own, read_text, temporary_beside, write_text, writing
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("x")])
@@ -20,6 +21,37 @@ def test_failure_leaves_the_old_file_and_no_other(tmp_path: Path, failure: BaseE
         raise failure
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_the_system_refuses_names_the_file(tmp_path: Path) -> None:
+    message = rf"^{tmp_path / 'a.txt'} cannot be written: .*No space left on device$"
+    for error in (OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device")):
+        with pytest.raises(RefineError, match=message), writing(tmp_path / "b.txt"), atomic_write(tmp_path / "a.txt"):
+            raise error
+    (tmp_path / "file").touch()
+    with pytest.raises(RefineError, match="cannot be written"):
+        write_text(tmp_path / "file" / "a.txt", "")
+
+
+def test_what_dead_processes_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
+    """And nothing else: not what a living process is writing, nor one of another machine, nor files of others."""
+    path = tmp_path / "a.b-c.npz"
+    mine = temporary_beside(path)
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}.npz", "-99999999.npz"))
+    assert dead != mine
+    elsewhere = dead.with_name(dead.name.replace(dead.name.split("-")[3], "00000000"))
+    kept = [
+        mine,
+        elsewhere,
+        tmp_path / ".a.b-c-notes.npz",
+        tmp_path / ".a.b-cd-01234567.npz",
+        tmp_path / "a-01234567.npz",
+    ]
+    for file in (*kept, dead, tmp_path / ".a.b-c-01234567.npz"):
+        file.touch()
+    (tmp_path / ".a.b-c-89abcdef.npz").mkdir()
+    write_text(path, "new")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, path])
 
 
 def test_the_new_file_appears_at_once_and_whole(tmp_path: Path) -> None:

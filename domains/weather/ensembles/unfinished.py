@@ -109,8 +109,8 @@ class Unfinished:
 
 
 def is_free(target: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether a store can be made at ``target``: nothing is there and nothing else is being made; or the store is there,
-    and only what is made from it is missing."""
+    """Whether a store can be made at ``target``: nothing is there and nothing else is being made; or it is there, and
+    only what is made from it is missing."""
     folder = partial_folder(target)
     if not (folder / PLAN).is_file() or (target.exists() and (folder / STORE).exists()):
         return not target.exists()

@@ -20,7 +20,7 @@ from refine.progress import console, track
 from refine.settings.config import Config, StageConfig, TrainConfig
 from refine.storage.checkpoint import load_checkpoint, read_header
 from refine.storage.locks import LOCK, alone
-from refine.storage.runs import read_metrics, run_of
+from refine.storage.runs import begun, read_metrics, run_of
 from refine.studies.contest import measurements
 from refine.studies.contest.contestant import Contestant, Subject
 from refine.studies.contest.diffusion import scheduler
@@ -127,7 +127,7 @@ class Study:
 
     def _train(self, model: Any, config: Config, stage: str, steps: int) -> None:
         """From where the run stands to its end; the weights are those of its checkpoint."""
-        with run_of(config) as run:
+        with run_of(config) as run, begun(config):
             done = (run / "config.json").exists() and read_header(run)["info"].get(stage, {}).get("steps", 0) >= steps
             if not done:
                 fit(model, config, run, stage)

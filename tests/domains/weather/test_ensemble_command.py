@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from refine.domains.weather.ensemble_command import domain_of
 from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.pictures import forecast_pictures, report
 from refine.errors import RefineError
+from refine.storage.locks import alone, lock_beside
 
 from . import toy_forecaster
 from .clusters import local_cluster
@@ -193,6 +195,48 @@ def test_interrupted_and_gone_on_with(cli: Run, monkeypatch: pytest.MonkeyPatch)
     code, out, err = cli(*keys)
     assert code == 0 and "1 of 3 parts are done" in err and "2021-01-18T00-5x48h.zarr" in out
     assert [p.name for p in Path("runs/first/forecasts").glob("*zarr*")] == ["2021-01-18T00-5x48h.zarr"]
+
+
+@pytest.mark.parametrize("out", [["out=f.zarr"], []])
+def test_killed_while_it_draws_the_same_command_makes_what_is_missing(
+    cli: Run, out: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["run=runs/first", "members=5", "batch_size=2", "lead=2d", "netcdf=true", *out]
+    store = Path("f.zarr" if out else "runs/first/forecasts/2021-01-18T00-5x48h.zarr").absolute()
+
+    def begun(store: Path, folder: Path, **_: Any) -> Any:
+        folder.mkdir()
+        (folder / "maps.png").write_text("half")
+        raise KeyboardInterrupt
+
+    def drawn(store: Path, folder: Path, **_: Any) -> list[Path]:
+        (folder / "maps.png").write_text("whole")
+        return [folder / "maps.png"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forecast_pictures, "forecast_pictures", begun)
+        assert cli(*keys)[0] == 130
+    before = {path: path.stat().st_mtime_ns for path in [*store.rglob("*"), store.with_suffix(".nc")]}
+    assert store.is_dir() and cli(*keys, "seed=1", f"out={store}")[0] == 2  # another plan
+    monkeypatch.setattr(forecast_pictures, "forecast_pictures", drawn)
+    monkeypatch.setattr(report, "report_forecast", lambda *given: given[3] / "report.html")
+    code, said, err = cli(*keys)
+    assert code == 0 and "3 of 3 parts are done" in err and f"{store.with_suffix('') / 'report.html'}, pict" in said, (
+        err
+    )
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert {path.name for path in store.parent.iterdir()} >= {store.name, store.stem, f"{store.stem}.nc"}
+    assert not [path for path in store.parent.iterdir() if path.suffix in (".partial", ".lock")]
+    assert [path.read_text() for path in store.with_suffix("").iterdir()] == ["whole"]
+    assert not store.with_name(f"{store.stem}-2").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_one_process_a_store(cli: Run) -> None:
+    with alone(lock_beside(Path("f.zarr")), "f.zarr is being made"):
+        code, _, err = cli("run=runs/first", "members=2", "lead=1d", "out=f.zarr")
+    assert code == 2 and f"f.zarr is being made by process {os.getpid()}" in err
+    assert not list(Path().glob("*f.zarr*"))
 
 
 @pytest.mark.usefixtures("undrawn")

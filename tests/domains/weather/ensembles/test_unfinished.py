@@ -58,3 +58,30 @@ def test_killed_before_it_had_a_plan_starts_anew(tmp_path: Path) -> None:
     partial_folder(target).mkdir()
     (partial_folder(target) / "store.zarr").mkdir()
     assert Unfinished(target, {"members": 1}, nothing).finished == set()
+
+
+def test_published_it_comes_back_to_what_is_made_from_it(tmp_path: Path) -> None:
+    target, plan = tmp_path / "f.zarr", {"members": 1}
+
+    def stopped(folder: Path) -> None:
+        assert target.is_dir() and folder.is_dir()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Unfinished(target, plan, nothing).publish(stopped)
+    with pytest.raises(RefineError, match="already"):
+        Unfinished(target, {"members": 2}, nothing)
+    again, made = Unfinished(target, plan, nothing), list[Path]()
+    assert again.published and again.publish(made.append) == target and made == [partial_folder(target)]
+    assert [path.name for path in tmp_path.iterdir()] == ["f.zarr"]
+    with pytest.raises(RefineError, match="already"):
+        Unfinished(target, plan, nothing)
+
+
+def test_a_store_that_was_taken_away_is_made_anew(tmp_path: Path) -> None:
+    target, plan = tmp_path / "f.zarr", {"members": 1}
+    work = Unfinished(target, plan, nothing)
+    work.record("one")
+    work.store.rename(tmp_path / "elsewhere")
+    anew = Unfinished(target, plan, nothing)
+    assert anew.finished == set() and anew.store.is_dir() and not anew.published
