@@ -146,7 +146,7 @@ def scores_of(store: Path, domain: Any) -> dict[str, Any]:
     """Of a store, kept beside it (``STORE.scores.json``)."""
     kept = store.with_suffix(".scores.json")
     if not kept.exists() or kept.stat().st_mtime < store.with_suffix(".json").stat().st_mtime:
-        climatology = Climatology.fit(domain.fields("train"), domain.channels)
+        climatology = Climatology.fit(domain.whole("train"), domain.channels)
         forecast = open_forecast(store)[domain.channels]
         write_text(kept, json.dumps(score_forecast(forecast, domain.fields(), climatology, parts=PARTS)) + "\n")
     result: dict[str, Any] = json.loads(kept.read_text())

@@ -85,7 +85,7 @@ def scores(run: Path, sampler: SamplerConfig) -> dict[str, Any]:
     begin = time.process_time()
     ds = forecast(model, sampler)
     spent = time.process_time() - begin
-    climatology = Climatology.fit(model.domain.fields("train"), model.channels)
+    climatology = Climatology.fit(model.domain.whole("train"), model.channels)
     found = score_forecast(ds, model.domain.fields(), climatology, parts=())
     steps = ds.sizes["number"] * ds.sizes["time"] * LEADS
     out: dict[str, Any] = {"cpu_seconds_a_member_step": round(spent / steps, 4), "leads": found["leads"]}

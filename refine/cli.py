@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -113,9 +115,11 @@ def _interrupted(error: BaseException) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C."""
+    """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C or SIGTERM."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("REFINE_DEBUG", "0") not in ("", "0")
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends a command as Ctrl-C does
     try:
         code = cli.main([a for a in arguments if a != "--debug"], prog_name="refine", standalone_mode=False)
     except (RefineError, click.ClickException, OSError) as error:
@@ -131,6 +135,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except (StoppedError, click.Abort, KeyboardInterrupt) as error:
         if debug:
             raise
-        click.echo(str(error) or "stopped", err=True)
+        text = str(error) if isinstance(error, StoppedError) else "stopped"
+        if text:
+            click.echo(text, err=True)
         code = 130
     sys.exit(code if isinstance(code, int) else 0)

@@ -11,13 +11,12 @@ What only some domains can do is inherited beside it (:mod:`refine.capabilities`
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -31,8 +30,10 @@ from refine.models.codec import Codec
 from refine.models.model import Model
 from refine.models.refiner import Refiner
 from refine.scales.resample import Resampler
+from refine.settings.bounds import check
 from refine.settings.config import ModelConfig
 from refine.settings.typed import typed
+from refine.storage.arrays import ArchiveWriter
 from refine.types import Condition, ConditionSpec, Samples
 
 LOOKED_AT = 1024  # held-out items among which conditions of a class are looked for
@@ -83,6 +84,7 @@ class Domain(abc.ABC):
     unconditional: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
+        check(config, "domain")
         self.config = config
 
     @abc.abstractmethod
@@ -213,10 +215,23 @@ class Domain(abc.ABC):
 
     def save(self, samples: Samples, folder: Path, **options: Any) -> list[Path]:
         """Write drawn items into ``folder`` and say which files those are; by default one ``samples.npz``."""
-        path = folder / "samples.npz"
-        arrays = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
-        np.savez_compressed(path, items=samples.items.cpu().numpy(), **arrays)
-        return [path]
+        return _archive([samples], folder)
+
+    def save_batches(self, batches: Iterable[Samples], num: int, folder: Path, **options: Any) -> list[Path]:
+        """What :meth:`save` does, of items that come batch by batch and need not fit into memory together.
+
+        By default the one ``samples.npz`` is written as they come; a domain with a ``save`` of its own is given all at
+        once, unless it implements this as well.
+
+        Args:
+            batches: what is drawn; the first samples have a trail, where one is shown.
+            num: how many items there will be.
+            folder: it is there.
+            options: as for :meth:`save`: ``gif`` and ``strip``.
+        """
+        if type(self).save is Domain.save:
+            return _archive(batches, folder)
+        return self.save(Samples.join(list(batches)), folder, **options)
 
     def plot_training(self, model: Any, folder: Path) -> list[Path]:
         """Pictures at the end of a training stage, written into ``folder``; none by default.
@@ -244,6 +259,14 @@ class Domain(abc.ABC):
     def starter(self) -> Path | None:
         """Folder of the checkpoint that ships with the domain, if one does."""
         return None
+
+
+def _archive(batches: Iterable[Samples], folder: Path) -> list[Path]:
+    with ArchiveWriter(folder / "samples.npz") as archive:
+        for samples in batches:
+            codes = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
+            archive.add(items=samples.items.cpu().numpy(), **codes)
+        return [archive.finish()]
 
 
 def load_domain(name: str, **options: Any) -> Domain:

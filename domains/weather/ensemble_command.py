@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
 from refine.domains.weather.ensembles.ensemble import Forecaster, Job, job_of, plan_of, timeline_of
 from refine.domains.weather.ensembles.initial_times import hours
@@ -19,6 +18,7 @@ from refine.domains.weather.pictures.summary import summarise, summary_table
 from refine.errors import require
 from refine.models.loading import best_device
 from refine.models.model import Model
+from refine.progress import Plain
 from refine.settings.config import Config
 from refine.storage.checkpoint import read_header
 from refine.version import __version__
@@ -141,17 +141,17 @@ def show(paths: list[Path], domain: Any, job: Job, stamps: list[str], step: np.t
     from refine.domains.weather.pictures.forecast_pictures import forecast_pictures
     from refine.domains.weather.pictures.report import report_forecast
 
-    out, forecast, truth = Console(), open_forecast(paths[0]), domain.fields()
+    out, forecast, truth = Plain(), open_forecast(paths[0]), domain.fields()
     figures = summarise(forecast, truth)
     leads = forecast["prediction_timedelta"].values
     out.print(summary_table(dict(list(figures.items())[:TABLE_CHANNELS]), leads, stamps[0]))
     begins = stamps[0] if len(stamps) == 1 else f"{len(stamps)} initial times, {stamps[0]} to {stamps[-1]}"
     text = f"{job.members} members to {job.steps * hours(step)} h from {begins}: {', '.join(map(str, paths))}"
-    out.print(text, highlight=False, soft_wrap=True)
+    out.print(text, soft_wrap=True)
     folder = _pictures_of(paths[0])
     pictures = forecast_pictures(paths[0], folder, at=at, static=domain.static(), truth=truth)
     report = report_forecast(paths[0], forecast, [summary_table(figures, leads, stamps[0])], folder, pictures)
-    out.print(f"Report: {report}, pictures beside it", highlight=False, soft_wrap=True)
+    out.print(f"Report: {report}, pictures beside it", soft_wrap=True)
     paths += [*pictures, report]
 
 

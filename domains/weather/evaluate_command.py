@@ -13,6 +13,7 @@ from refine.domains.weather.scores.evaluation import evaluate_store
 from refine.items import spread
 from refine.progress import console
 from refine.settings.config import Config
+from refine.storage.files import own
 
 STARTS = "every:8d"  # initial times, if nothing else is asked for
 
@@ -32,7 +33,7 @@ def verify(model: Any, source: Path, config: Config, folder: Path) -> dict[str, 
         store, pictures = str(written[0]), [path for path in written if path.suffix == ".png"]
     floors = model.floors(spread(model.domain.dataset(config.evaluate.split), config.evaluate.items))
     result = evaluate_store(store, model.domain, folder, floors)
-    report, *_ = report_evaluation(result, folder / "report", pictures)
+    report, *_ = report_evaluation(result, own(folder, "report"), pictures)
     console.print(*tables(result))
-    console.print(f"Report: {report}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {report}", soft_wrap=True)
     return {"forecast": store, "report": str(report), "floors": floors} | headline(result)

@@ -11,13 +11,14 @@ from typing import Any
 
 from refine.commands.command import Command
 from refine.domain import Domain, starter
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
 from refine.kinds import ALL, COMMANDS, DOMAINS, NETWORKS, OBJECTIVES, PYRAMIDS, QUANTIZERS, STRATEGIES
 from refine.models.codec import Codec
 from refine.settings.compose import accepted_groups, compose, config_keys, group_files, training_sections
 from refine.settings.config import Config, ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
 from refine.settings.keys import Key, keys_of
 from refine.settings.overrides import assignments, take
+from refine.settings.places import places_of
 from refine.settings.typed import typed
 from refine.storage.runs import CONFIG, find, load_run_config
 
@@ -44,7 +45,7 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
             require(not arguments, f"{' '.join(arguments)!r} is not accepted: refine {name} takes no arguments")
             return None
         return typed(options, assignments(arguments, keys_of(options), command.positional))
-    named = take(arguments, ("run", "domain"))[0]
+    named = {key: text for key, text in take(arguments, ("run", "domain"))[0].items() if text != "null"}
     run, domain = named.get("run"), named.get("domain")
     if name == "train":
         resumed = run is not None and (Path(run).expanduser() / CONFIG).is_file()
@@ -60,7 +61,20 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
         base = None
     if command.needs is not None and base is not None:
         command.needs.of(base.domain_name)
-    return compose(arguments, base, accepted(name, command))
+    config = compose(arguments, base, accepted(name, command))
+    if name == "train":
+        _no_places_of_commands(config)
+    return config
+
+
+def _no_places_of_commands(config: Config) -> None:
+    """Refuse what a training would not keep: the run's file has no say in where commands read and write."""
+    for section, options in config.commands.items():
+        for key in places_of(type(options)):
+            value, where = getattr(options, key), f"{section}.{key}"
+            require(
+                value is None, f"{where}={shown(value)} is not accepted by refine train; give it to refine {section}"
+            )
 
 
 def started_from(arguments: Sequence[str]) -> Config | None:
@@ -116,6 +130,7 @@ def _row(key: Key) -> tuple[str, str]:
     kind = next((kind for kind in ALL.values() if kind.key == key.name), None)
     others = [] if kind is None else kind.others()
     text = "; ".join([key.help or key.type_name, *([f"installed: {', '.join(others)}"] if others else [])])
+    text += f" ({key.accepted})" if key.accepted else ""
     return f"{key.name}={'...' if key.required else key.default_text}", text
 
 

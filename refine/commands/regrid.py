@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from refine.capabilities import Regrids
 from refine.commands.command import Command
+from refine.progress import Plain
 
 
 @dataclass
@@ -67,12 +66,12 @@ class Regrid(Command):
         titles = [name.replace("_", " ") for name in columns]
         table = Table("field", *titles, title=f"{config.source} on {config.grid}")
         for field, row in figures.items():
-            table.add_row(escape(field), *(_text(row.get(name, "")) for name in columns))
-        console = Console()
+            table.add_row(field, *(_text(row.get(name, "")) for name in columns))
+        console = Plain()
         console.print(table)
-        console.print(f"Written: {config.out}", highlight=False, soft_wrap=True)
+        console.print(f"Written: {config.out}", soft_wrap=True)
         return figures
 
 
 def _text(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else escape(str(value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -22,8 +22,9 @@ from torch.utils.data import Subset
 
 from refine.errors import RefineError, not_accepted
 from refine.items import Items, Numbered, in_batches, spread
-from refine.learning.callbacks import Interrupt, JsonLines, Lines, Publish, Resume
+from refine.learning.callbacks import JsonLines, Lines, Publish, Resume
 from refine.learning.checkpoint_io import SafetensorsIO
+from refine.learning.children import Children
 from refine.learning.data import StepBatches, loader, read_cache, write_cache
 from refine.learning.modules import LearnerModule, StageModule, TokenizerModule
 from refine.models.model import Model
@@ -131,18 +132,22 @@ def fit(
         model.info[name] = {"steps": step, "of": stage.steps}
         model.save_pretrained(run)
 
-    resume = resume_file(run, name)
-    if resume.exists() and (done := SafetensorsIO().load_checkpoint(resume))["global_step"] >= stage.steps:
-        module.on_load_checkpoint(done)
-        module.load_state_dict(done["state_dict"])  # killed between the last step and its publication
-        publish(done["global_step"])
+    resume, done = resume_file(run, name), 0
+    if resume.exists():
+        state = SafetensorsIO().load_checkpoint(resume)
+        done = state["global_step"]
+        if done == 0 or done >= stage.steps:
+            module.on_load_checkpoint(state)
+            module.load_state_dict(state["state_dict"])
+    if done >= stage.steps:  # killed between the last step and its publication
+        publish(done)
         return
     with quiet_lightning():
         try:
             trainer = build_trainer(config, stage, run, name, publish, callbacks, loggers)
         except (MisconfigurationException, ValueError) as error:
             raise RefineError(f"Lightning does not accept {config.trainer}: {error}") from error
-        trainer.fit(module, data, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=str(resume) if done else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
@@ -164,14 +169,7 @@ def build_trainer(
     Raises:
         RefineError: an option that Lightning does not have, or one that the stage decides.
     """
-    save = Resume(
-        dirpath=run / "resume",
-        filename=name,
-        # never later than the first published weights, or a run killed between the two would begin again from those
-        every_n_train_steps=min(config.train.save_every, config.train.val_every),
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-    )
+    save = Resume(resume_file(run, name), min(config.train.save_every, config.train.val_every))
     show: Callback = RichProgressBar() if console.is_terminal else Lines(name)
     after = config.train.fit_after if name == "tokenizer" else 0  # codebooks mean nothing before they were fitted
     average = [WeightAveraging(avg_fn=partial(ema, stage.ema, after))] if stage.ema > 0 else []
@@ -185,7 +183,7 @@ def build_trainer(
         gradient_clip_val=stage.grad_clip or None,
         use_distributed_sampler=False,
         logger=[JsonLines(run, name), *loggers],
-        callbacks=[Publish(publish, stage.steps), *average, show, save, *callbacks, Interrupt(resume_file(run, name))],
+        callbacks=[Publish(publish, stage.steps), *average, show, save, *callbacks, Children(run)],
         plugins=[SafetensorsIO()],
         enable_progress_bar=console.is_terminal,
         enable_model_summary=False,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -27,7 +28,8 @@ from refine.models.teacher import scale_weights
 from refine.models.tokenizer import Tokenizer
 from refine.progress import console
 from refine.settings.config import Config
-from refine.storage.runs import new_run
+from refine.settings.places import named
+from refine.storage.runs import run_of
 
 
 def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> Path:
@@ -43,8 +45,8 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
         ``metrics.jsonl``, ``pictures/``, ``resume/`` and ``cache/``.
 
     Raises:
-        RefineError: a stage that is unknown or needs a trained tokenizer first; a run of another model; a loss that is
-            not finite.
+        RefineError: a stage that is unknown or needs a trained tokenizer first; a run of another model, or one that
+            another process trains; a loss that is not finite.
     """
     torch.manual_seed(config.seed)
     fresh = DOMAINS.load(config.domain_name)(config.domain).model(config.model)
@@ -57,17 +59,17 @@ def train(config: Config, callbacks: Sequence[Callback] = (), loggers: Sequence[
         start_from(fresh, config.train.init)
     if config.run is None:
         fresh.domain.dataset("train")  # what cannot start leaves no folder
-    folder = run_folder(config)
-    model = last_published(fresh, folder)
-    for stage in fresh.stages if config.stage == "all" else [config.stage]:
-        model.check_stage(stage)
-        if model.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
-            console.print(f"{stage}: trained already", highlight=False)
-            continue
-        fit(model, config, folder, stage, callbacks, loggers)
-        model.eval()
-    if leads():
-        draw_pictures(model, config, folder)
+    with run_folder(config) as folder:
+        model = last_published(fresh, folder)
+        for stage in fresh.stages if config.stage == "all" else [config.stage]:
+            model.check_stage(stage)
+            if model.info.get(stage, {}).get("steps", 0) >= getattr(config.train, stage).steps:
+                console.print(f"{stage}: trained already", highlight=False)
+                continue
+            fit(model, config, folder, stage, callbacks, loggers)
+            model.eval()
+        if leads():
+            draw_pictures(model, config, folder)
     return folder
 
 
@@ -89,16 +91,18 @@ def leads() -> bool:
     return int(rank_zero_only.rank) == 0  # type: ignore[attr-defined]
 
 
-def run_folder(config: Config) -> Path:
-    """The run's folder, made by the first process; the others, which run this very command again, are told."""
+@contextmanager
+def run_folder(config: Config) -> Iterator[Path]:
+    """The run's folder, made and kept from others by the first process; those that train with it are told."""
     if leads():
-        folder = new_run(config)
-        os.environ["REFINE_RUN"] = str(folder)
-        return folder
+        with run_of(config) as folder:
+            os.environ["REFINE_RUN"] = str(folder)
+            yield folder
+        return
     told = str(Path(config.run).expanduser()) if config.run else os.environ.get("REFINE_RUN")
     require(told is not None, "processes started from outside (torchrun, SLURM) need run=FOLDER, the same for all")
     assert told is not None
-    return Path(told)
+    yield Path(told)
 
 
 def last_published(fresh: Model, folder: Path) -> Model:
@@ -109,7 +113,7 @@ def last_published(fresh: Model, folder: Path) -> Model:
     """
     if not (folder / "config.json").exists():
         return fresh
-    saved = Model.from_pretrained(folder)
+    saved = Model.from_pretrained(folder, places=named(fresh.domain.config))
     found, wanted = ((m.domain.name, m.domain.config, m.config) for m in (saved, fresh))
     same = found == wanted
     require(same, f"run={folder} holds a model of another domain or model configuration; see refine inspect {folder}")
@@ -124,4 +128,4 @@ def draw_pictures(model: Model, config: Config, folder: Path) -> None:
     if "predictor" in model.info and model.domain.unconditional:
         written += draw_samples(model, config, pictures)
     shown = ", ".join(str(p) for p in written if p.parent == pictures)
-    console.print(f"Checkpoint: {folder}\nPictures: {shown}", highlight=False, soft_wrap=True)
+    console.print(f"Checkpoint: {folder}\nPictures: {shown}", soft_wrap=True)

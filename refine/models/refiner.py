@@ -131,7 +131,8 @@ class Refiner(TeacherForced):
         for seed in orders[:1] if exact else orders:
             nats = self.site_log_prob(codes, condition, noise=Noise(seed, index))
             total = total + torch.stack([n.sum(1) for n in nats], dim=1)
-        return LogProb(total / (1 if exact else len(orders)), self.dimensions, exact)
+        share = 1 if condition.mask is None else condition.mask.to(total).mean(1, keepdim=True)
+        return LogProb(total / (1 if exact else len(orders)), self.dimensions * share, exact)
 
     @inference
     def accuracy(self, codes: Codes, condition: Condition | None = None) -> Tensor:

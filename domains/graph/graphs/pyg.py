@@ -26,7 +26,7 @@ from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.errors import RefineError, not_accepted, require
 from refine.extras import install_command
 from refine.progress import track
-from refine.storage.downloads import cache_dir
+from refine.storage.downloads import cache_dir, may_fetch
 
 
 def read_pyg(text: str, split: str, reading: Reading | None = None) -> PackedGraphs:
@@ -65,6 +65,7 @@ def _read_all(text: str, root: str, reading: Reading) -> tuple[PackedGraphs, Arr
     require(re.fullmatch(r"[\w-]*", inner) is not None, message)  # it becomes a folder
     given = {"root": str(Path(root) / name), "name": inner}
     given = {key: value for key, value in given.items() if key in parameters and value}
+    may_fetch(f"domain.pyg={text!r}")
     own = "split" in parameters and parameters["split"].default == "train"
     try:
         sets = [cls(**given, split=split) for split in SPLITS] if own else [cls(**given)]

@@ -108,7 +108,7 @@ def trained_classifier(
         assert test.labels is not None
         model.accuracy.fill_(accuracy(model, test.pixels, test.labels))
         _save(model, stem, recipe, len(train))
-    console.print(f"judged by a {model.name()}", highlight=False)
+    console.print(f"judged by a {model.name()}")
     return model.to(device).eval()
 
 
@@ -188,6 +188,6 @@ def _load(model: Classifier, stem: Path) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, SafetensorError, RuntimeError) as error:
-        console.print(f"{stem}.safetensors is damaged ({error}) and is made again", highlight=False)
+        console.print(f"{stem}.safetensors is damaged ({error}) and is made again")
         return False
     return True

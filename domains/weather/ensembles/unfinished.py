@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from refine.errors import RefineError, require
-from refine.storage.files import read_text, sync, write_text
+from refine.storage.files import own, read_text, sync, write_text
+from refine.storage.plain_json import read_json
 
 STORE, PLAN, FINISHED = "store.zarr", "plan.json", "finished.txt"
+LONG = 80  # characters of a value that messages show
 
 
 def partial_folder(target: Path) -> Path:
@@ -33,7 +35,8 @@ class Unfinished:
         finished: names of the parts that are on disk.
 
     Raises:
-        RefineError: there is something at ``target``, or something else is being made there; both stay as they are.
+        RefineError: there is something at ``target``, or something else is being made there; both stay as they are. Or
+            what is being made there has links that lead out of its folder.
     """
 
     def __init__(self, target: Path, plan: Mapping[str, Any], create: Callable[[Path], None]) -> None:
@@ -42,6 +45,7 @@ class Unfinished:
         taken = f"ensemble.out={str(target)!r} is not accepted: it is there already and is kept; name another store"
         require(not target.exists(), taken)
         if (self.folder / PLAN).is_file():
+            own(self.folder.parent, self.folder.name)
             self._same(plan)
         else:
             self._begin(plan, create)
@@ -105,11 +109,9 @@ def is_free(target: Path, plan: Mapping[str, Any]) -> bool:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    try:
-        saved = json.loads(read_text(folder / PLAN))
-    except ValueError as error:
-        raise RefineError(f"{folder / PLAN} is damaged: {error}") from None
-    return saved if isinstance(saved, dict) else {}
+    saved = read_json(folder / PLAN)
+    require(isinstance(saved, dict), f"{folder / PLAN} is damaged: it is no plan of a forecast")
+    return saved  # type: ignore[no-any-return]
 
 
 def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,4 +126,5 @@ def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _short(value: Any) -> str:
     if isinstance(value, list) and len(value) > 3:
         return f"[{value[0]}, ..., {value[-1]}] ({len(value)})"
-    return json.dumps(value)
+    text = json.dumps(value)
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."

@@ -62,7 +62,7 @@ def write_ensemble(
     left = [part for part in job.parts if part.name not in work.finished]
     if len(left) < len(job.parts):
         done = len(job.parts) - len(left)
-        console.print(f"going on: {done} of {len(job.parts)} parts are done", highlight=False, soft_wrap=True)
+        console.print(f"going on: {done} of {len(job.parts)} parts are done", soft_wrap=True)
     what = f"Forecasting {job.members} members from {len(job.starts)} initial time{'s' * (len(job.starts) > 1)}"
     try:
         if scheduler is None:

@@ -21,6 +21,11 @@ _NAMES = {
     "longitude": ("longitude", "lon", "x"),
     "level": ("level", "pressure_level", "isobaricInhPa", "isobaricInPa", "plev", "lev", "pressure", "isobaric"),
 }
+_HINTS = [  # what to do about a further dimension, by its name
+    (("number", "realization", "member", "ensemble", "sample"), "select one member first"),
+    (("step", "lead", "forecast", "prediction"), "these are forecasts: select one lead first, or give analyses"),
+]
+VERSION = "expver"
 _STANDARD = {"time": "time", "latitude": "latitude", "longitude": "longitude", "air_pressure": "level"}
 
 
@@ -133,10 +138,14 @@ def spread(name: str, array: xr.DataArray, where: str, order: tuple[str, ...]) -
     Raises:
         RefineError: a further dimension, as of members or lead times, longer than 1.
     """
+    if VERSION in array.dims:
+        array = _final_first(array)
     extra = [d for d in array.dims if d not in (*order, "level")]
-    if long := [f"{d} ({array.sizes[d]})" for d in extra if array.sizes[d] > 1]:
-        hint = "select one of each first (forecasts are no fields to learn from)"
-        raise RefineError(f"{where}: {name} has dimensions {', '.join(long)} beside time, level and place; {hint}")
+    if long := [d for d in extra if array.sizes[d] > 1]:
+        dims = ", ".join(f"{d} ({array.sizes[d]})" for d in long)
+        text = f"{where}: {name} has dimensions {dims} beside time, level and place"
+        hints = [hint for names, hint in _HINTS if any(str(d).startswith(names) for d in long)]
+        raise RefineError(f"{text}; {' and '.join(hints) or 'select one of each first'}")
     array = array.isel({d: 0 for d in extra}, drop=True)
     standard = str(array.attrs.get("standard_name", ""))
     if "level" not in array.dims:
@@ -145,6 +154,16 @@ def spread(name: str, array: xr.DataArray, where: str, order: tuple[str, ...]) -
     at = levels(array["level"], where) if "level" in array.coords else []
     require(bool(at), f"{where}: dimension level of {name} has no values")
     return {at_level(own, v): array.isel(level=i, drop=True).transpose(*order) for i, v in enumerate(at)}
+
+
+def _final_first(array: xr.DataArray) -> xr.DataArray:
+    """ERA5 (``expver`` 1) where it is there, else its preliminary version (5): the archive gives both as one dimension,
+    each missing where the other is not."""
+    array = array.sortby(VERSION) if VERSION in array.coords else array
+    found = array.isel({VERSION: 0}, drop=True)
+    for i in range(1, array.sizes[VERSION]):
+        found = found.fillna(array.isel({VERSION: i}, drop=True))
+    return found.rename(array.name).assign_attrs(array.attrs)
 
 
 def _without_level(name: str, standard: str, coords: Mapping[Any, xr.DataArray], where: str) -> str:

@@ -66,14 +66,29 @@ def consecutive(ds: xr.Dataset, step: np.timedelta64) -> NDArray[np.bool_]:
 
 
 def sample(ds: xr.Dataset, where: str) -> None:
-    """:func:`values` of the first, the middle and the last time; all that opening a source reads of its fields.
+    """Look at the first, the middle and the last time, which is all that opening a source reads of its fields: one of
+    them at least has to have values that can be. Times of which some are missing may be left out later
+    (:mod:`refine.domains.weather.fields.whole`).
 
     Raises:
-        RefineError: see :func:`values`.
+        RefineError: unreadable, or values that cannot be in the units of their channel.
     """
     places = sorted({0, ds.sizes["time"] // 2, ds.sizes["time"] - 1})
-    for field in load(ds.isel(time=places), where).values():
-        values(field, where)
+    for name, field in load(ds.isel(time=places), where).items():
+        low, high, _ = extremes(field)
+        there = low <= high
+        if there.any() and not (there & possible(str(name), low, high)).any():
+            within(str(name), float(low.min()), float(high.max()), where)
+
+
+def extremes(field: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Of a field (time, \\*place) in memory: the lowest and highest finite value of each time, infinity and its negative
+    where there is none; and how many are missing or infinite. (T,) each"""
+    x = field.to_numpy().reshape(field.shape[0], -1)
+    finite = np.isfinite(x)
+    low = np.min(x, axis=1, where=finite, initial=np.inf).astype(np.float64)
+    high = np.max(x, axis=1, where=finite, initial=-np.inf).astype(np.float64)
+    return low, high, np.asarray((~finite).sum(1))
 
 
 def load(ds: xr.Dataset, where: str) -> xr.Dataset:
@@ -119,6 +134,12 @@ def missing_text(channel: str, where: str, count: int, size: int, first: str) ->
     share = f"{count} of {size} values are missing ({count / size:.2g})"
     hint = "leave the channel or those times out, or fill them first"
     return f"{where}: {channel}: {share}, the first at {first}; accepted: none ({hint})"
+
+
+def possible(channel: str, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether values between these can be those of a channel, in its units; so can none at all."""
+    least, most = describe(channel).range
+    return np.asarray((low > high) | ((low >= least) & (high <= most)))
 
 
 def within(channel: str, low: float, high: float, where: str) -> None:

@@ -15,6 +15,7 @@ from refine.domains.weather.fields import checks, sources
 from refine.domains.weather.fields.calendar import DAILY, FORCINGS
 from refine.domains.weather.fields.names import canonical
 from refine.domains.weather.fields.pairs import Pairs
+from refine.domains.weather.fields.whole import whole_times
 from refine.domains.weather.sphere.grids import Grid
 from refine.domains.weather.sphere.regrid import Regridder
 from refine.errors import RefineError, not_accepted, require
@@ -83,6 +84,21 @@ class WeatherData(Domain):
         require(bool(chosen.any()), f"domain.{split}: none of the data's times is in it")
         return self._all.isel(time=np.flatnonzero(chosen))
 
+    def whole(self, split: str) -> xr.Dataset:
+        """:meth:`fields` of a split without the times of which a value is missing or cannot be; how many there are is
+        said. All values are read for that, once.
+
+        Raises:
+            RefineError: no such split, no times in it, or none that is left.
+        """
+        if split not in self._whole:
+            self._whole[split] = whole_times(self.fields(split), f"domain.{split}")
+        return self._whole[split]
+
+    @cached_property
+    def _whole(self) -> dict[str, xr.Dataset]:
+        return {}
+
     def _in_split(self, split: str) -> NDArray[np.bool_]:
         """(T,) whether each time belongs to ``split``."""
         ds, given = self._all, [getattr(self.config, s) for s in SPLITS]
@@ -115,7 +131,7 @@ class WeatherData(Domain):
     def dataset(self, split: str) -> Pairs:
         """States with their two predecessors."""
         if split not in self._pairs:
-            self._pairs[split] = Pairs(self.fields(split), self.grid, self.step, self.forcings)
+            self._pairs[split] = Pairs(self.whole(split), self.grid, self.step, self.forcings)
         return self._pairs[split]
 
     @cached_property

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 GRAVITY = 9.80665  # m s-2; geopotential over geopotential height
 WHOLE = (-math.inf, math.inf)
+HEIGHT = ("hgt", "gh", "geopotential_height")  # names of geopotential that is given as a height
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,19 @@ def _wind(name: str, axis: str, partner: str, short: tuple[str, ...], on_levels:
 VARIABLES = {
     variable.name: variable
     for variable in (
-        Variable("geopotential", "m2 s-2", "geopotential", ("z", "phi", "zg"), (-9e3, 9e5), True),
-        Variable("temperature", "K", "air_temperature", ("t", "ta"), (130.0, 350.0), True),
-        _wind("u_component_of_wind", "east", "v_component_of_wind", ("u", "ua"), True),
-        _wind("v_component_of_wind", "north", "u_component_of_wind", ("v", "va"), True),
-        Variable("vertical_velocity", "Pa s-1", "lagrangian_tendency_of_air_pressure", ("w", "wap"), (-99, 99), True),
-        Variable("specific_humidity", "kg kg-1", "specific_humidity", ("q", "hus"), (-1e-3, 0.06), True),
-        Variable("relative_humidity", "%", "relative_humidity", ("r", "rh", "hur"), (-20.0, 180.0), True),
+        Variable("geopotential", "m2 s-2", "geopotential", ("z", "phi", "zg", *HEIGHT), (-9e3, 9e5), True),
+        Variable("temperature", "K", "air_temperature", ("t", "ta", "air"), (130.0, 350.0), True),
+        _wind("u_component_of_wind", "east", "v_component_of_wind", ("u", "ua", "uwnd"), True),
+        _wind("v_component_of_wind", "north", "u_component_of_wind", ("v", "va", "vwnd"), True),
+        Variable(
+            *("vertical_velocity", "Pa s-1", "lagrangian_tendency_of_air_pressure"),
+            *(("w", "wap", "omega"), (-99, 99), True),
+        ),
+        Variable("specific_humidity", "kg kg-1", "specific_humidity", ("q", "hus", "shum"), (-1e-3, 0.06), True),
+        Variable(
+            *("relative_humidity", "%", "relative_humidity", ("r", "rh", "hur", "rhum"), (-20.0, 180.0), True),
+            rests=True,
+        ),
         Variable("2m_temperature", "K", "", ("t2m", "2t", "tas"), (130.0, 350.0)),
         Variable("2m_dewpoint_temperature", "K", "dew_point_temperature", ("d2m", "2d", "tdps"), (130.0, 350.0)),
         Variable("sea_surface_temperature", "K", "sea_surface_temperature", ("sst", "tos"), (260.0, 320.0)),
@@ -100,11 +107,13 @@ def known(name: str, standard_name: str = "", on_levels: bool = False) -> str | 
     """
     if name.lower() in _BY_NAME:
         return _BY_NAME[name.lower()]
-    found = next(
-        (v.name for v in VARIABLES.values() if v.standard_name == standard_name and v.on_levels == on_levels), None
-    )
-    unique = sum(v.standard_name == standard_name for v in VARIABLES.values() if v.on_levels == on_levels) == 1
-    return found if standard_name and unique else None
+    fits = [v.name for v in VARIABLES.values() if standard_name in _standards(v) and v.on_levels == on_levels]
+    return fits[0] if standard_name and len(fits) == 1 else None
+
+
+def _standards(variable: Variable) -> tuple[str, ...]:
+    """Standard names that mean a variable; some conventions have several for one."""
+    return (variable.standard_name, *(name for name in variable.short if "_" in name))
 
 
 def split_level(channel: str) -> tuple[str, float | None]:

@@ -4,43 +4,60 @@ from __future__ import annotations
 
 import glob
 import math
-import re
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refine.domains.weather.fields.names import VARIABLES, known
-from refine.errors import RefineError, require
+from refine.domains.weather.fields.zarr_stores import ZARR, lost, refuse_code, store_of
+from refine.errors import RefineError, require, shown
 from refine.extras import how_to_install
+from refine.settings.places import opened
+from refine.storage.downloads import may_fetch
 
 if TYPE_CHECKING:
     import xarray as xr
 
 CHUNK_BYTES = 2 * 2**20  # of one Dask chunk; little enough for one step, enough for going through all of them
-_ZARR = ("zarr.json", ".zgroup", ".zmetadata")
-_CHUNK = re.compile(r"c|\d+(\.\d+)*")  # how files and folders of chunks are called
+ALONG_TIME = ("split", "branch")  # kept beside the fields: which part of the data a time belongs to, and which run
 _CLASSIC, _CLASSIC_5 = (b"CDF\x01", b"CDF\x02"), b"CDF\x05"
+
+
+REMOTE = ("http", "https", "s3", "gs", "gcs", "abfs", "az")
+"""Protocols under which data are read over a network. Others, and chains of them, reach into archives, memory and
+programs; none are read."""
+
+
+def is_remote(source: str) -> bool:
+    """Whether a text is anything but a path of this computer."""
+    return "://" in source or "::" in source
 
 
 def is_zarr(source: str) -> bool:
     """Whether a path or URL is to be read as zarr: by its name, or by what lies in the folder."""
     bare = source.rstrip("/")
-    return bare.endswith((".zarr", ".zarr.zip")) or any((Path(bare) / name).is_file() for name in _ZARR)
+    return bare.endswith((".zarr", ".zarr.zip")) or any((Path(bare) / name).is_file() for name in ZARR)
 
 
 def stores(source: str, what: str) -> list[str]:
     """The files and zarr stores that a path, URL or glob stands for.
 
     Raises:
-        RefineError: there are none.
+        RefineError: there are none, or data are not read from such a place.
     """
-    if "://" in source:
-        return [source]
-    source = str(Path(source).expanduser())
-    if Path(source).is_file() or (is_zarr(source) and Path(source).is_dir()):
+    opened(source, what)
+    if is_remote(source):
+        protocol = source.partition("://")[0].lower()
+        accepted = f"accepted: a path, or a URL of {', '.join(REMOTE)}"
+        require("::" not in source and protocol in REMOTE, f"{what}={shown(source)} is not accepted; {accepted}")
+        may_fetch(f"{what}={source!r}")
         return [source]
     where = f"{what}={source!r}"
+    try:
+        source = str(Path(source).expanduser())
+        if Path(source).is_file() or (is_zarr(source) and Path(source).is_dir()):
+            return [source]
+    except (OSError, ValueError, RuntimeError) as error:  # a name that is too long, or no name; nobody's home
+        raise RefineError(f"{where} cannot be read ({_first_line(error)})") from error
     require(not Path(source).is_dir(), f"{where} is a folder, and no zarr; accepted: a glob like {source}/*.nc")
     require(glob.has_magic(source), f"{where} does not exist; accepted: a path, URL or glob of zarr or netCDF")
     paths = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (an absolute pattern is no pathlib glob)
@@ -51,12 +68,15 @@ def stores(source: str, what: str) -> list[str]:
 def open_any(source: str, what: str) -> xr.Dataset:
     """The dataset at a path, URL or glob as it is stored, decoded after CF, in Dask chunks along the first dimension.
 
+    Coordinates, ``split`` and ``branch`` are in memory: nothing but fields is read later.
+
     Raises:
-        RefineError: nothing there, no zarr or netCDF, truncated, or files that do not fit together.
+        RefineError: nothing there, no zarr or netCDF, truncated, arrays that run code when they are read, or files that
+            do not fit together.
     """
     import xarray as xr
 
-    parts = [_chunked(_one(path, f"{what}={path!r}")) for path in stores(source, what)]
+    parts = [_one(path, f"{what}={path!r}") for path in stores(source, what)]
     if len(parts) == 1:
         return parts[0]
     how: Any = {"join": "exact", "combine_attrs": "override", "data_vars": "minimal", "coords": "minimal"}
@@ -73,32 +93,28 @@ def _one(source: str, where: str) -> xr.Dataset:
 
     zarr = is_zarr(source)
     try:
-        path = _store(source) if zarr else _local(source)
+        path = store_of(source) if zarr else _local(source)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*consolidated", category=RuntimeWarning)
             warnings.filterwarnings("ignore", message=".*not recognized as a component", category=UserWarning)
+            if zarr:
+                refuse_code(path, where)
             ds = xr.open_dataset(path, engine=_engine(path), chunks=None, decode_timedelta=False)
+        ds = _chunked(_with_coordinates(ds))
+    except RefineError:
+        raise
     except ImportError as error:
         how = f"; {how_to_install(error)}" if isinstance(error, ModuleNotFoundError) else ""
         raise RefineError(f"{where} needs a package that is not installed: {error}{how}") from error
     except Exception as error:  # whatever the file system, the network or the format has against it
-        kind, hint = "zarr" if zarr else "netCDF", "is it there?" if "://" in source else "is it cut off, or damaged?"
+        kind, hint = "zarr" if zarr else "netCDF", "is it there?" if is_remote(source) else "is it cut off, or damaged?"
         raise RefineError(f"{where} cannot be read as {kind} ({_first_line(error)}); {hint}") from error
-    if zarr and "://" not in source and Path(source).is_dir() and (lost := _lost(Path(source), ds)):
-        raise RefineError(f"{where}: {lost} has chunks and nothing that says what they are; is it cut off, or damaged?")
+    if zarr and not is_remote(source) and Path(source).is_dir() and (name := lost(Path(source), ds)):
+        raise RefineError(f"{where}: {name} has chunks and nothing that says what they are; is it cut off, or damaged?")
     if _magic(path) == _CLASSIC_5:
         enough = Path(path).stat().st_size >= sum(v.size * v.encoding["dtype"].itemsize for v in ds.variables.values())
         require(enough, f"{where} is shorter than the fields that it announces; it has been cut off")
     return ds
-
-
-def _lost(store: Path, ds: xr.Dataset) -> str | None:
-    """An array of a store whose metadata is missing: zarr would pass it over."""
-    for folder in (path for path in store.iterdir() if path.is_dir() and path.name not in ds.variables):
-        described = any((folder / name).is_file() for name in (*_ZARR, ".zarray"))
-        if not described and any(_CHUNK.fullmatch(path.name) for path in folder.iterdir()):
-            return folder.name
-    return None
 
 
 def _magic(path: Any) -> bytes:
@@ -115,26 +131,24 @@ def _engine(path: Any) -> str:
     return "scipy" if _magic(path) in _CLASSIC else "netcdf4"
 
 
-def _store(source: str) -> Any:
-    """What zarr opens: a path or URL, or a zip of the local disk."""
-    if not source.endswith(".zip") or "://" in source:
-        return source
-    from zarr.storage import ZipStore
-
-    return ZipStore(source, mode="r")
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _local(source: str) -> str:
     """A file of the internet as a local one: netCDF over the wire is not in every build of its library."""
-    if "://" not in source:
+    if not is_remote(source):
         return source
     import fsspec  # type: ignore[import-untyped]
 
     return str(fsspec.open_local(f"simplecache::{source}"))
+
+
+def _with_coordinates(ds: xr.Dataset) -> xr.Dataset:
+    """The dataset with its coordinates in memory, and what is kept beside the fields, so that a place that cannot be
+    read says so here."""
+    names = [n for n, a in ds.variables.items() if a.ndim < 2 and (n in ds.coords or n in ALONG_TIME)]
+    return ds.assign({n: ds[n].compute() for n in names}) if names else ds
 
 
 def _chunked(ds: xr.Dataset) -> xr.Dataset:
@@ -151,28 +165,3 @@ def _chunks(array: xr.DataArray, place: int) -> dict[Any, int]:
     size = 4 * math.prod(array.shape[-place:]) * math.prod(sizes[d] for d in between)
     times = max(1, CHUNK_BYTES // max(size, 1) // sizes[first]) * sizes[first]
     return {d: -1 for d in array.dims} | sizes | {first: times}
-
-
-def whole(source: str, names: Iterable[str], what: str) -> None:
-    """Look whether local zarr stores have all their chunks: zarr reads one that is missing as its fill value.
-
-    Args:
-        names: of the arrays that matter, as they are stored.
-
-    Raises:
-        RefineError: chunks are missing, in an array that could not be a constant there.
-    """
-    import zarr
-
-    for path in stores(source, what):
-        if "://" in path or not is_zarr(path):
-            continue
-        group: Any = zarr.open_group(_store(path), mode="r")
-        for name in names:
-            found = known(name)
-            if name not in group or (found and VARIABLES[found].rests):
-                continue
-            there, all_of_them = group[name].nchunks_initialized, group[name].nchunks
-            if there < all_of_them:
-                absent = f"chunks of {name} that are missing: {all_of_them - there} of {all_of_them}"
-                raise RefineError(f"{what}={path!r}: {absent}; is it cut off? They would be read as a constant")

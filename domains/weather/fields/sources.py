@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from refine.domains.weather.fields import checks
 from refine.domains.weather.fields.axes import arranged, places, spread
 from refine.domains.weather.fields.names import STATIC, canonical, describe
-from refine.domains.weather.fields.reading import open_any, whole
+from refine.domains.weather.fields.reading import ALONG_TIME, is_remote, is_zarr, open_any, stores
 from refine.domains.weather.fields.units import accepted, conversion
+from refine.domains.weather.fields.zarr_stores import unwritten
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError, not_accepted
+from refine.progress import warn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 EMBEDDED = Path(__file__).parents[1] / "embedded" / "speedy_t31_cut.zarr.zip"
 SHIPPED = {"speedy": "speedy_t31.zarr", "era5_week": "era5_week.zarr"}
 STATIC_OF = {"speedy": "speedy_t31_static.nc"}
-ALONG_TIME = ("split", "branch")  # kept beside the fields: which part of the data a time belongs to, and which run
 
 
 def locate(data: str | None, what: str = "domain.data") -> str:
@@ -66,7 +67,7 @@ def open_fields(source: str | Path, channels: Sequence[str] | None = None, what:
 
     Raises:
         RefineError: unreadable or truncated, no such channel, not on a latitude-longitude grid of the whole sphere,
-            times not in order, units that cannot be, missing values in the sample that is looked at.
+            times not in order, units that cannot be, or values that cannot be in the sample that is looked at.
     """
     raw = open_any(str(source), what)
     where = f"{what}={str(source)!r}"
@@ -82,7 +83,10 @@ def open_fields(source: str | Path, channels: Sequence[str] | None = None, what:
         fields = dict(sorted(fields.items()))  # a folder lists its arrays in any order
     if not fields:
         raise RefineError(f"{where}: no fields with a time and a place; found: {', '.join(map(str, raw.variables))}")
-    whole(str(source), [str(array.name) for array in fields.values()], what)
+    for path in stores(str(source), what):
+        if is_zarr(path) and not is_remote(path):
+            for sentence in unwritten(path, fields.values(), f"{what}={path!r}"):
+                warn(f"{what}={path!r}: {sentence}")
     ds = _dataset(arrays, fields, where)
     checks.times(ds, where)
     checks.sample(ds, where)

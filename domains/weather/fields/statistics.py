@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refine.domains.weather.fields import checks
+from refine.domains.weather.fields.whole import BLOCK_BYTES, blocks
 from refine.errors import RefineError, require
 from refine.progress import track
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from refine.domains.weather.sphere.grids import Grid
-
-BLOCK_BYTES = 32 * 2**20  # of fields in memory at a time, about
 
 Array = NDArray[np.float64]
 
@@ -62,7 +60,7 @@ def streamed(ds: xr.Dataset, grid: Grid, step: np.timedelta64) -> Statistics:
     require(pairs > 0, f"{where}: none of the {len(previous)} times has its predecessor {step} before")
     reach = int((np.arange(len(previous)) - previous)[previous >= 0].max())  # rows from a time back to its predecessor
     channels = {str(name): _Moments(grid.area.ravel() / grid.area.sum()) for name in ds.data_vars}
-    for start, stop in track(list(_blocks(ds)), "statistics"):
+    for start, stop in track(list(blocks(ds, BLOCK_BYTES)), "Statistics"):
         part = checks.load(ds.isel(time=slice(start, stop)), where)
         for name, moments in channels.items():
             moments.add(part[name], previous[start:stop] - start, reach)
@@ -74,18 +72,6 @@ def streamed(ds: xr.Dataset, grid: Grid, step: np.timedelta64) -> Statistics:
     columns = np.array([moments.found(len(previous), pairs) for moments in channels.values()]).T
     mean, std, change, change_mean = columns
     return Statistics(tuple(channels), mean, std, change, change_mean, len(previous), pairs)
-
-
-def _blocks(ds: xr.Dataset) -> Iterator[tuple[int, int]]:
-    """First and last row of parts that are read at once: whole Dask chunks."""
-    row = ds.nbytes / max(ds.sizes["time"], 1)
-    start = stop = 0
-    for chunk in ds.chunksizes.get("time", (ds.sizes["time"],)):
-        if stop > start and (stop + chunk - start) * row > BLOCK_BYTES:
-            yield start, stop
-            start = stop
-        stop += chunk
-    yield start, stop
 
 
 class _Moments:

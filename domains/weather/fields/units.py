@@ -20,29 +20,38 @@ _CONVERSIONS: dict[str, dict[str, tuple[float, float]]] = {
     "%": {"1": (100.0, 0.0)},
 }
 _SPELLINGS = {
-    "K": ("kelvin", "degK", "degrees_kelvin"),
-    "degC": ("celsius", "degrees_celsius", "degree_celsius", "C", "°C", "deg_C", "degreeC", "degreesC"),
-    "degF": ("fahrenheit", "degrees_fahrenheit", "°F", "F"),
-    "Pa": ("pascal", "pascals"),
+    "K": ("kelvin", "kelvins", "degK"),
+    "degC": ("celsius", "C"),
+    "degF": ("fahrenheit", "F"),
+    "Pa": ("pascal", "pascals", "N m-2"),
     "hPa": ("mb", "mbar", "millibar", "millibars", "hectopascal", "hectopascals"),
-    "m s-1": ("meters per second", "metres per second"),
-    "km h-1": ("kph", "kmh"),
+    "m s-1": ("m per s",),
+    "km h-1": ("kph", "kmh", "km hr-1", "km per h"),
     "knot": ("knots", "kt", "kts", "kn"),
-    "m": ("gpm", "meter", "meters", "metre", "metres", "geopotential meters", "m of water equivalent"),
-    "dam": ("gpdm", "decameters", "decametres"),
+    "m": ("gpm", "geopotential m", "geopotential_m", "m of water equivalent", "m of water"),
+    "dam": ("gpdm", "decameter", "decameters", "decametre", "decametres"),
     "km": ("kilometer", "kilometers", "kilometre", "kilometres"),
     "m2 s-2": ("J kg-1",),
     "kg kg-1": ("kg/kg dry air",),
-    "kg m-2": ("mm of water equivalent",),
+    "kg m-2": ("mm of water equivalent", "mm of water"),
     "1": ("", "-", "~", "(0 - 1)", "0-1", "fraction", "dimensionless", "unitless", "proportion", "none"),
     "%": ("percent", "per cent"),
 }
 
 
+_DEGREE = re.compile(r"(?:°|deg|degrees?)[ _]?(C|K|F|celsius|kelvin|fahrenheit)", re.IGNORECASE)
+_WORDS = [(r"(?:geopotential[ _])?met(?:er|re)s?", "m"), ("seconds?|secs?", "s"), ("kilograms?", "kg"), ("grams?", "g")]
+
+
 def _key(text: str) -> str:
-    """One spelling of ``m**2 s**-2``, ``m^2/s^2``, ``m2.s-2`` and ``m2 s-2``."""
+    """One spelling of ``m**2 s**-2``, ``m^2/s^2``, ``m2.s-2``, ``meter2 second-2`` and ``m2 s-2``; of ``degrees_C`` and
+    ``°C``."""
+    if degree := _DEGREE.fullmatch(text.strip()):
+        return f"deg{degree[1][0].upper()}"
     text = re.sub(r"\*\*|\^", "", text.strip()).replace("·", " ").replace("*", " ")
     text = re.sub(r"(?<=[A-Za-z0-9])\.(?=[A-Za-z])", " ", text)
+    for words, short in _WORDS:
+        text = re.sub(rf"(?<![A-Za-z_])(?:{words})(?![A-Za-z_])", short, text, flags=re.IGNORECASE)
     text = re.sub(r"/\s*([A-Za-z]+)([0-9]*)", lambda m: f" {m[1]}-{m[2] or 1}", text)
     return " ".join(text.split())
 

@@ -71,7 +71,7 @@ class MeanForecast(nn.Module):
     @torch.no_grad()
     def fit_statistics(self) -> None:
         """Read the statistics of the training split, and the static fields."""
-        found = streamed(self.domain.fields("train"), self.domain.grid, self.domain.step)
+        found = streamed(self.domain.whole("train"), self.domain.grid, self.domain.step)
         for name, values in (("centre", found.mean), ("scale", found.std), ("change", found.change)):
             tensor = torch.from_numpy(values).float()[:, None, None]
             require(bool(tensor.isfinite().all()), f"the {name} of {self.domain.channels} is not finite: {values}")

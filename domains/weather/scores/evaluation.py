@@ -55,7 +55,7 @@ def evaluate_store(
     there, wanted = ", ".join(map(str, forecast.data_vars)), ", ".join(domain.channels)
     require(bool(channels), f"forecast {str(store)!r} has {there}; none of {wanted}")
     _in_their_units(forecast[channels], f"forecast {str(store)!r}")
-    found = evaluate(forecast[channels], domain.fields(), domain.fields("train"), floors)
+    found = evaluate(forecast[channels], domain.fields(), domain.whole("train"), floors)
     found |= {"published": published(domain, found), "store": str(store)}
     write_text(folder / FILE, json.dumps(found) + "\n")
     return found

@@ -267,6 +267,6 @@ def _keep(store: Store[StudyKey], key: StudyKey, work: Callable[..., dict[str, A
     """Do work, which returns figures, unless they are known."""
     if key in store:
         return
-    console.print(f"{key.experiment}, seed {key.seed}", highlight=False)
+    console.print(f"{key.experiment}, seed {key.seed}")
     start = time.process_time()
     store.add(key, work(*given), time.process_time() - start)

@@ -47,12 +47,6 @@ def read_text(path: Path) -> str:
         raise RefineError(f"{path} cannot be read ({reason}); expected text in UTF-8") from error
 
 
-def shown(value: object) -> str:
-    """A value of a file for a message; a long one is cut short."""
-    text = value if isinstance(value, str) else str(value)
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
-
-
 def reason(error: Exception) -> str:
     """Why something could not be read, for a message: one line, cut short."""
     text = " ".join(str(error).split())

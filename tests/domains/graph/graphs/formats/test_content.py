@@ -10,7 +10,7 @@ import pytest
 
 from refine.domains.graph.graphs.folder import read_folder
 from refine.domains.graph.graphs.formats import content
-from refine.domains.graph.graphs.formats.content import read_bytes, read_text, shown
+from refine.domains.graph.graphs.formats.content import read_bytes, read_text
 from refine.errors import RefineError
 
 
@@ -35,7 +35,3 @@ def test_what_cannot_be_unpacked_or_is_no_text(tmp_path: Path, data: bytes) -> N
     (tmp_path / "a.txt.gz").write_bytes(data)
     with pytest.raises(RefineError, match=r"a.txt.gz cannot be read"):
         read_text(tmp_path / "a.txt.gz")
-
-
-def test_long_values_are_cut_short() -> None:
-    assert shown("ab") == "'ab'" and len(shown("a" * 1000)) == 62
