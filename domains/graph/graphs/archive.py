@@ -70,7 +70,7 @@ def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
         fits = kinds is None or (isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds))
         require(fits, f"{path}: {key} of meta is no list of names")
     fields = ("num_nodes", "num_edges", "edges", "node_label", "edge_label")
-    graphs = PackedGraphs.checked(**{key: arrays.get(key) for key in fields}, **names, origin=str(path))
+    graphs = PackedGraphs.checked(**{key: arrays.get(key) for key in fields} | names, origin=str(path))
     split = arrays.get("split")
     good = split is None or (split.shape == (len(graphs),) and split.dtype.kind in "iu")
     require(good, f"{path}: split is not one whole number for each graph")
