@@ -11,7 +11,7 @@ What only some domains can do is inherited beside it (:mod:`refine.capabilities`
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -36,6 +36,7 @@ from refine.settings.typed import typed
 from refine.storage.arrays import ArchiveWriter
 from refine.types import Condition, ConditionSpec, Samples
 
+LONGEST = 10  # digits of a class's name that is a number
 LOOKED_AT = 1024  # held-out items among which conditions of a class are looked for
 
 
@@ -170,7 +171,7 @@ class Domain(abc.ABC):
         """(num,) labels: the given class, the given classes in turn, or all in turn; None where there are no classes.
 
         Args:
-            label: a class, its number or its name, or a list of classes.
+            label: a class, its name or its number, or a list of classes; see :func:`class_number`.
             num: how many.
             key: what asks, for messages.
 
@@ -181,12 +182,10 @@ class Domain(abc.ABC):
         if not classes:
             require(label is None, f"{key}={label!r} is not accepted: this model is not conditioned on classes")
             return None
-        accepted = [*range(classes), *(name for name in names if not name.isdecimal())]
-        numbers = []
-        for item in range(classes) if label is None else label if isinstance(label, list) else [label]:
-            if isinstance(item, bool) or item not in accepted:
-                raise not_accepted(key, item, accepted)
-            numbers.append(names.index(item) if isinstance(item, str) else int(item))
+        if label is None:
+            numbers = list(range(classes))
+        else:
+            numbers = [class_number(item, names, key) for item in (label if isinstance(label, list) else [label])]
         require(bool(numbers), f"{key}=[] is not accepted; accepted: a class, a list of classes, or null")
         return torch.tensor(list(islice(cycle(numbers), num)))
 
@@ -259,6 +258,35 @@ class Domain(abc.ABC):
     def starter(self) -> Path | None:
         """Folder of the checkpoint that ships with the domain, if one does."""
         return None
+
+
+def class_number(label: Any, names: Sequence[str], key: str) -> int:
+    """The number of the class that ``label`` means: the one of that name, else, of classes that are not called by
+    numbers, the one of that number.
+
+    Classes called 1, 2 and 10 have the numbers 0, 1 and 2: there 1 is the first, 10 the last, and 0 is refused.
+
+    Args:
+        label: a name or a number; ``"01"`` and 1 mean the same, unless a class has exactly that name.
+        names: of all classes, in the order of their numbers.
+        key: what asks, for messages.
+
+    Raises:
+        RefineError: no such class, or several.
+    """
+    if isinstance(label, str) and label in names:
+        return names.index(label)
+    called = {i: int(name) for i, name in enumerate(names) if name.isdecimal() and len(name) < LONGEST}
+    number = int(label) if isinstance(label, str) and label.isdecimal() and len(label) < LONGEST else label
+    if isinstance(number, int) and not isinstance(number, bool):
+        found = [i for i, its_name in called.items() if its_name == number]
+        if not found and 0 <= number < len(names) and number not in called:
+            return number
+        several = ", ".join(repr(names[i]) for i in found)
+        require(len(found) < 2, f"{key}={label!r} is not accepted: that may be any of the classes {several}")
+        if found:
+            return found[0]
+    raise not_accepted(key, label, [*(i for i in range(len(names)) if i not in called), *names])
 
 
 def _archive(batches: Iterable[Samples], folder: Path) -> list[Path]:

@@ -116,6 +116,8 @@ def unknown_key(name: str, keys: Iterable[str]) -> RefineError:
 def parse(key: Key, raw: str) -> Any:
     """Plain data out of the text of a value; :func:`refine.settings.typed.typed` sees to its type."""
     options = get_args(key.type) if get_origin(key.type) in (Union, types.UnionType) else (key.type,)
+    if Any in options and raw.isdecimal() and raw.startswith("0") and len(raw) > 1:
+        return raw  # YAML reads 010 as eight; it is what a class is called
     if str in options:
         return None if type(None) in options and raw == "null" else raw
     return read_yaml(raw, f"{key.name}={shown(raw)}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refine.domains.image.data.dataset import SPLITS
-from refine.domains.image.data.pixels import from_picture, to_picture
+from refine.domains.image.data.pixels import from_picture, open_picture, to_picture
 from refine.domains.image.image_data import ImageData
 from refine.errors import RefineError, require
 from refine.progress import console
@@ -123,12 +123,12 @@ def _white(mask: Image) -> Tensor:
 
 def _read(path: str, key: str, accepted: str) -> Image:
     """A picture with its pixels, turned as its EXIF says."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     file = Path(path).expanduser()
     require(file.is_file(), f"{key}={path!r} is not a file; accepted: {accepted}")
     try:
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             turned = ImageOps.exif_transpose(image)
             from_picture(turned, None, 1)  # what cannot be converted is said here
             return turned
