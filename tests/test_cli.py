@@ -101,6 +101,7 @@ def test_version(cli: Run) -> None:
         (["train", "domain=toy", "steps=3"], "write one of train.tokenizer.steps, train.predictor.steps"),
         (["train", "domain=toy", "stage=both"], "stage='both' is not accepted; accepted: tokenizer"),
         (["sample", "domain=toy"], "domain 'toy' ships no starter checkpoint"),
+        (["sample", "domain=toy", "run=null"], "domain 'toy' ships no starter checkpoint"),
         (["sample"], "domain= is missing"),
         (["sample", "run=nowhere"], "nowhere does not exist"),
         (["evaluate", "--run", "nowhere"], "nowhere does not exist"),

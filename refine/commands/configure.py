@@ -47,7 +47,7 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
             require(not arguments, f"{shown(' '.join(arguments))} is not accepted: refine {name} takes no arguments")
             return None
         return typed(options, assignments(arguments, keys_of(options), command.positional))
-    named = take(arguments, ("run", "domain"))[0]
+    named = {key: text for key, text in take(arguments, ("run", "domain"))[0].items() if text != "null"}
     run, domain = named.get("run"), named.get("domain")
     if name == "train":
         resumed = run is not None and (Path(run).expanduser() / CONFIG).is_file()

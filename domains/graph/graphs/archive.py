@@ -61,7 +61,7 @@ def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
     try:
         arrays = _arrays(path)
         meta = json.loads(str(arrays.pop("meta", "{}")))
-        names = {key: meta.get(key) for key in ("node_kinds", "edge_kinds")}
+        names: dict[str, Any] = {key: meta.get(key) for key in ("node_kinds", "edge_kinds")}
     except DAMAGED as error:
         raise RefineError(f"{path} cannot be read ({error}); expected an .npz file of graphs") from error
     missing = [key for key in ("num_nodes", "num_edges", "edges") if key not in arrays]
@@ -70,7 +70,7 @@ def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
         fits = kinds is None or (isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds))
         require(fits, f"{path}: {key} of meta is no list of names")
     fields = ("num_nodes", "num_edges", "edges", "node_label", "edge_label")
-    graphs = PackedGraphs.checked(**{key: arrays.get(key) for key in fields}, **names, origin=str(path))
+    graphs = PackedGraphs.checked(**{key: arrays.get(key) for key in fields} | names, origin=str(path))
     split = arrays.get("split")
     good = split is None or (split.shape == (len(graphs),) and split.dtype.kind in "iu")
     require(good, f"{path}: split is not one whole number for each graph")
@@ -80,6 +80,7 @@ def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
 def _arrays(path: Path) -> dict[str, Array]:
     """The arrays of :data:`KEYS` that a file has. What a header claims is compared with the bytes that are there, and
     those with ``MOST_BYTES``, before anything is unpacked."""
+    npy: Any = np.lib.format
     with zipfile.ZipFile(path) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
         inside = {key: f"{key}.npy" for key in KEYS if f"{key}.npy" in sizes}
@@ -88,9 +89,9 @@ def _arrays(path: Path) -> dict[str, Array]:
         require(total <= MOST_BYTES, f"{path} has {most}; accepted: less, in several files")
         for name in inside.values():
             with archive.open(name) as file:
-                version = np.lib.format.read_magic(file)
-                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = header(file)
-            require(math.prod(shape) * max(1, dtype.itemsize) <= sizes[name], f"{path}: {name} has not its {shape} items")
+                old = npy.read_magic(file) == (1, 0)
+                shape, _, dtype = npy.read_array_header_1_0(file) if old else npy.read_array_header_2_0(file)
+            there = math.prod(shape) * max(1, dtype.itemsize) <= sizes[name]
+            require(there, f"{path}: {name} has not its {shape} items")
     with np.load(path, allow_pickle=False) as z:
         return {key: z[key] for key in inside}

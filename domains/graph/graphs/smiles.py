@@ -24,7 +24,7 @@ import numpy as np
 
 from refine.domains.graph.graphs.archive import SPLITS, read_npz, write_npz
 from refine.domains.graph.graphs.benchmarks import hold_out
-from refine.domains.graph.graphs.formats.content import read_text
+from refine.domains.graph.graphs.formats.content import read_lines
 from refine.domains.graph.graphs.kinds import Kinds
 from refine.domains.graph.graphs.molecules import BONDS, element_and_charge, read
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
@@ -108,7 +108,7 @@ def read_smiles(path: Path) -> tuple[PackedGraphs, list[str]]:
     Raises:
         RefineError: it cannot be read, or lines that cannot be used, by number.
     """
-    words = [(number, line.split()) for number, line in enumerate(read_text(path).splitlines(), 1)]
+    words = [(number, line.split()) for number, line in enumerate(read_lines(path), 1)]
     lines = [(number, found[0]) for number, found in words if found]
     lines = lines[1:] if lines and lines[0][1].lower() == "smiles" else lines
     return keep_smiles(lines, path)

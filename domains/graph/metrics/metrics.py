@@ -33,8 +33,8 @@ def graph_metrics(
     ``floor_degree_unbiased`` between train and reference, and ``ratio_degree``, biased MMD over biased floor;
     ``ratio_average`` is the mean of the ratios. The biased MMD falls with the number of samples: a perfect generator
     has ratios about 1 with as many samples as there are training graphs, and larger ones with fewer. Trees have no
-    ratios of clustering and orbits and no average, as ``ratio_note`` says. All of these need two graphs of each set; else
-    ``mmd_missing`` or ``floor_missing`` says which set has one.
+    ratios of clustering and orbits and no average, as ``ratio_note`` says. All of these need two graphs of each set;
+    else ``mmd_missing`` or ``floor_missing`` says which set has one.
 
     Where graphs carry kinds, ``tv_node_kinds`` and ``tv_edge_kinds`` are total variations between the shares of the
     kinds, with their ``floor_...``. Then follow V.U.N.

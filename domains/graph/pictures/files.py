@@ -43,8 +43,8 @@ def save_graphs(
 class GraphFiles:
     """Graphs as files, written as they come; memory does not grow with their number.
 
-    ``graphs.npz`` (:mod:`refine.domains.graph.graphs.archive`) and ``graphs/0000.graphml`` and so on. GraphML files have
-    kinds as the attribute ``label``. ``domain.folder`` reads both.
+    ``graphs.npz`` (:mod:`refine.domains.graph.graphs.archive`) and ``graphs/0000.graphml`` and so on. GraphML files
+    have kinds as the attribute ``label``. ``domain.folder`` reads both.
 
     Molecules also as ``molecules.smi`` and ``molecules.sdf`` (with flat coordinates), named by the number of the graph;
     graphs that are none are listed with rdkit's reason in ``invalid.txt``.

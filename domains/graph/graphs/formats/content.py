@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from refine.errors import RefineError, require
@@ -47,10 +49,16 @@ def read_text(path: Path) -> str:
         raise RefineError(f"{path} cannot be read ({reason}); expected text in UTF-8") from error
 
 
-def shown(value: object) -> str:
-    """A value of a file for a message; a long one is cut short."""
-    text = value if isinstance(value, str) else str(value)
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text, one by one.
+
+    Raises:
+        RefineError: as :func:`read_text`, or there are more than ``MOST_ITEMS``.
+    """
+    for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
+        few = number <= MOST_ITEMS
+        require(few, f"{path} has more than {MOST_ITEMS} lines; accepted: less, in several files or as .npz")
+        yield line.rstrip("\n")
 
 
 def reason(error: Exception) -> str:

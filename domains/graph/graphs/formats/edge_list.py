@@ -16,13 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from refine.domains.graph.graphs.formats.content import shown
 from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.formats.table import ENDS, Row, Table, read_table, require_edge
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.graphs.kinds import Kinds
 from refine.domains.graph.graphs.packed import PackedGraphs
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
 
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 DIRECTIONS = {"undirected": False, "": False, "directed": True, "mutual": False}  # of the column type
@@ -49,7 +48,7 @@ def edges_of(table: Table, path: Path, reading: Reading | None = None) -> Packed
     reading = reading or Reading()
     require_edge(table)
     names: set[str] = set()
-    edges: dict[tuple[str, str], Mapping[str, Any]] = {}
+    edges: dict[tuple[str, str], dict[str, Any]] = {}
     weight: float | None = None
     for row in table.rows:
         ends, attributes = _ends_and_attributes(row, table.columns, reading)
@@ -78,7 +77,7 @@ def edges_of(table: Table, path: Path, reading: Reading | None = None) -> Packed
 
 def _ends_and_attributes(row: Row, columns: Mapping[str, int], reading: Reading) -> tuple[list[str], dict[str, Any]]:
     """One or two names, and ``weight`` and ``kind`` where the row has them."""
-    fields, found = row.fields, {}
+    fields, found = row.fields, dict[str, Any]()
     named = {name: fields[place] for name, place in columns.items() if place < len(fields) and fields[place]}
     if columns:
         u, v = next(pair for pair in ENDS if set(pair) <= set(columns))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_text, reason
+from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_lines, read_text, reason
 from refine.errors import RefineError, require
 
 if TYPE_CHECKING:
@@ -21,11 +21,10 @@ def read_gml(path: Path) -> list[nx.Graph]:
     """
     import networkx as nx
 
-    text = read_text(path)
-    items = text.count("[")
+    items = read_text(path).count("[")
     require(items <= MOST_ITEMS, f"{path} has {items} lists; accepted: {MOST_ITEMS} at most, more as .npz")
     try:
-        graph = nx.parse_gml(text.splitlines(), label="id")
+        graph = nx.parse_gml(read_lines(path), label="id")
     except (nx.NetworkXException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RefineError(f"{path} cannot be read ({reason(error)}); expected GML") from error
     for _, attributes in graph.nodes(data=True):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refine.domains.graph.graphs.formats.content import shown, suffix_of
+from refine.domains.graph.graphs.formats.content import suffix_of
 from refine.domains.graph.graphs.formats.gml import read_gml
 from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.formats.xml_graphs import read_gexf, read_graphml
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.graphs.kinds import Kinds
 from refine.domains.graph.graphs.packed import PackedGraphs
-from refine.errors import require
+from refine.errors import require, shown
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -25,8 +25,8 @@ def read_networks(path: Path, reading: Reading | None = None) -> PackedGraphs:
     """The graphs of a file of :data:`NETWORKS`, with the attributes of ``reading`` as kinds.
 
     Raises:
-        RefineError: it cannot be read, nodes or edges have no such attribute, or a graph is directed, weighted, empty, a
-            multigraph or has a self-loop.
+        RefineError: it cannot be read, nodes or edges have no such attribute, or a graph is directed, weighted, empty,
+            a multigraph or has a self-loop.
     """
     reading = reading or Reading()
     suffix = suffix_of(path)

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from refine.errors import not_accepted
-
-WEIGHTS = ("refuse", "drop")
-
 
 class ReadingOptions(Protocol):
     """The options of the domain that say how graphs are read; :class:`Reading` tells what they are."""
@@ -41,11 +37,5 @@ class Reading:
 
     @classmethod
     def of(cls, options: ReadingOptions) -> Reading:
-        """Those of the domain.
-
-        Raises:
-            RefineError: ``weights`` is none of ``WEIGHTS``.
-        """
-        if options.weights not in WEIGHTS:
-            raise not_accepted("domain.weights", options.weights, WEIGHTS)
+        """Those of the domain."""
         return cls(options.node_attribute, options.edge_attribute, options.undirected, options.weights)

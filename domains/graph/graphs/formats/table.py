@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_text, shown, suffix_of
-from refine.errors import RefineError, require
+from refine.domains.graph.graphs.formats.content import read_lines, suffix_of
+from refine.domains.graph.graphs.molecules import LONGEST
+from refine.errors import RefineError, require, shown
 
 TABLES = (".csv", ".tsv")
 ENDS = (("source", "target"), ("from", "to"), ("src", "dst"), ("u", "v"), ("node1", "node2"))
@@ -116,9 +117,10 @@ def smiles_column(table: Table) -> int | None:
 
 
 def _like_smiles(text: str) -> bool:
+    if len(text) > LONGEST or LIKE_SMILES.fullmatch(text) is None:
+        return False
     rings = re.findall(r"\d", re.sub(r"\[.*?\]|%\d\d", "", text))
-    closed = all(rings.count(ring) % 2 == 0 for ring in set(rings)) and text.count("(") == text.count(")")
-    return len(text) <= 2000 and LIKE_SMILES.fullmatch(text) is not None and closed
+    return all(rings.count(ring) % 2 == 0 for ring in set(rings)) and text.count("(") == text.count(")")
 
 
 def _is_number(text: str) -> bool:
@@ -129,10 +131,8 @@ def _is_number(text: str) -> bool:
 
 
 def _rows(path: Path) -> list[Row]:
-    lines = read_text(path).splitlines()
-    require(len(lines) <= MOST_ITEMS, f"{path} has {len(lines)} lines; accepted: {MOST_ITEMS} at most, more as .npz")
     numbers, texts, attributes = [], [], []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         line = line.strip(" \r\n\f\v") if "\t" in line else line.strip()
         if not line.strip() or line.lstrip()[0] in "#%":
             continue
@@ -149,7 +149,9 @@ def _rows(path: Path) -> list[Row]:
         try:
             parts = [(reader.line_num - 1, [field.strip() for field in fields]) for fields in reader]
         except csv.Error as error:
-            raise RefineError(f"{path}, line {numbers[max(0, reader.line_num - 1)]} cannot be read ({error})") from error
+            raise RefineError(
+                f"{path}, line {numbers[max(0, reader.line_num - 1)]} cannot be read ({error})"
+            ) from error
     rows = []
     for place, fields in parts:
         while len(fields) > 1 and not fields[-1]:

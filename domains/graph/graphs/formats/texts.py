@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from refine.domains.graph.graphs.archive import SPLITS
-from refine.domains.graph.graphs.formats.content import shown
 from refine.domains.graph.graphs.formats.edge_list import edges_of
 from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.formats.table import Table, read_table, smiles_column
@@ -45,6 +44,6 @@ def _splits(table: Table) -> Array | None:
         said = row.fields[place].lower() if len(row.fields) > place else ""
         said = {"valid": "val", "validation": "val"}.get(said, said)
         if said not in SPLITS:
-            raise not_accepted(f"{row.where}: split", shown(said), SPLITS)
+            raise not_accepted(f"{row.where}: split", said, SPLITS)
         numbers.append(SPLITS.index(said))
     return np.array(numbers)

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
-from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_bytes, reason, shown
-from refine.errors import RefineError, require
+from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_bytes, reason
+from refine.errors import RefineError, require, shown
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -81,8 +81,8 @@ def read_gexf(path: Path, undirected: bool = False) -> list[nx.Graph]:
 
 
 def _tree(path: Path, language: str, name: str) -> Element:
-    """The elements of a file, after a look that makes none: how many there are, how deep, and that no entity is declared,
-    which could be a text without end or another file."""
+    """The elements of a file, after a look that makes none: how many there are, how deep, and that no entity is
+    declared, which could be a text without end or another file."""
     content, depth, count = read_bytes(path), 0, 0
     parser = expat.ParserCreate()
 
@@ -90,7 +90,9 @@ def _tree(path: Path, language: str, name: str) -> Element:
         nonlocal depth, count
         depth, count = depth + 1, count + 1
         require(depth <= DEEPEST, f"{path} has elements inside one another more than {DEEPEST} deep")
-        require(count <= MOST_ITEMS, f"{path} has more than {MOST_ITEMS} elements; accepted: less, in several files or .npz")
+        require(
+            count <= MOST_ITEMS, f"{path} has more than {MOST_ITEMS} elements; accepted: less, in several files or .npz"
+        )
 
     def end(tag: str) -> None:
         nonlocal depth

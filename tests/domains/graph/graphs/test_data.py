@@ -64,11 +64,6 @@ def test_options_that_do_not_fit(options: Options, words: str) -> None:
         source_of(options)
 
 
-def test_ways_of_reading_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(RefineError, match=r"domain.weights='keep' is not accepted; accepted: refuse, drop"):
-        load_split(Options(folder=str(tmp_path), weights="keep"), "train")
-
-
 def test_splits_that_are_none() -> None:
     with pytest.raises(RefineError, match=r"split='dev' is not accepted; accepted: train, val, test"):
         load_split(Options(), "dev")

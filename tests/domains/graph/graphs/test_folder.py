@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from refine.domains.graph.graphs.archive import write_npz
-from refine.domains.graph.graphs.formats.edge_list import read_edge_list
 from refine.domains.graph.graphs.folder import hash_split, read_folder
+from refine.domains.graph.graphs.formats.edge_list import read_edge_list
 from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.generators import generate
 from refine.domains.graph.graphs.graphs import Graph

@@ -124,3 +124,18 @@ def test_features_that_are_labels() -> None:
             assert same(Graph.from_data(Data(x=x, edge_index=PATH, edge_attr=edge_attr)), expected)
     weights = torch.full((4,), 0.5)
     assert same(Graph.from_data(Data(edge_index=PATH, num_nodes=3, edge_weight=weights)), Graph.of(3, [(0, 1), (1, 2)]))
+
+
+def test_directions_and_weights_of_data_may_go() -> None:
+    data = Data(edge_index=torch.tensor([[0, 2, 1], [1, 1, 0]]), num_nodes=3, edge_weight=torch.tensor([1.0, 2, 3]))
+    with pytest.raises(RefineError, match=r"is directed: 1 edges have no reverse; .* domain.undirected=true"):
+        Graph.from_data(data, weights="drop")
+    assert same(Graph.from_data(data, undirected=True, weights="drop"), Graph.of(3, [(0, 1), (1, 2)]))
+
+
+def test_directions_that_differ_in_kind_do_not_become_one() -> None:
+    g = nx.DiGraph()
+    g.add_edge(0, 1, label="x")
+    g.add_edge(1, 0, label="y")
+    with pytest.raises(RefineError, match=r"an edge given twice with different kinds"):
+        Graph.from_networkx(g, edge_kinds=["x", "y"], undirected=True)

@@ -10,7 +10,7 @@ import pytest
 
 from refine.domains.graph.graphs.folder import read_folder
 from refine.domains.graph.graphs.formats import content
-from refine.domains.graph.graphs.formats.content import read_bytes, read_text, shown
+from refine.domains.graph.graphs.formats.content import read_bytes, read_lines, read_text
 from refine.errors import RefineError
 
 
@@ -30,12 +30,17 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             read_bytes(tmp_path / name)
 
 
+def test_too_many_lines_are_refused_before_they_are_all_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "MOST_ITEMS", 6)
+    (tmp_path / "a.txt").write_bytes(b"0 1\r\n" * 6)
+    assert list(read_lines(tmp_path / "a.txt")) == ["0 1"] * 6
+    (tmp_path / "a.txt").write_bytes(b"\r" * 7)
+    with pytest.raises(RefineError, match=r"a.txt has more than 6 lines"):
+        list(read_lines(tmp_path / "a.txt"))
+
+
 @pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b"0 1\n" * 99)[:-9], gzip.compress(b"\xff\xfe")])
 def test_what_cannot_be_unpacked_or_is_no_text(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.txt.gz").write_bytes(data)
     with pytest.raises(RefineError, match=r"a.txt.gz cannot be read"):
         read_text(tmp_path / "a.txt.gz")
-
-
-def test_long_values_are_cut_short() -> None:
-    assert shown("ab") == "'ab'" and len(shown("a" * 1000)) == 62

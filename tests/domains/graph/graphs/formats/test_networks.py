@@ -39,7 +39,8 @@ def test_defaults_are_the_kinds_of_nodes_that_have_no_other(tmp_path: Path) -> N
     graphs = read(tmp_path, "a.graphml", graphml(body, KEY))
     assert [graphs.node_kinds[i] for i in graphs[0].node_label.tolist()] == ["A", "B"]
     nodes = '<node id="0"><attvalues><attvalue for="k" value="A"/></attvalues></node><node id="1"/>'
-    table = '<attributes class="node"><attribute id="k" title="kind" type="string"><default>B</default></attribute></attributes>'
+    kind = '<attribute id="k" title="kind" type="string"><default>B</default></attribute>'
+    table = f'<attributes class="node">{kind}</attributes>'
     graphs = read(tmp_path, "a.gexf", gexf(nodes, '<edge source="0" target="1"/>', table), node_attribute="kind")
     assert [graphs.node_kinds[i] for i in graphs[0].node_label.tolist()] == ["A", "B"]
 

@@ -1,4 +1,4 @@
-"""Texts of other programs: headings, quotes, blanks, tables of Gephi; and first rows of which nobody can say what they are."""
+"""Texts of other programs: headings, quotes, blanks, tables of Gephi; and what is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read(folder: Path, name: str, text: str, **options: object) -> Graph:
         ("a.edges", '"a b" "c d"\n"c d" e\ne "a b"\nf\n'),
         (
             "a.csv",
-            "Source,Target,Type,Id,Label,Weight\n0,1,Undirected,0,,1.0\n1,2,Undirected,1,,1.0\n0,2,Undirected,2,,1\n3\n",
+            "Source,Target,Type,Id,Label,Weight\n0,1,Undirected,0,,1.0\n1,2,Undirected,1,,1.0\n0,2,,,,1\n3\n",
         ),
         ("a.csv", "Id,Weight,Target,Source\n7,2,0,1\n8,2,1,2\n9,2,2,0\n1,,,3\n"),
         ("a.csv", "source , target\n0 , 1\n1 , 2\n2 , 0\n3\n"),
