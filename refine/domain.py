@@ -195,7 +195,7 @@ class Domain(abc.ABC):
             return None
         require(self.condition.size, f"{key}={size!r} is not accepted: items of this model have one size")
         sizes = size if isinstance(size, list) else [size]
-        good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
+        good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 2**63 for n in sizes)
         require(good, f"{key}={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
         return torch.tensor(list(islice(cycle(sizes), num)))
 

@@ -27,6 +27,12 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, NumPy or PyTorch says that there is no more memory."""
+    words = ("DefaultCPUAllocator", "out of memory", "OutOfMemory")
+    return isinstance(error, MemoryError) or any(word in f"{type(error).__name__}: {error}" for word in words)
+
+
 def shown(value: object) -> str:
     """A value as messages have it: as Python writes it, the middle of a long one left out."""
     try:

@@ -16,11 +16,17 @@ class GraphConfig:
     # planar | sbm | tree | community_small | ego_small | enzymes | grid | qm9 | moses | folder | pyg;
     # null: folder or pyg where one is given, else community_small
     data: Place = None
-    folder: Place = None  # graphs as GraphML, edge lists, SMILES or npz
+    folder: Place = None  # graphs as GraphML, GEXF, GML, edge lists, SMILES, SDF or npz
     pyg: Place = None  # a torch-geometric InMemoryDataset by name, as TUDataset:ENZYMES
     # 0: the published graphs; N: that many new ones by the set's recipe, where it has one
     generate: Annotated[int, whole(0, 1_000_000)] = 0
     max_nodes: Annotated[int, whole(1, 1_000_000)] = 1000  # larger graphs are refused
+    # of files: the attribute that holds the kind of a node; null: none does
+    node_attribute: Annotated[str | None, Text()] = "label"
+    edge_attribute: Annotated[str | None, Text()] = "label"  # the same of edges
+    undirected: bool = False  # directed edges are read, as undirected ones
+    # refuse: edges that differ in weight | drop: weights are not read
+    weights: Annotated[str, one_of("refuse", "drop")] = "refuse"
     # names of the kinds of nodes; null: the data's own
     node_labels: Annotated[list[str] | None, each(Text(), 0, 10_000)] = None
     # names of the kinds of edges; null: the data's own

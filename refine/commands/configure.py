@@ -39,10 +39,12 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
     Raises:
         RefineError: an argument that is not accepted, or a domain that cannot do what the command does.
     """
+    wrong = next((text for text in arguments if "\0" in text), None)
+    require(wrong is None, f"{shown(wrong)} is not accepted: it has a NUL")
     if not command.of_a_model:
         options = command.options_for(arguments)
         if options is None:
-            require(not arguments, f"{' '.join(arguments)!r} is not accepted: refine {name} takes no arguments")
+            require(not arguments, f"{shown(' '.join(arguments))} is not accepted: refine {name} takes no arguments")
             return None
         return typed(options, assignments(arguments, keys_of(options), command.positional))
     named = take(arguments, ("run", "domain"))[0]

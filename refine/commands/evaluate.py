@@ -57,12 +57,11 @@ class Evaluate(Command):
             The figures, by scale where they have one for each, coarsest first.
 
         Raises:
-            RefineError: nothing to evaluate, or a split that is none.
+            RefineError: nothing to evaluate, a split that is none, or a file that another process is making.
         """
         from refine.domain import starter
-        from refine.items import spread
         from refine.models.loading import load_model
-        from refine.storage.files import write_text
+        from refine.storage.locks import alone, lock_beside
         from refine.storage.runs import find_run
 
         settings = config.evaluate
@@ -72,6 +71,16 @@ class Evaluate(Command):
         run_folder = find_run(config)
         source = run_folder or starter(config.domain_name)
         model = load_model(source, config.trainer, named(config.domain))
+        path = (run_folder or Path("samples")) / f"evaluate-{settings.split}.json"
+        with alone(lock_beside(path), f"{path} is being made"):
+            return self._scored(model, source, config, export, path)
+
+    def _scored(self, model: Any, source: Path, config: Config, export: Path | None, path: Path) -> dict[str, Any]:
+        """Figures, written to ``path``; samples to ``export``."""
+        from refine.items import spread
+        from refine.storage.files import write_text
+
+        settings, out = config.evaluate, path.parent
         domain, dataset = model.domain, model.domain.dataset(settings.split)
         if settings.balanced:
             classes = domain.condition.num_classes
@@ -85,13 +94,11 @@ class Evaluate(Command):
             domain.export(samples, export)
             console.print(f"Exported: {export}", soft_wrap=True)
         figures = {"checkpoint": str(source), "split": settings.split, "seed": config.seed, "refine": __version__}
-        out = run_folder or Path("samples")
         figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
         figures |= {"samples": len(samples.items), "balanced": settings.balanced}
         figures |= domain.metrics(model, samples, settings, out)
         if isinstance(domain, Forecasts):
             figures |= domain.verify(model, source, config, out)
-        path = out / f"evaluate-{settings.split}.json"
         write_text(path, json.dumps(figures, indent=2) + "\n")
         show(figures)
         console.print(f"Written: {path}", soft_wrap=True)

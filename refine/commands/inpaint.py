@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from refine.capabilities import Inpaints
 from refine.commands.command import Command
 from refine.progress import Plain
-from refine.settings.bounds import LABELS, whole
+from refine.settings.bounds import LABELS, Text, whole
 from refine.settings.config import Config
 from refine.settings.places import Place, named
 
@@ -26,6 +26,13 @@ class InpaintConfig:
     out: Place = None  # folder to write to; null for one in samples/ of the run
 
 
+@dataclass
+class ItemInpaintConfig(InpaintConfig):
+    """Keys of ``refine inpaint`` in a domain that has none of its own."""
+
+    item: Annotated[str, Text()] = "test:0"  # an item of the model's data, as SPLIT:NUMBER
+
+
 class Inpaint(Command):
     """Paint a part of an image anew, and keep the rest.
 
@@ -38,12 +45,13 @@ class Inpaint(Command):
       refine inpaint run=RUN image=cat.png place=[8,8,16,16]                out-painting: around the image, put there
       refine inpaint run=RUN image=small.png keep_scales=3                  super-resolution: its coarse scales are kept
       refine inpaint run=RUN image=test:17 mask=mask.png num=8 seed=1       an item of the test split
+      refine inpaint run=RUN item=test:17 keep_scales=2                     in domains without images
 
     The mask has the size of the image, or of the model. Grey of 128 and more counts as white, transparent as black. An
     image of another size is resized on its short side and cropped to the centre, and its mask with it.
     """
 
-    Options = InpaintConfig
+    Options = ItemInpaintConfig
     needs = Inpaints
     example = ("inpaint run=runs/mnist image=3.png mask=mask.png", "paint a part anew; editing, super-resolution")
     place = 40

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.table import Table
 
 from refine.capabilities import Regrids
 from refine.commands.command import Command
 from refine.progress import Plain
+from refine.settings.bounds import Text
 
 
 @dataclass
 class RegridConfig:
     """Keys of ``refine regrid``."""
 
-    source: str  # zarr or netCDF: a path, a URL, a glob in quotes, or the name of a set
-    out: str  # ends in .zarr or .nc; one that is there already is never replaced
+    source: Annotated[str, Text(least=1)]  # zarr or netCDF: a path, a URL, a glob in quotes, or the name of a set
+    out: Annotated[str, Text(least=1)]  # ends in .zarr or .nc; one that is there already is never replaced
     grid: str  # healpix:NSIDE, gaussian:HxW or regular:HxW
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from refine.commands.command import GOES_ON, Command
 from refine.errors import not_accepted, require
 from refine.progress import Plain, console
-from refine.settings.bounds import whole
+from refine.settings.bounds import Text, whole
 from refine.storage.files import write_text
 
 ALL, BATCH = 60_000, 256  # images there are, and in a batch
@@ -24,7 +24,7 @@ class ReproduceConfig:
     table: str  # which of the paper's tables: 1 | 2 | 3 | 4 | all
     seeds: Annotated[int, whole(1, 100)] = 3  # seeds 0 to N - 1
     train_size: Annotated[int, whole(BATCH, ALL)] = ALL  # training images of the predictors
-    out: str = "reproduction"  # folder for what was measured
+    out: Annotated[str, Text(least=1)] = "reproduction"  # folder for what was measured
 
 
 class Reproduce(Command):

@@ -10,7 +10,7 @@ from refine.capabilities import Studies
 from refine.commands.command import GOES_ON, Command
 from refine.errors import not_accepted, require
 from refine.progress import console
-from refine.settings.bounds import whole
+from refine.settings.bounds import Text, whole
 
 
 @dataclass
@@ -21,7 +21,7 @@ class StudyConfig:
     domain: str = "image"  # whose data, tasks and judge
     seeds: Annotated[int, whole(1, 100)] = 3  # seeds 0 to N - 1
     updates: Annotated[int, whole(1, 1_000_000)] = 4000  # of every training
-    out: str = "study"  # folder for what was measured, and the runs
+    out: Annotated[str, Text(least=1)] = "study"  # folder for what was measured, and the runs
     plot: str | None = None  # draw what this study.json holds, and train nothing
 
 

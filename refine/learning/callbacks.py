@@ -135,7 +135,7 @@ class Resume(Checkpoint):
         step = trainer.global_step
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero and self.at not in (None, step):
             text = f"{self.path.stem}: stopped at once at step {step}; it continues from step {self.at}"
-            console.print(text, highlight=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
 
     def _give_back(self) -> None:
         for number, handler in self.before.items():

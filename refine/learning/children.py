@@ -45,7 +45,7 @@ class Children(Callback):
         """The main thread may wait for a child for ever; all files are whole at any moment."""
         self._kill()
         text = f"error: {what}; continue with: refine train run={shlex.quote(str(self.run))}"
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
+        console.print(text, soft_wrap=True)
         os._exit(2)
 
     def _kill(self) -> None:

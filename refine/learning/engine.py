@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import Subset
 
-from refine.errors import RefineError, not_accepted
+from refine.errors import RefineError, not_accepted, shown
 from refine.items import Items, Numbered, in_batches, spread
 from refine.learning.callbacks import JsonLines, Lines, Publish, Resume
 from refine.learning.checkpoint_io import SafetensorsIO
@@ -30,7 +30,7 @@ from refine.learning.modules import LearnerModule, StageModule, TokenizerModule
 from refine.models.model import Model
 from refine.models.tokenizer import Tokenizer
 from refine.progress import console
-from refine.settings.config import Config, StageConfig
+from refine.settings.config import Config, StageConfig, TrainerConfig
 
 
 class StageData(pl.LightningDataModule):
@@ -143,11 +143,11 @@ def fit(
         publish(done)
         return
     with quiet_lightning():
+        trainer = build_trainer(config, stage, run, name, publish, callbacks, loggers)
         try:
-            trainer = build_trainer(config, stage, run, name, publish, callbacks, loggers)
-        except (MisconfigurationException, ValueError) as error:
-            raise RefineError(f"Lightning does not accept {config.trainer}: {error}") from error
-        trainer.fit(module, data, ckpt_path=str(resume) if done else None, weights_only=True)
+            trainer.fit(module, data, ckpt_path=str(resume) if done else None, weights_only=True)
+        except MisconfigurationException as error:
+            raise RefineError(f"Lightning does not train with trainer.*: {error}") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
@@ -195,7 +195,33 @@ def build_trainer(
     for option in more:
         if option not in free:
             raise not_accepted("trainer.options", option, sorted(free))
-    return pl.Trainer(**given, **more, **ours)
+    try:
+        return pl.Trainer(**given, **more, **ours)
+    except Exception as error:  # Lightning and its plugins refuse values in many ways
+        raise RefineError(f"{refused_by_lightning(config.trainer)} is not accepted by Lightning: {error}") from error
+
+
+def refused_by_lightning(given: TrainerConfig) -> str:
+    """The key of ``trainer`` that Lightning does not accept even alone, with its value; else that it is all of them."""
+    usual = vars(TrainerConfig())
+    alone = {n: (n, v) for n, v in vars(given).items() if n != "options" and v != usual[n]}
+    alone |= {f"options.{n}": (n, v) for n, v in given.options.items()}
+    for key, (name, value) in alone.items():
+        try:
+            pl.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, **{name: value})
+        except Exception:
+            return f"trainer.{key}={shown(value)}"
+    return "what trainer.* ask for together"
+
+
+def check_trainer(config: Config, run: Path, name: str) -> None:
+    """Make sure that Lightning accepts what ``config.trainer`` says, for a stage of a run; nothing is written.
+
+    Raises:
+        RefineError: it does not.
+    """
+    with quiet_lightning():
+        build_trainer(config, getattr(config.train, name), run, name, publish=None)
 
 
 def ema(decay: float, after: int, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ class AtMost(TorchFunctionMode):
     """Within it, tensors of no more than ``most`` numbers in all are made; the one that would be more is not.
 
     It sees every weight and buffer that a module makes, of any domain's model, and takes no time, memory or random
-    numbers for that. Two things use it. A configuration may not ask for more than the machine has::
+    numbers for that. Two things use it: a configuration may not ask for more than the machine has (:func:`made`), and
+    the header of a checkpoint may not ask for more than its file of weights holds::
 
-        with AtMost(memory() // 4, largest(config=config)):
+        with AtMost(2 * held, largest(model=header["model"]), f"{path} holds {held:,}"):
             model = domain.model(config)
 
-    and the header of a checkpoint may not ask for more than its file of weights holds; then ``most`` is what that file
-    holds and some slack, because a constructor may also make tensors that it does not keep.
+    There ``most`` has some slack, because a constructor may also make tensors that it does not keep.
 
     Args:
         most: numbers, of whatever type.
@@ -61,6 +62,21 @@ class AtMost(TorchFunctionMode):
             raise RefineError(
                 f"{self.asked} is not accepted: the model would have more than {self.most:,} numbers, and {self.reason}"
             )
+
+
+def made(domain: Any, config: Any) -> Any:
+    """A fresh model of a domain, as its configuration says, if this machine's memory holds its weights.
+
+    Args:
+        domain: a :class:`refine.Domain`.
+        config: an instance of its ``ModelConfig``.
+
+    Raises:
+        RefineError: it does not, or the configuration is not accepted.
+    """
+    asked = largest(domain=asdict(domain.config), model=asdict(config))
+    with AtMost(memory() // torch.get_default_dtype().itemsize, asked):
+        return domain.model(config)
 
 
 def memory() -> int:

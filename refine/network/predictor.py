@@ -114,6 +114,10 @@ class Predictor(Network):
         good = config.width % config.heads == 0
         require(good, f"model.predictor.width={config.width} must be a multiple of heads={config.heads}")
         width = self.width = config.width
+        hidden = int(width * config.mlp_ratio) > 0
+        require(
+            hidden, f"model.predictor.mlp_ratio={config.mlp_ratio} is not accepted: of width {width} nothing is left"
+        )
         self.config, self.prefix = config, config.attention == "prefix"
         name = "model.predictor.rounds"
         self.rounds = [int(r) for r in by_scale(name, config.rounds, num_levels)]

@@ -160,20 +160,21 @@ def each(entry: Bound, least: int = 1, most: int = SCALES) -> Bound:
 
 @dataclass(frozen=True)
 class Text(Bound):
-    """Any text of up to ``most`` characters."""
+    """Any text of ``least`` to ``most`` characters, none of which is NUL."""
 
     most: int = 4096
+    least: int = 0
 
     @property
     def words(self) -> str:
-        return f"texts of up to {self.most:,} characters"
+        return f"texts of {self.least} to {self.most:,} characters, none of them NUL"
 
     @property
     def short(self) -> str:
         return ""
 
     def admits(self, value: Any) -> bool:
-        return isinstance(value, str) and len(value) <= self.most and "\0" not in value
+        return isinstance(value, str) and self.least <= len(value) <= self.most and "\0" not in value
 
 
 @dataclass(frozen=True)

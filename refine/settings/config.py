@@ -93,7 +93,7 @@ class StageConfig:
     batch_size: Annotated[int, whole(1, 1_000_000)] = 64  # items, per process
     # adamw | muon (orthogonal momentum on matrices, AdamW on the rest)
     optimizer: Annotated[str, one_of("adamw", "muon")] = "adamw"
-    lr: Annotated[float, above(0, 1000)] = 1e-3  # the highest learning rate
+    lr: Annotated[float, real(0)] = 1e-3  # the highest learning rate
     weight_decay: Annotated[float, real(0, 1000)] = 0.01  # of matrices only
     warmup: Annotated[int, whole(0)] = 100  # steps of linear warm-up; a cosine follows
     grad_clip: Annotated[float, real(0)] = 1.0  # largest gradient norm; 0 for no limit
@@ -118,7 +118,7 @@ class DiscriminatorConfig:
 
     # step at which it begins; it and its weight grow over train.tokenizer.warmup steps
     start: Annotated[int, whole(0)] = 2000
-    lr: Annotated[float, above(0, 1000)] = 3e-4  # its highest learning rate
+    lr: Annotated[float, above(0)] = 3e-4  # its highest learning rate
     filters: Annotated[int, whole(1)] = 64  # channels of its first layer, twice as many after each halving
 
 

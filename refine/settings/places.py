@@ -24,10 +24,13 @@ from refine.settings.bounds import Text
 
 
 class IsPlace(Text):
-    """What a field that names a file, a folder or a host says in its annotation."""
+    """What a field that names a file, a folder or a host, or a list of them, says in its annotation."""
+
+    def admits(self, value: Any) -> bool:
+        return all(map(super().admits, value)) if isinstance(value, list) else super().admits(value)
 
 
-PLACE = IsPlace()
+PLACE = IsPlace(least=1)
 Place = Annotated[str | None, PLACE]
 """The type of such a field; ``Annotated[list[str], PLACE]`` is one of several places."""
 

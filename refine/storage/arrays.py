@@ -11,7 +11,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.lib import format as npy
 
-from refine.storage.files import atomic_write
+from refine.storage.files import atomic_write, writing
 
 Array = np.ndarray[Any, Any]
 
@@ -46,11 +46,12 @@ class ArchiveWriter:
 
     def add(self, **arrays: Array) -> None:
         """Rows of each array (n, ...). An array that comes in several types has the smallest that holds all of them."""
-        for name, rows in arrays.items():
-            if name not in self._columns:
-                file = self._open.enter_context(TemporaryFile(dir=self.path.parent))
-                self._columns[name] = _Column(file, rows.shape[1:])
-            self._columns[name].add(rows)
+        with writing(self.path):
+            for name, rows in arrays.items():
+                if name not in self._columns:
+                    file = self._open.enter_context(TemporaryFile(dir=self.path.parent))
+                    self._columns[name] = _Column(file, rows.shape[1:])
+                self._columns[name].add(rows)
 
     def finish(self, **whole: Array) -> Path:
         """Write the archive: the arrays that grew, and others as they are."""

@@ -83,7 +83,7 @@ def temporary_beside(path: Path) -> Path:
 def _system() -> str:
     """Eight characters for where numbers of processes mean the same: a machine, or a container on it."""
     with suppress(OSError):
-        return hashlib.sha256(f"{platform.node()} {os.readlink('/proc/self/ns/pid')}".encode()).hexdigest()[:8]
+        return hashlib.sha256(f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from refine.errors import RefineError
-from refine.progress import console
+from refine.progress import warn
 from refine.storage.files import writing
 
 LOCK = ".lock"  # in a folder that one process at a time writes to
@@ -109,5 +109,5 @@ else:
                 return False
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
                 raise
-            console.print("warning: this file system has no locks; see to it that nothing runs twice", soft_wrap=True)
+            warn("this file system has no locks; see to it that nothing runs twice")
         return True

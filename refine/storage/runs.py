@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
 from refine.progress import console
 from refine.settings.compose import from_values, to_yaml
 from refine.settings.config import Config
@@ -33,15 +34,15 @@ YAML_BYTES, METRICS_BYTES = 2**20, 2**28  # that such a file may have
 
 @contextmanager
 def run_of(config: Config) -> Iterator[Path]:
-    """:func:`new_run`, which no other process trains at the same time.
+    """Where :func:`new_run` makes a run, which no other process trains at the same time; nothing is made yet.
 
     Raises:
         RefineError: another one does; or as :func:`new_run`.
     """
     path = _place(config)
-    with alone(path / LOCK, f"run={str(path)!r} is being trained"):
+    with alone(path / LOCK, f"run={shown(str(path))} is being trained"):
         config.run = str(path)
-        yield new_run(config)
+        yield path
 
 
 def new_run(config: Config) -> Path:
@@ -69,8 +70,41 @@ def _place(config: Config) -> Path:
             own(path, name)
     elif path.exists():
         empty = path.is_dir() and not any(inner.name != LOCK for inner in path.iterdir())
-        require(empty, f"run={str(path)!r} is not accepted: it is there already, and is not a run")
+        require(empty, f"run={shown(str(path))} is not accepted: it is there already, and is not a run")
     return path
+
+
+@contextmanager
+def begun(config: Config) -> Iterator[None]:
+    """:func:`new_run`, taken back where what follows fails before anything was trained: a value that is refused late
+    does not stay in a run, and what cannot start leaves no folder."""
+    path = _place(config)
+    before = read_text(path / CONFIG) if (path / CONFIG).is_file() else None
+    trained = _trained(path)
+    try:
+        new_run(config)
+        yield
+    except Exception:
+        if _trained(path) == trained:
+            _take_back(path, before)
+        raise
+
+
+def _trained(path: Path) -> list[tuple[str, int]]:
+    """What a training writes from its first step on, each with the time of its last change."""
+    files = [path / METRICS, path / "config.json", *path.glob("resume/*.safetensors")]
+    return [(file.name, file.stat().st_mtime_ns) for file in files if file.is_file()]
+
+
+def _take_back(path: Path, before: str | None) -> None:
+    """Give a run the configuration that it had; of a new one nothing is left."""
+    if before is not None:
+        write_text(path / CONFIG, before)
+        return
+    (path / CONFIG).unlink(missing_ok=True)
+    shutil.rmtree(path / "cache", ignore_errors=True)
+    with suppress(OSError):  # there is none
+        (path / "resume").rmdir()
 
 
 def find_run(config: Config) -> Path | None:
@@ -128,8 +162,8 @@ def log_metrics(folder: Path, figures: Mapping[str, Any]) -> None:
 def forget_metrics(folder: Path, stage: str, step: int) -> None:
     """Take lines out of ``metrics.jsonl``: those of a stage from ``step`` on, which a training does again, and what a
     crash left half written at the end."""
-    path = folder / METRICS
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    path = own(folder, METRICS)
+    lines = read_bytes(path, METRICS_BYTES).splitlines(keepends=True) if path.is_file() else []
     kept = [line for line in lines if line.endswith(b"\n") and not _from(line, stage, step)]
     if len(kept) < len(lines):
         with atomic_write(path) as temporary:
@@ -222,7 +256,7 @@ def _same_model(config: Config, saved: Config, path: Path) -> None:
     """Refuse to go on with a run under a configuration that its weights do not fit."""
     names = ("domain_name", "domain", "model")
     new, old = (_flat({n: plainly(c.plain()[n]) for n in names}) for c in (config, saved))
-    changed = [f"{n}={old.get(n)!r} (now {new.get(n)!r})" for n in {**old, **new} if old.get(n) != new.get(n)]
+    changed = [f"{n}={shown(old.get(n))} (now {shown(new.get(n))})" for n in {**old, **new} if old.get(n) != new.get(n)]
     require(not changed, f"run={str(path)!r} was started with {', '.join(changed)}; keep that, or choose another run")
 
 

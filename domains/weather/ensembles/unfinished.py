@@ -2,6 +2,7 @@
 
 ``forecast.zarr`` is written as ``forecast.zarr.partial/store.zarr``. Beside that store, ``plan.json`` says what it is
 to become and ``finished.txt`` has a line for every part that is on disk. Killed at any moment, the same plan goes on.
+The record stays until what is made from the store, such as its pictures, is there too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from refine.errors import RefineError, require
-from refine.storage.files import own, read_text, sync, write_text
+from refine.errors import require
+from refine.storage.files import WriteError, own, read_text, sync, write_text, writing
 from refine.storage.plain_json import read_json
 
 STORE, PLAN, FINISHED = "store.zarr", "plan.json", "finished.txt"
@@ -33,6 +34,7 @@ class Unfinished:
         target: where the store will be.
         store: where it is now.
         finished: names of the parts that are on disk.
+        published: whether the store is in its place already, and only what is made from it is missing.
 
     Raises:
         RefineError: there is something at ``target``, or something else is being made there; both stay as they are. Or
@@ -43,8 +45,9 @@ class Unfinished:
         self.target, self.folder = target, partial_folder(target)
         self.store = self.folder / STORE
         taken = f"ensemble.out={str(target)!r} is not accepted: it is there already and is kept; name another store"
-        require(not target.exists(), taken)
-        if (self.folder / PLAN).is_file():
+        self.published = target.exists() and is_free(target, plan)
+        require(self.published or not target.exists(), taken)
+        if (self.folder / PLAN).is_file() and (self.published or self.store.exists()):
             own(self.folder.parent, self.folder.name)
             self._same(plan)
         else:
@@ -60,16 +63,18 @@ class Unfinished:
 
     def _begin(self, plan: Mapping[str, Any], create: Callable[[Path], None]) -> None:
         if self.folder.exists():
-            ours = self.folder.is_dir() and {p.name for p in self.folder.iterdir()} <= {STORE}
+            names = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else {""}
+            ours = all(name in (STORE, PLAN, FINISHED) or name.startswith(f".{Path(PLAN).stem}-") for name in names)
             require(ours, f"{self.folder} is in the way: it is no unfinished forecast; it is kept")
-            shutil.rmtree(self.folder)  # killed before it had a plan: nothing but empty arrays
+            shutil.rmtree(self.folder)  # killed before it had a plan: nothing but empty arrays; or its store was taken
         try:
-            self.folder.mkdir(parents=True)
-            create(self.store)
-            write_text(self.folder / PLAN, json.dumps(dict(plan), indent=2) + "\n")
-        except OSError as error:
+            with writing(self.folder):
+                self.folder.mkdir(parents=True)
+                create(self.store)
+                write_text(self.folder / PLAN, json.dumps(dict(plan), indent=2) + "\n")
+        except WriteError:
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise RefineError(f"{self.folder} cannot be written: {error.strerror or error}") from error
+            raise
 
     def _same(self, plan: Mapping[str, Any]) -> None:
         saved, now = _read(self.folder), _plain(plan)
@@ -79,31 +84,35 @@ class Unfinished:
 
     def record(self, part: str) -> None:
         """Note that a part is on disk."""
-        try:
-            with self._record.open("ab") as file:
-                file.write(f"{part}\n".encode())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise RefineError(f"{self._record} cannot be written: {error.strerror or error}") from error
+        with writing(self._record), self._record.open("ab") as file:
+            file.write(f"{part}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
         self.finished.add(part)
 
-    def publish(self) -> Path:
-        """Move the store to its place and clear up; called once every part is on disk."""
-        sync(self.store)
-        require(
-            not self.target.exists(), f"{self.target} has appeared meanwhile and is kept; the forecast is {self.store}"
-        )
-        self.store.rename(self.target)
-        sync(self.target.parent)
+    def publish(self, afterwards: Callable[[Path], None] = lambda _: None) -> Path:
+        """Move the store to its place, unless it is there already, and clear up; called once every part is on disk.
+
+        Args:
+            afterwards: makes what is made from the store. Killed before it has ended, the same plan comes back to it.
+                It is given a folder where it may keep what it has to know then.
+        """
+        if not self.published:
+            sync(self.store)
+            kept = f"{self.target} has appeared meanwhile and is kept; the forecast is {self.store}"
+            require(not self.target.exists(), kept)
+            self.store.rename(self.target)
+            sync(self.target.parent)
+        afterwards(self.folder)
         shutil.rmtree(self.folder)
         return self.target
 
 
 def is_free(target: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether a store can be made at ``target``: nothing is there, and nothing else is being made."""
+    """Whether a store can be made at ``target``: nothing is there and nothing else is being made; or the store is there,
+    and only what is made from it is missing."""
     folder = partial_folder(target)
-    if target.exists() or not (folder / PLAN).is_file():
+    if not (folder / PLAN).is_file() or (target.exists() and (folder / STORE).exists()):
         return not target.exists()
     return not _differing(_read(folder), _plain(plan))
 
