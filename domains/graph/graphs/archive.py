@@ -89,8 +89,12 @@ def _arrays(path: Path) -> dict[str, Array]:
         for name in inside.values():
             with archive.open(name) as file:
                 version = np.lib.format.read_magic(file)
-                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
                 shape, _, dtype = header(file)
-            require(math.prod(shape) * max(1, dtype.itemsize) <= sizes[name], f"{path}: {name} has not its {shape} items")
+            require(
+                math.prod(shape) * max(1, dtype.itemsize) <= sizes[name], f"{path}: {name} has not its {shape} items"
+            )
     with np.load(path, allow_pickle=False) as z:
         return {key: z[key] for key in inside}

@@ -74,7 +74,9 @@ def read_folder(folder: str, split: str, reading: Reading | None = None) -> Pack
     found = [p for p in root.rglob("*") if suffix_of(p) in ACCEPTED and p.is_file()]
     found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts)]
     found = [root / OUTPUT] if root / OUTPUT in found else sorted(found)
-    require(bool(found), f"domain.folder={folder!r} has no graphs; accepted: files {', '.join(ACCEPTED)}, or .gz of them")
+    require(
+        bool(found), f"domain.folder={folder!r} has no graphs; accepted: files {', '.join(ACCEPTED)}, or .gz of them"
+    )
     state = tuple((p.stat().st_size, p.stat().st_mtime_ns) for p in found)
     graphs, numbers = _read_all(root, tuple(found), state, reading or Reading())
     chosen = graphs.select(numbers == SPLITS.index(split))
@@ -85,7 +87,9 @@ def read_folder(folder: str, split: str, reading: Reading | None = None) -> Pack
 def require_some(chosen: PackedGraphs, graphs: PackedGraphs, key: str, split: str) -> None:
     """Raise RefineError if a split has no graph; it says what to do where there are too few for three splits."""
     few = f"{len(graphs)} graph{'s' if len(graphs) > 1 else ''}"
-    help = "give three or more, or files train.*, val.* and test.*; of one large graph, cut parts, like networkx.ego_graph"
+    help = (
+        "give three or more, or files train.*, val.* and test.*; of one large graph, cut parts, like networkx.ego_graph"
+    )
     require(len(chosen) > 0, f"{key} has {few}, none of them for {split}; {help}")
 
 

@@ -117,9 +117,7 @@ class Graph:
         return cls.of(len(place), pairs, nodes, _labels(of_edges, edge_kinds, f"edge {{}} of {name}"), name)
 
     @classmethod
-    def from_data(
-        cls, data: Data, name: str = "the data", undirected: bool = False, weights: str = "refuse"
-    ) -> Graph:
+    def from_data(cls, data: Data, name: str = "the data", undirected: bool = False, weights: str = "refuse") -> Graph:
         """Torch-geometric data with every edge in both directions, as that library has undirected graphs.
 
         ``x`` and ``edge_attr`` become labels; they hold one integer or a one-hot row for each node or edge.
@@ -191,9 +189,7 @@ def as_labels(features: Tensor | None) -> Tensor | None:
 def check_weights(weights: Iterable[Any], name: str) -> None:
     """Raise RefineError if edges differ in their weight, which no graph here has."""
     seen = {float(w) if isinstance(w, int | float) else str(w) for w in weights}
-    message = (
-        f"{name} has edges of different weight, which would be lost; drop them (domain.weights=drop), or make them kinds"
-    )
+    message = f"{name} has edges of different weight, which would be lost; drop them (domain.weights=drop), or make them kinds"
     require(len(seen) < 2, message)
 
 

@@ -154,7 +154,9 @@ class PackedGraphs(Sequence[Graph]):
         require(empty is None, f"{where}: graph {empty} has no nodes; accepted: 1 or more")
         large = _first(n > MOST_NODES)
         require(large is None, f"{where}: graph {large} has {n.max(initial=0)} nodes; accepted: {MOST_NODES} at most")
-        require(int(n.sum()) < 2**38, f"{where}: {n.sum()} nodes are too many; accepted: 2^38 at most")  # keys are int64
+        require(
+            int(n.sum()) < 2**38, f"{where}: {n.sum()} nodes are too many; accepted: 2^38 at most"
+        )  # keys are int64
         require(bool((m >= 0).all()), f"{where}: num_edges is negative")
         pairs = _integers(edges, "edges", where)
         pairs = pairs if pairs.size else pairs.reshape(0, 2)

@@ -43,8 +43,8 @@ def save_graphs(
 class GraphFiles:
     """Graphs as files, written as they come; memory does not grow with their number.
 
-    ``graphs.npz`` (:mod:`refine.domains.graph.graphs.archive`) and ``graphs/0000.graphml`` and so on. GraphML files have
-    kinds as the attribute ``label``. ``domain.folder`` reads both.
+    ``graphs.npz`` (:mod:`refine.domains.graph.graphs.archive`) and ``graphs/0000.graphml`` and so on. GraphML files
+    have kinds as the attribute ``label``. ``domain.folder`` reads both.
 
     Molecules also as ``molecules.smi`` and ``molecules.sdf`` (with flat coordinates), named by the number of the graph;
     graphs that are none are listed with rdkit's reason in ``invalid.txt``.
@@ -77,7 +77,7 @@ class GraphFiles:
 
         packed = graphs
         if not isinstance(packed, PackedGraphs):
-            packed = PackedGraphs.of(graphs, *(kinds or None for kinds in self.kinds))
+            packed = PackedGraphs.of(graphs, self.kinds[0] or None, self.kinds[1] or None)
         rows = {key: getattr(packed, key) for key in ("num_nodes", "num_edges", "edges", "node_label", "edge_label")}
         self._archive.add(**{key: array for key, array in rows.items() if array is not None})
         found = (packed.node_kinds, packed.edge_kinds)  # without names they are numbers: the longest list has all

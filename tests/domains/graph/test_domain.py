@@ -149,7 +149,9 @@ def test_a_run_on_three_graphs_is_evaluated(tmp_path: Path) -> None:
     for split, n in (("train", 5), ("val", 6), ("test", 7)):
         nx.write_edgelist(nx.cycle_graph(n), data / f"{split}.edgelist")
     here = f"{tmp_path / 'r'}"
-    refine_command("train", "domain=graph", f"folder={data}", *SMALL, "train.predictor.steps=1", "sample.num=1", "--run", here)
+    refine_command(
+        "train", "domain=graph", f"folder={data}", *SMALL, "train.predictor.steps=1", "sample.num=1", "--run", here
+    )
     refine_command("evaluate", f"run={here}", "evaluate.samples=3")
     figures = json.loads((tmp_path / "r" / "evaluate-test.json").read_text())
     assert {"bits_per_graph", "unique", "novel", "mmd_missing"} <= set(figures)

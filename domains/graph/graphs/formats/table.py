@@ -149,7 +149,9 @@ def _rows(path: Path) -> list[Row]:
         try:
             parts = [(reader.line_num - 1, [field.strip() for field in fields]) for fields in reader]
         except csv.Error as error:
-            raise RefineError(f"{path}, line {numbers[max(0, reader.line_num - 1)]} cannot be read ({error})") from error
+            raise RefineError(
+                f"{path}, line {numbers[max(0, reader.line_num - 1)]} cannot be read ({error})"
+            ) from error
     rows = []
     for place, fields in parts:
         while len(fields) > 1 and not fields[-1]:

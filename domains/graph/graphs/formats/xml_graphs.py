@@ -90,7 +90,9 @@ def _tree(path: Path, language: str, name: str) -> Element:
         nonlocal depth, count
         depth, count = depth + 1, count + 1
         require(depth <= DEEPEST, f"{path} has elements inside one another more than {DEEPEST} deep")
-        require(count <= MOST_ITEMS, f"{path} has more than {MOST_ITEMS} elements; accepted: less, in several files or .npz")
+        require(
+            count <= MOST_ITEMS, f"{path} has more than {MOST_ITEMS} elements; accepted: less, in several files or .npz"
+        )
 
     def end(tag: str) -> None:
         nonlocal depth

@@ -261,7 +261,9 @@ def test_names_taken_for_kinds_are_warned_of(tmp_path: Path) -> None:
         nx.set_node_attributes(g, {i: f"Person {split} {i}" for i in g}, "label")
         nx.set_node_attributes(g, "person", "group")
         nx.write_graphml(g, tmp_path / f"{split}.graphml")
-    with pytest.warns(UserWarning, match=r"21 nodes of .* have 21 kinds, as if they were names; domain.node_attribute=null"):
+    with pytest.warns(
+        UserWarning, match=r"21 nodes of .* have 21 kinds, as if they were names; domain.node_attribute=null"
+    ):
         assert len(read_folder(str(tmp_path), "train").node_kinds) == 21
     for reading, kinds in ((Reading(None), ()), (Reading("group"), ("person",))):
         with warnings.catch_warnings():

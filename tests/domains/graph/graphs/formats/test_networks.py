@@ -51,7 +51,9 @@ def test_nested_graphs_are_part_of_the_graph(tmp_path: Path) -> None:
     assert (graph.num_nodes, graph.num_edges) == (5, 2)
     yed = body.replace('<node id="g">', '<node id="g" yfiles.foldertype="group">')
     assert same(read(tmp_path, "a.graphml", graphml(yed))[0], graph)
-    nodes = '<node id="0"/><node id="1"><nodes><node id="2"/></nodes><edges><edge source="0" target="2"/></edges></node>'
+    nodes = (
+        '<node id="0"/><node id="1"><nodes><node id="2"/></nodes><edges><edge source="0" target="2"/></edges></node>'
+    )
     (graph,) = read(tmp_path, "a.gexf", gexf(nodes, ""))
     assert (graph.num_nodes, graph.num_edges) == (3, 1)
 
@@ -74,7 +76,9 @@ def test_gml_of_networkx_and_of_newman(tmp_path: Path) -> None:
     nx.write_gml(nx.Graph(g.edges), tmp_path / "a.gml")
     (graph,) = read_networks(tmp_path / "a.gml")
     assert graph.node_label is None and (graph.num_nodes, graph.num_edges) == (34, 78)
-    text = 'Creator "M"\ngraph [ directed 0 node [ id 5 label "Ann" ] node [ id 3 ] edge [ source 5 target 3 value 2 ] ]'
+    text = (
+        'Creator "M"\ngraph [ directed 0 node [ id 5 label "Ann" ] node [ id 3 ] edge [ source 5 target 3 value 2 ] ]'
+    )
     assert same(read(tmp_path, "a.gml", text)[0], Graph.of(2, [(0, 1)]))
     more = text.replace("] ]", "] node [ id 4 ] edge [ source 4 target 3 value 1 ] ]")
     with pytest.raises(RefineError, match=r"a.gml has edges of different weight"):
@@ -129,7 +133,11 @@ AWAY = '<!DOCTYPE g [<!ENTITY a SYSTEM "file:///etc/hostname">]>'
         ("a.graphml", "<graphml>" + "<graph>" * 5000, "more than 100 deep"),
         ("a.gexf", gexf('<node id="0"/><node id="0"/>', ""), "has two nodes called '0'"),
         ("a.gexf", gexf('<node id="0"/>', '<edge source="0" target="1"/>'), "has an edge to '1', but no such node"),
-        ("a.gexf", gexf('<node id="0"/><node id="1"/>', '<edge source="0" target="1"/>', default="directed"), "is directed"),
+        (
+            "a.gexf",
+            gexf('<node id="0"/><node id="1"/>', '<edge source="0" target="1"/>', default="directed"),
+            "is directed",
+        ),
         ("a.gexf", "<gexf/>", "has no graphs"),
         ("a.gml", "graph [ node [ id 0 ] node [ id 0 ] ]", "cannot be read .*duplicated.* expected GML"),
         ("a.gml", "graph [ node [ id 0 ] edge [ source 0 target 1 ] ]", "cannot be read .* expected GML"),

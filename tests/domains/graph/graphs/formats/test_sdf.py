@@ -43,7 +43,10 @@ def test_hydrogens_data_and_line_ends_of_others(tmp_path: Path) -> None:
         ("", "a.sdf has no molecules"),
         ("nothing\n", "a.sdf, record 1 is no molecule"),
         (Chem.MolToMolBlock(Chem.MolFromSmiles("C")) + "$$$$\nbroken\n$$$$\n", "a.sdf, record 2 is no molecule"),
-        (Chem.MolToMolBlock(Chem.MolFromSmiles("C[CH2]")), r"a.sdf has 1 records that cannot be used: record 1: .*radicals"),
+        (
+            Chem.MolToMolBlock(Chem.MolFromSmiles("C[CH2]")),
+            r"a.sdf has 1 records that cannot be used: record 1: .*radicals",
+        ),
         (Chem.MolToMolBlock(Chem.MolFromSmiles("[13CH4]")), r"record 1: .*isotopes"),
         ("x" * 300_000, "a.sdf, record 1 has 300000 characters"),
     ],

@@ -34,7 +34,10 @@ def read(folder: Path, name: str, text: str, **options: object) -> Graph:
         ("a.tsv", "target\tsource\nNew York\tParis\nParis\tRome\nRome\tNew York\n\tThe Hague\n"),
         ("a.txt", "New York\tOslo\nOslo\tSan José\nSan José\tNew York\nVaduz"),
         ("a.edges", '"a b" "c d"\n"c d" e\ne "a b"\nf\n'),
-        ("a.csv", "Source,Target,Type,Id,Label,Weight\n0,1,Undirected,0,,1.0\n1,2,Undirected,1,,1.0\n0,2,Undirected,2,,1\n3\n"),
+        (
+            "a.csv",
+            "Source,Target,Type,Id,Label,Weight\n0,1,Undirected,0,,1.0\n1,2,Undirected,1,,1.0\n0,2,Undirected,2,,1\n3\n",
+        ),
         ("a.csv", "Id,Weight,Target,Source\n7,2,0,1\n8,2,1,2\n9,2,2,0\n1,,,3\n"),
         ("a.csv", "source , target\n0 , 1\n1 , 2\n2 , 0\n3\n"),
         ("a.csv", "source target\n0 1\n1 2\n2 0\n3\n"),
@@ -48,10 +51,18 @@ def test_edges_of_other_programs(tmp_path: Path, name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.csv", "person,friend\nAda,Bob\nBob,Cy\n", "line 1: 'person, friend' are found in no other line: a heading or"),
+        (
+            "a.csv",
+            "person,friend\nAda,Bob\nBob,Cy\n",
+            "line 1: 'person, friend' are found in no other line: a heading or",
+        ),
         ("a.txt", "a b\nc d\n", "line 1: 'a, b' are found in no other line"),
         ("a.csv", "Id,Label\n0,Ada\n1,Bob\n", "line 1: a table of nodes has no edges"),
-        ("a.csv", "id,a,b\n0,3,4\n1,4,5\n", "line 1: the columns 'id, a, b' are not known; accepted: source and target"),
+        (
+            "a.csv",
+            "id,a,b\n0,3,4\n1,4,5\n",
+            "line 1: the columns 'id, a, b' are not known; accepted: source and target",
+        ),
         ("a.csv", "source,target,type\n0,1,Directed\n", "line 2: a directed edge; .*domain.undirected=true"),
         ("a.csv", "source,target,weight\n0,1,2\n1,2,3\n", "line 3: edges of different weight.*domain.weights=drop"),
         ("a.csv", "0,1,1,0\n1,0,1,1\n1,1,0,0\n0,1,0,0\n", "line 1: 2 values after two names"),  # a matrix
