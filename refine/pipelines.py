@@ -105,7 +105,7 @@ class NextScalePipeline:
         Args:
             folder: what to load.
             device: where to put it.
-            torch_dtype: of what predicts, as in :meth:`to`, or its name (``"float16"``); None or ``"auto"`` for float32.
+            torch_dtype: of what predicts, as in :meth:`to`, or its name; None or ``"auto"`` for float32.
             dtype: the same.
             revision: of a repository: a branch, a tag or a commit.
             token: for a private repository.
@@ -214,8 +214,8 @@ class NextScalePipeline:
         """Draw one picture for each label.
 
         Args:
-            class_labels: names or numbers of classes, as :func:`refine.domain.class_number` reads them. None, or a negative number, is a picture of no class in
-                particular: ``[None] * 4`` draws four.
+            class_labels: names or numbers of classes (:func:`refine.domain.class_number`). None, or a negative number,
+                is a picture of no class in particular: ``[None] * 4`` draws four.
             guidance_scale: classifier-free guidance, where 1 is none; it says what :attr:`SamplerConfig.guidance` says.
                 VAR's ``cfg`` is ``guidance_scale - 1`` with ``schedule="linear"``. None is the sampler's.
             generator: one for all pictures, or a list with one for each. Each picture takes a single number from its

@@ -253,8 +253,8 @@ class Samples:
         items: decoded data in the domain's own units: (B, ...), or a list of B where items differ in shape.
         codes: the codes they were decoded from, a tensor (B, N_k) or a list of B for each scale.
         condition: what they were drawn for.
-        trail: the items as they stand after every scale, K times like ``items``, or like the first of them (empty unless
-            asked for); a model may put before these what it started from.
+        trail: the items as they stand after every scale, K times like ``items``, or like the first of them (empty
+            unless asked for); a model may put before these what it started from.
     """
 
     items: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,69 @@ def test_what_is_no_model_no_sampler_and_no_type(pipe: NextScalePipeline) -> Non
         NextScalePipeline(str(folder))  # type: ignore[arg-type]
     with pytest.raises(refine.RefineError, match=r"sampler is of type dict; accepted: refine\.SamplerConfig"):
         NextScalePipeline(pipe.model, {"top_k": 3})  # type: ignore[arg-type]
-    with pytest.raises(refine.RefineError, match=r"torch_dtype='bf16' is not accepted; accepted: torch\.bf"):
-        NextScalePipeline.from_pretrained(folder, torch_dtype="bf16")  # type: ignore[arg-type]
+    for options, message in [
+        ({"torch_dtype": "bf16"}, r"torch_dtype='bf16' is not accepted; accepted: torch\.bf"),
+        ({"dtype": torch.int8}, r"dtype=torch\.int8 is not accepted; accepted: torch\.bf"),
+        ({"use_safetensors": False}, "use_safetensors=False is not accepted"),
+        ({"variant": "ema"}, "variant='ema' is not accepted; accepted: None, fp16, bf16"),
+        ({"device_map": "auto"}, "'device_map' is not an argument of from_pretrained; accepted: device, torch_dtype"),
+    ]:
+        with pytest.raises(refine.RefineError, match=message):
+            NextScalePipeline.from_pretrained(folder, **options)
+
+
+def test_keywords_and_methods_that_scripts_for_diffusers_use(pipe: NextScalePipeline) -> None:
+    keywords: dict[str, Any] = {
+        "revision": "main",
+        "local_files_only": True,
+        "use_safetensors": True,
+        "variant": "fp16",
+    }
+    half = NextScalePipeline.from_pretrained(refine.starter("image"), torch_dtype="float16", **keywords)
+    assert half.dtype == torch.float16
+    assert NextScalePipeline.from_pretrained(refine.starter("image"), dtype=torch.bfloat16).dtype == torch.bfloat16
+    assert NextScalePipeline.from_pretrained(refine.starter("image"), torch_dtype="auto").dtype == torch.float32
+    pipe.set_progress_bar_config(disable=True)
+    again = NextScalePipeline(**pipe.components)
+    assert again.model is pipe.model and again.sampler == pipe.sampler
+    pipe.enable_model_cpu_offload(device="cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(refine.RefineError, match="device='cuda' is not available here"):
+            pipe.enable_model_cpu_offload()
+
+
+def test_a_repository_of_the_hub_brings_its_sampler(
+    pipe: NextScalePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    remote, asked = tmp_path / "remote", []
+    uploaded = NextScalePipeline(pipe.model, SamplerConfig(guidance=1.5, top_k=7))
+
+    class Api:
+        def __init__(self, token: str | None) -> None: ...
+
+        def create_repo(self, *_: Any, **__: Any) -> None: ...
+
+        def upload_folder(self, folder_path: Path, **_: Any) -> str:
+            shutil.copytree(folder_path, remote)
+            return "https://huggingface.co/owner/name"
+
+    def download(name: str, allow_patterns: list[str], **options: Any) -> str:
+        asked.append(options)
+        local = tmp_path / "local"
+        local.mkdir()
+        for file in allow_patterns:  # as the hub does: what is there of these, and nothing else
+            if (remote / file).exists():
+                shutil.copy(remote / file, local)
+        return str(local)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert uploaded.push_to_hub("owner/name").endswith("owner/name")
+    found = NextScalePipeline.from_pretrained("owner/name", revision="v1", local_files_only=True)
+    assert found.sampler == uploaded.sampler
+    assert asked == [{"revision": "v1", "token": None, "local_files_only": True}]
 
 
 def test_models_without_classes_or_pictures_say_so() -> None:

@@ -9,11 +9,12 @@ from tempfile import TemporaryFile
 from typing import IO, Any, Self
 
 import numpy as np
-from numpy.lib import format as npy
 
 from refine.storage.files import atomic_write, writing
 
 Array = np.ndarray[Any, Any]
+
+npy: Any = np.lib.format  # without types
 
 BLOCK = 2**20  # numbers copied at once
 
@@ -49,7 +50,7 @@ class ArchiveWriter:
         with writing(self.path):
             for name, rows in arrays.items():
                 if name not in self._columns:
-                    file = self._open.enter_context(TemporaryFile(dir=self.path.parent))
+                    file = self._open.enter_context(TemporaryFile(dir=self.path.parent))  # noqa: SIM115
                     self._columns[name] = _Column(file, rows.shape[1:])
                 self._columns[name].add(rows)
 

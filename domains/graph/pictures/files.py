@@ -77,7 +77,7 @@ class GraphFiles:
 
         packed = graphs
         if not isinstance(packed, PackedGraphs):
-            packed = PackedGraphs.of(graphs, *(kinds or None for kinds in self.kinds))
+            packed = PackedGraphs.of(graphs, self.kinds[0] or None, self.kinds[1] or None)
         rows = {key: getattr(packed, key) for key in ("num_nodes", "num_edges", "edges", "node_label", "edge_label")}
         self._archive.add(**{key: array for key, array in rows.items() if array is not None})
         found = (packed.node_kinds, packed.edge_kinds)  # without names they are numbers: the longest list has all

@@ -22,10 +22,11 @@ ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap the sides
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Folders that are a split and no class, where one of them is ``train`` and there are no others."""
 
-UNREAD = set(
-    ".heic .heif .hif .avif .jxl .jp2 .jxr .svg .eps .ps .wmf .emf .exr .hdr .3fr .arw .cr2 .cr3 .crw .dcr .dng .erf "
-    ".kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
+_UNREAD = (
+    "heic heif hif avif jxl jp2 jxr svg eps ps wmf emf exr hdr 3fr arw cr2 cr3 crw dcr dng erf kdc mef mos "
+    "mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f split"
 )
+UNREAD = {f".{extension}" for extension in _UNREAD.split()}
 """Extensions of images that are told of where they cannot be read."""
 
 
@@ -70,7 +71,7 @@ def walk(root: Path) -> Iterator[Path]:
     entered: set[tuple[str, int, int]] = set()
     for place, folders, files in os.walk(root, followlinks=True):
         here = Path(place).relative_to(root)
-        status = os.stat(place)
+        status = Path(place).stat()
         mark = (here.parts[0] if here.parts else "", status.st_dev, status.st_ino)
         if mark in entered:
             folders.clear()
@@ -170,8 +171,8 @@ def read_folder(
     of = f"{len(paths)} images of {len(found)} classes" if found else f"{len(paths)} images"
     require(
         bool(chosen),
-        f"domain.folder={folder!r} has {of}, too few for a {split} split: it takes three images of one class, or a folder "
-        f"{split}/ beside train/",
+        f"domain.folder={folder!r} has {of}, too few for a {split} split: it takes three images of one class, "
+        f"or a folder {split}/ beside train/",
     )
     root = Path(folder).expanduser()
     decoded = read_decoded([(str(p), root / p) for p in chosen], size, channels, strict, folder)

@@ -151,10 +151,10 @@ def each_picture(
             return f"{type(error).__name__}: {error}"
 
     def results() -> Iterator[Tensor | str]:
-        if isinstance(sources[0][1], bytes):  # small images out of one file: handing them to threads costs more
-            yield from (read(source) for _, source in sources)
-            return
         with no_warning_of_size(), ThreadPoolExecutor() as pool:
+            if isinstance(sources[0][1], bytes):  # small images out of one file: handing them to threads costs more
+                yield from (read(source) for _, source in sources)
+                return
             for start in range(0, len(sources), BLOCK):
                 yield from pool.map(read, [source for _, source in sources[start : start + BLOCK]])
 

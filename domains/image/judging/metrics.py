@@ -37,7 +37,8 @@ def image_metrics(data: ImageData, refiner: Refiner, samples: Samples, config: I
 
     ``psnr`` (mean over images), ``psnr_of_mean_error``, ``ssim`` and ``ssim_window`` compare reconstructions with their
     images. ``frechet_distance``, ``precision`` and ``recall`` compare samples with the reference split in the features
-    that ``feature_extractor`` names, where there are two of each; ``..._of_reconstructions`` and ``..._of_train`` do so with reconstructions and
+    that ``feature_extractor`` names, where there are two of each;
+    ``..._of_reconstructions`` and ``..._of_train`` do so with reconstructions and
     with real training images, as many as there are samples: what a perfect model would get. ``class_agreement`` is the
     share of class-conditional samples that the classifier calls their class, beside its accuracy on the real test split
     and on reconstructions.

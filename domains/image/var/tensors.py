@@ -20,9 +20,9 @@ def read_tensors(path: str, part: str) -> dict[str, Tensor]:
     """The tensors of a state dict by name, on the CPU and, where the format allows it, not read before they are used.
 
     Args:
-        path: a ``.safetensors`` file, or one of ``torch.save`` with tensors, which may stand in a training checkpoint or
-            below ``state_dict`` or ``model``; names may begin as ``torch.compile`` or ``DistributedDataParallel`` have
-            them (``_orig_mod.``, ``module.``).
+        path: a ``.safetensors`` file, or one of ``torch.save`` with tensors, which may stand in a training checkpoint
+            or below ``state_dict`` or ``model``; names may begin as ``torch.compile`` or
+            ``DistributedDataParallel`` have them (``_orig_mod.``, ``module.``).
         part: name of the state dict in a training checkpoint: ``vae_local`` or ``var_wo_ddp``.
 
     Raises:

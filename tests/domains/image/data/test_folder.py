@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 import torch
 
 from refine.domains.image import ImageConfig, ImageDomain
-from refine.domains.image.data.folder import split_of
+from refine.domains.image.data.folder import list_classes, list_images, split_of
+from refine.domains.image.data.pixels import open_picture
 from refine.errors import RefineError
 
 from ..conftest import write_image
@@ -91,7 +94,7 @@ def test_folders_that_cannot_be_used(pets: Path, tmp_path: Path) -> None:
     with pytest.raises(RefineError, match=r"others outside them, which have none: stray.png"):
         folder_domain(pets)
     write_image(tmp_path / "few" / "a.png", 0)
-    with pytest.raises(RefineError, match="has 1 images, too few for a val split"):
+    with pytest.raises(RefineError, match="has 1 images, too few for a val split: it takes three images"):
         folder_domain(tmp_path / "few").images("val")
 
 
@@ -100,3 +103,127 @@ def test_different_sizes_need_a_size(pets: Path) -> None:
     with pytest.raises(RefineError, match=r"different sizes \(.*6x8.*tall.png is 9x8\); give domain.size"):
         folder_domain(pets)
     assert folder_domain(pets, size=5).images("train").pixels.shape[1:] == (3, 5, 5)
+
+
+def test_two_images_of_every_class_are_too_few_and_it_says_why(tmp_path: Path) -> None:
+    for i in range(8):
+        write_image(tmp_path / f"c{i % 4}" / f"{i}.png", i)
+    domain = folder_domain(tmp_path)
+    assert len(domain.images("train")) == 8
+    with pytest.raises(
+        RefineError, match="has 8 images of 4 classes, too few for a val split: it takes three images of"
+    ):
+        domain.images("val")
+
+
+def test_folders_that_are_links_are_classes_and_loops_end(pets: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "elsewhere" / "a.png", 300)
+    write_image(tmp_path / "elsewhere" / "deep" / "b.png", 301)
+    for name in ("bird", "crow"):  # two classes of the same images
+        (pets / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "deep" / "up").symlink_to(tmp_path / "elsewhere")
+    (pets / "cat" / "self").symlink_to(pets)
+    (pets / "dangling").symlink_to(tmp_path / "nowhere")
+    paths = list_images(str(pets))
+    assert list_classes(paths) == ["bird", "cat", "crow", "dog"]
+    found = [p.as_posix() for p in paths if p.parts[0] in ("bird", "crow")]
+    assert found == ["bird/a.png", "bird/deep/b.png", "crow/a.png", "crow/deep/b.png"]
+    (tmp_path / "root").symlink_to(pets)
+    assert list_images(str(tmp_path / "root")) == paths
+    domain = folder_domain(tmp_path / "root")
+    assert sum(int((domain.images(s).labels == 2).sum()) for s in ("train",)) == 2
+
+
+def test_links_that_lead_to_one_another_are_not_followed_in_every_order(tmp_path: Path) -> None:
+    for i in range(9):
+        write_image(tmp_path / f"{i}" / "a.png", i)
+    for i in range(9):
+        for j in range(9):
+            (tmp_path / f"{i}" / f"to{j}").symlink_to(tmp_path / f"{j}")
+    assert len(list_images(str(tmp_path))) == 9 * 9
+
+
+def test_images_of_formats_that_cannot_be_read_are_named_and_counted(pets: Path, tmp_path: Path) -> None:
+    names = ["IMG_0.HEIC", "b.jxl", "c.nef", "d.eps", "e.wmf"]
+    for name in names:
+        (pets / "cat" / name).write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"5 images are of formats that cannot be read: cat/IMG_0.HEIC, .*left out"):
+        assert len(list_images(str(pets))) == 24
+    with pytest.raises(RefineError, match=r"5 images are of formats .* cat/e\.wmf; strict=true refuses them"):
+        folder_domain(pets, strict=True)
+    for i in range(20):
+        (tmp_path / "phone" / f"{i}.heic").parent.mkdir(exist_ok=True)
+        (tmp_path / "phone" / f"{i}.heic").write_bytes(b"x")
+    with pytest.raises(RefineError, match=r"phone': 20 images are of formats that cannot be read: .*, and 10 more$"):
+        folder_domain(tmp_path / "phone")
+
+
+def test_what_pillow_would_hand_to_another_program_is_no_image_whatever_it_is_called(pets: Path) -> None:
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\nshowpage\n%%EOF\n"
+    (pets / "cat" / "0.png").write_bytes(eps)
+    for path in (pets / "cat" / "0.png", eps):
+        with pytest.raises(OSError, match="cannot identify image file"):
+            open_picture(path)
+
+
+def test_folders_called_as_splits_are_splits(tmp_path: Path) -> None:
+    counts = {"train/cat": 20, "train/dog": 20, "Val/cat": 3, "Val/dog": 2, "Val/owl": 1}
+    for start, (name, count) in enumerate(counts.items()):
+        for i in range(count):
+            write_image(tmp_path / name / f"{i}.png", 100 * start + i)
+    domain = folder_domain(tmp_path)
+    assert domain.class_names() == ["cat", "dog", "owl"]
+    labels = {s: torch.bincount(domain.images(s).labels, minlength=3).tolist() for s in ("train", "val", "test")}
+    assert labels == {"train": [18, 18, 0], "val": [3, 2, 1], "test": [2, 2, 0]}  # a test split is held out of train
+    for i in range(3):
+        write_image(tmp_path / "test" / "owl" / f"{i}.png", 900 + i)
+    again = folder_domain(tmp_path)
+    assert [len(again.images(s)) for s in ("train", "val", "test")] == [40, 6, 3]
+    write_image(tmp_path / "bus" / "0.png", 1000)  # then train is a class among others
+    assert folder_domain(tmp_path).class_names() == ["Val", "bus", "test", "train"]
+
+
+def test_splits_without_classes(tmp_path: Path) -> None:
+    for split, count in {"train": 5, "valid": 2}.items():
+        for i in range(count):
+            write_image(tmp_path / split / f"{i}.png", i)
+    domain = folder_domain(tmp_path)
+    assert domain.class_names() == [] and [len(domain.images(s)) for s in ("train", "val", "test")] == [4, 2, 1]
+
+
+def test_classes_called_by_numbers_are_in_the_order_of_numbers(tmp_path: Path) -> None:
+    for i, name in enumerate(["10", "9", "1", "2"]):
+        write_image(tmp_path / name / "a.png", i)
+    domain = folder_domain(tmp_path)
+    assert domain.class_names() == ["1", "2", "9", "10"] and domain.labels_of(10, 1).tolist() == [3]
+
+
+@pytest.mark.parametrize("name", ["${oc.env:HOME}", "a\nb", "???", b"caf\xe9", "\x1b[31mred"])
+def test_class_folders_that_cannot_be_written_down_are_refused_at_once(name: str | bytes, tmp_path: Path) -> None:
+    write_image(tmp_path / "cat" / "a.png", 0)
+    try:
+        (tmp_path / "cat").rename(tmp_path / os.fsdecode(name))
+    except OSError:
+        pytest.skip("the file system has no such names")
+    with pytest.raises(RefineError, match=r"is not accepted as the name of a class .*rename the folder$") as error:
+        folder_domain(tmp_path)
+    assert str(error.value).isprintable()
+
+
+def test_files_of_any_name_are_read_and_named(pets: Path) -> None:
+    for name, content in {
+        b"caf\xe9.png": b"",
+        b"a\nb.png": b"",
+        b"${x}.png": (pets / "cat" / "0.png").read_bytes(),
+    }.items():
+        try:
+            (pets / "cat" / os.fsdecode(name)).write_bytes(content)
+        except OSError:
+            pytest.skip("the file system has no such names")
+    domain = folder_domain(pets, size=6)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        total = sum(len(domain.images(split)) for split in ("train", "val", "test"))
+    assert total == 25 and all(str(w.message).isprintable() for w in caught)
+    told = " ".join(str(w.message) for w in caught)
+    assert r"cat/caf\udce9.png" in told and r"cat/a\nb.png" in told

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import struct
+import threading
+import time
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -8,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from refine.domains.image.data import pixels as pixels_module
 from refine.domains.image.data.pixels import from_picture, read_pictures, to_float, to_picture, to_uint8
 from refine.errors import RefineError
 
@@ -81,3 +86,51 @@ def test_one_corrupt_file_among_thousands_is_named_skipped_and_counted(tmp_path:
 def test_nothing_but_corrupt_files_is_an_error() -> None:
     with pytest.raises(RefineError, match="none of 2 images can be read; the first: a "):
         read_pictures([("a", b"x"), ("b", b"")], (4, 4), 1, False, "here")
+
+
+def bomb(side: int) -> bytes:
+    """A PNG that says it has side x side pixels; what there is of them does not matter."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def test_an_image_of_too_many_pixels_is_skipped_by_name_and_never_decoded() -> None:
+    good, large = encoded(np.zeros((4, 4), np.uint8)), bomb(13_000)
+    with pytest.warns(UserWarning, match=r"1 of 2 .* large.png \(13000 x 13000 pixels; images of up to 134,217,728"):
+        pixels, kept, _ = read_pictures([("good", good), ("large.png", large)], (4, 4), 1, False, "here")
+    assert len(pixels) == 1 and kept == [0]
+    with pytest.raises(RefineError, match=r"none of 2 images can be read; the first: a \(13000 x 13000 pixels"):
+        read_pictures([("a", large), ("b", large)], (4, 4), 1, False, "here")
+
+
+def test_images_that_are_decoded_together_have_no_more_pixels_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(12)]
+    for path in paths:
+        path.write_bytes(encoded(np.zeros((40, 50), np.uint8)))
+    inside, most, lock = [0], [0], threading.Lock()
+    plain = pixels_module.from_picture
+
+    def watched(image: Image.Image, size: tuple[int, int] | None, channels: int) -> torch.Tensor:
+        with lock:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+        time.sleep(0.005)
+        result = plain(image, size, channels)
+        with lock:
+            inside[0] -= 1
+        return result
+
+    monkeypatch.setattr(pixels_module, "from_picture", watched)
+    monkeypatch.setattr(pixels_module, "LARGEST", 2 * 2000 + 1)
+    pixels, kept, _ = read_pictures([(p.name, p) for p in paths], (4, 5), 1, True, "here")
+    assert len(pixels) == 12 and kept == list(range(12)) and most[0] == 2
+    monkeypatch.setattr(pixels_module, "LARGEST", 1999)
+    with pytest.raises(RefineError, match="none of 12 images can be read"):
+        read_pictures([(p.name, p) for p in paths], (4, 5), 1, False, "here")

@@ -160,6 +160,19 @@ def test_unconditional_samples_have_no_agreement_and_unlabelled_images_no_classi
         domain.metrics(Blurred(0.0), samples, config, tmp_path)  # type: ignore[arg-type]
 
 
+def test_one_image_or_one_sample_has_figures_without_a_distance(digits: ImageDomain, tmp_path: Path) -> None:
+    test = digits.images("test")
+    one, many = samples_of(test.pixels[:1], test.labels[:1]), samples_of(test.pixels[:50], test.labels[:50])
+    for samples, items in ((one, 1), (many, 1), (one, 50)):
+        config = ImageEvaluateConfig(features="classifier", items=items)
+        out = digits.metrics(Blurred(0.02), samples, config, tmp_path)  # type: ignore[arg-type]
+        assert "frechet_distance" not in out and "precision" not in out and out["psnr"] > 20
+        assert json.loads(json.dumps(out, allow_nan=False)) == out
+    config = ImageEvaluateConfig(features="classifier", items=2)
+    out = digits.metrics(Blurred(0.02), samples_of(test.pixels[:2], test.labels[:2]), config, tmp_path)  # type: ignore[arg-type]
+    assert out["frechet_distance"] >= 0 and 0 <= out["precision"] <= 1
+
+
 def test_features_that_cannot_be_had(digits: ImageDomain, tmp_path: Path) -> None:
     test = digits.images("test")
     samples, refiner = samples_of(test.pixels, test.labels), Blurred(0.0)

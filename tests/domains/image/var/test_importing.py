@@ -343,3 +343,20 @@ class TestARunLikeAnyOther:
             write_image(tmp_path / "images" / f"class {i % 4}" / f"{i}.png", seed=i)
         with pytest.raises(RefineError, match=r"--folder images has 4 classes \(subfolders\); .*var.pth has 3"):
             import_var(**saved(tmp_path, *tiny()), to=tmp_path / "run", folder="images")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_files_of_any_precision_give_what_their_numbers_give(dtype: torch.dtype, tmp_path: Path) -> None:
+    vae, var = ({n: t.to(dtype) if t.is_floating_point() else t for n, t in part.items()} for part in tiny())
+    import_var(**saved(tmp_path, vae, var), to=tmp_path / "run")
+    first = Refiner.from_pretrained(tmp_path / "run").predictor.sites[0].detach().double()
+    wanted = var["pos_1LC"][0, :1].double() + var["pos_start"][0].double() - var["word_embed.bias"].double()
+    torch.testing.assert_close(first, wanted, atol=2e-7, rtol=0)
+
+
+def test_class_folders_called_by_numbers_meet_the_classes_of_their_numbers(tmp_path: Path) -> None:
+    for i, name in enumerate(["0", "2", "10"]):
+        for j in range(3):
+            write_image(tmp_path / "images" / name / f"{j}.png", 10 * i + j, (6, 6))
+    import_var(**saved(tmp_path, *tiny()), to=tmp_path / "run", folder=str(tmp_path / "images"))
+    assert Refiner.from_pretrained(tmp_path / "run").domain.class_names() == ["0", "2", "10"]

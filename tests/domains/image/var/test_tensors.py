@@ -57,6 +57,21 @@ def test_a_training_checkpoint_of_var() -> None:
     assert list(read_tensors("ar-ckpt-last.pth", "vae_local")) == ["c"]
 
 
+def test_files_of_wrapped_modules() -> None:
+    for i, prefix in enumerate(["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."]):
+        wrapped = {f"{prefix}{name}": tensor for name, tensor in TENSORS.items()}
+        torch.save(wrapped, f"{i}.pth")
+        torch.save({"state_dict": wrapped, "epoch": 3}, f"{i}-state.pth")
+        torch.save({"trainer": {"var_wo_ddp": wrapped}}, f"{i}-trainer.pth")
+        save_file(wrapped, f"{i}.safetensors")
+    torch.save({"model": TENSORS, "optimizer": {"lr": 1}}, "model.pth")
+    torch.save({"a._orig_mod.weight": TENSORS["a.weight"], "b": TENSORS["b"]}, "part.pth")
+    assert all(same(str(path)) for path in Path().iterdir()) and len(list(Path().iterdir())) == 18
+    torch.save({"_orig_mod.b": TENSORS["b"], "b": TENSORS["b"]}, "twice.pth")
+    with pytest.raises(RefineError, match=r"twice\.pth holds tensors twice"):
+        read_tensors("twice.pth", "var_wo_ddp")
+
+
 def test_nothing_is_read_before_it_is_used() -> None:
     torch.save({"a": torch.zeros(1000)}, "plain.pth")
     tensor = read_tensors("plain.pth", "")["a"]
