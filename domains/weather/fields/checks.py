@@ -132,7 +132,7 @@ def first_missing(field: xr.DataArray) -> str:
 def missing_text(channel: str, where: str, count: int, size: int, first: str) -> str:
     """The message for a channel with ``count`` missing values of ``size``."""
     share = f"{count} of {size} values are missing ({count / size:.2g})"
-    hint = "leave the channel or those times out, or fill them first"
+    hint = "leave the channel out, or fill them first"
     return f"{where}: {channel}: {share}, the first at {first}; accepted: none ({hint})"
 
 
