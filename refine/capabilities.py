@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from refine.errors import RefineError
+import torch
+from torch import Tensor
+
+from refine.errors import RefineError, require, shown
+from refine.items import collate_of
 from refine.kinds import DOMAINS
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from refine.types import Samples
+from refine.progress import track
+from refine.types import Condition, Samples
 
 
 class Capability(abc.ABC):
@@ -89,15 +92,53 @@ class Inpaints(Capability):
 
     lacking = "does not in-paint"
 
-    @abc.abstractmethod
-    def inpaint(self, model: Any, config: Any, folder: Path) -> list[Path]:
+    def inpaint(self: Any, model: Any, config: Any, folder: Path) -> list[Path]:
         """Draw a part of an item anew, as ``config.inpaint`` says, and tell which files were written.
 
+        By default the codes of an item of the data (``inpaint.item``) are kept at its coarsest scales
+        (``inpaint.keep_scales``), finer ones are drawn, and results are written as samples are. A domain that is given
+        something else, or keeps a part of every scale, has a section and a method of its own.
+
         Args:
-            model: the domain's model.
+            model: the domain's model; by default a :class:`refine.Refiner`.
             config: :class:`refine.settings.config.Config` of the command.
             folder: for the files; it is made when there are some.
+
+        Raises:
+            RefineError: no such item, scales or class.
         """
+        wanted = config.inpaint
+        batch = _item(self, wanted.item)
+        kept, scales = wanted.keep_scales, model.num_levels
+        require(kept < scales, f"inpaint.keep_scales={kept} is not accepted; accepted: 0 to {scales - 1}")
+        labels = self.labels_of(wanted.label, wanted.num, "inpaint.label")
+        condition = model.spec.only(Condition.from_batch(batch)).to(model.device)
+        codes = model.tokenizer.encode(batch["x"].to(model.device), condition.base, condition.mask)
+        masks = [torch.full((1, c.shape[1]), k < kept) for k, c in enumerate(codes)]
+
+        def drawn() -> Iterator[Samples]:
+            for first in track(range(0, wanted.num, wanted.batch_size), f"Drawing {wanted.num} results"):
+                rows = torch.zeros(min(wanted.batch_size, wanted.num - first), dtype=torch.int64, device=model.device)
+                given = condition[rows]
+                if labels is not None:
+                    given = replace(given, label=labels[first : first + len(rows)])
+                yield model.inpaint([c[rows] for c in codes], masks, given, config.seed, first, config.sampler).cpu()
+
+        batches = drawn()
+        begun = chain([next(batches)], batches)  # what cannot be drawn leaves no folder
+        folder.mkdir(parents=True, exist_ok=True)
+        return self.save_batches(begun, wanted.num, folder, gif=False, strip=0)  # type: ignore[no-any-return]
+
+
+def _item(domain: Any, name: str) -> dict[str, Tensor]:
+    """A batch of one: the item that ``split:number`` names."""
+    split, _, number = name.partition(":")
+    accepted = "accepted: SPLIT:NUMBER, as test:17; splits are train, val and test"
+    good = split in ("train", "val", "test") and number.isascii() and number.isdigit() and len(number) < 10
+    require(good, f"inpaint.item={shown(name)} is not accepted; {accepted}")
+    items = domain.dataset(split)
+    require(int(number) < len(items), f"inpaint.item={name!r} is not accepted; {split} has {len(items)} items, from 0")
+    return collate_of(items)([items[int(number)]])  # type: ignore[no-any-return]
 
 
 class Exports(Capability):

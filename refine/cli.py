@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
 from refine.commands.command import Command
-from refine.errors import RefineError
+from refine.errors import RefineError, one_line, out_of_memory
 from refine.extras import how_to_install
 from refine.kinds import COMMANDS
 from refine.version import __version__
@@ -112,16 +115,36 @@ def _interrupted(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
 
 
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C."""
+    """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C, SIGTERM."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("REFINE_DEBUG", "0") not in ("", "0")
     try:
-        code = cli.main([a for a in arguments if a != "--debug"], prog_name="refine", standalone_mode=False)
+        with _terminated_as_interrupted():
+            code = cli.main([a for a in arguments if a != "--debug"], prog_name="refine", standalone_mode=False)
     except (RefineError, click.ClickException, OSError) as error:
         if debug:
             raise
-        click.echo(f"error: {error.format_message() if isinstance(error, click.ClickException) else error}", err=True)
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"error: {one_line(text)}", err=True)
+        code = 2
+    except (MemoryError, RuntimeError) as error:
+        if debug or not out_of_memory(error):
+            raise
+        click.echo(f"error: memory ran out; smaller batches or models need less: {one_line(str(error))}", err=True)
         code = 2
     except ModuleNotFoundError as error:
         if debug or error.name is None or error.name.startswith("refine."):
@@ -131,6 +154,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except (StoppedError, click.Abort, KeyboardInterrupt) as error:
         if debug:
             raise
-        click.echo(str(error) or "stopped", err=True)
+        text = str(error) if isinstance(error, StoppedError) else "stopped"
+        if text:
+            click.echo(text, err=True)
         code = 130
     sys.exit(code if isinstance(code, int) else 0)

@@ -11,13 +11,12 @@ What only some domains can do is inherited beside it (:mod:`refine.capabilities`
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -31,11 +30,13 @@ from refine.models.codec import Codec
 from refine.models.model import Model
 from refine.models.refiner import Refiner
 from refine.scales.resample import Resampler
+from refine.settings.bounds import check
 from refine.settings.config import ModelConfig
 from refine.settings.typed import typed
-from refine.storage.places import say
+from refine.storage.arrays import ArchiveWriter
 from refine.types import Condition, ConditionSpec, Samples
 
+LONGEST = 10  # digits of a class's name that is a number
 LOOKED_AT = 1024  # held-out items among which conditions of a class are looked for
 
 
@@ -84,6 +85,7 @@ class Domain(abc.ABC):
     unconditional: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
+        check(config, "domain")
         self.config = config
 
     @abc.abstractmethod
@@ -169,7 +171,7 @@ class Domain(abc.ABC):
         """(num,) labels: the given class, the given classes in turn, or all in turn; None where there are no classes.
 
         Args:
-            label: a class, its number or its name, or a list of classes.
+            label: a class, its name or its number, or a list of classes; see :func:`class_number`.
             num: how many.
             key: what asks, for messages.
 
@@ -180,12 +182,10 @@ class Domain(abc.ABC):
         if not classes:
             require(label is None, f"{key}={label!r} is not accepted: this model is not conditioned on classes")
             return None
-        accepted = [*range(classes), *(name for name in names if not name.isdecimal())]
-        numbers = []
-        for item in range(classes) if label is None else label if isinstance(label, list) else [label]:
-            if isinstance(item, bool) or item not in accepted:
-                raise not_accepted(key, item, accepted)
-            numbers.append(names.index(item) if isinstance(item, str) else int(item))
+        if label is None:
+            numbers = list(range(classes))
+        else:
+            numbers = [class_number(item, names, key) for item in (label if isinstance(label, list) else [label])]
         require(bool(numbers), f"{key}=[] is not accepted; accepted: a class, a list of classes, or null")
         return torch.tensor(list(islice(cycle(numbers), num)))
 
@@ -195,7 +195,7 @@ class Domain(abc.ABC):
             return None
         require(self.condition.size, f"{key}={size!r} is not accepted: items of this model have one size")
         sizes = size if isinstance(size, list) else [size]
-        good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
+        good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 2**63 for n in sizes)
         require(good, f"{key}={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
         return torch.tensor(list(islice(cycle(sizes), num)))
 
@@ -214,10 +214,23 @@ class Domain(abc.ABC):
 
     def save(self, samples: Samples, folder: Path, **options: Any) -> list[Path]:
         """Write drawn items into ``folder`` and say which files those are; by default one ``samples.npz``."""
-        path = folder / "samples.npz"
-        arrays = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
-        np.savez_compressed(path, items=samples.items.cpu().numpy(), **arrays)
-        return [path]
+        return _archive([samples], folder)
+
+    def save_batches(self, batches: Iterable[Samples], num: int, folder: Path, **options: Any) -> list[Path]:
+        """What :meth:`save` does, of items that come batch by batch and need not fit into memory together.
+
+        By default the one ``samples.npz`` is written as they come; a domain with a ``save`` of its own is given all at
+        once, unless it implements this as well.
+
+        Args:
+            batches: what is drawn; the first samples have a trail, where one is shown.
+            num: how many items there will be.
+            folder: it is there.
+            options: as for :meth:`save`: ``gif`` and ``strip``.
+        """
+        if type(self).save is Domain.save:
+            return _archive(batches, folder)
+        return self.save(Samples.join(list(batches)), folder, **options)
 
     def plot_training(self, model: Any, folder: Path) -> list[Path]:
         """Pictures at the end of a training stage, written into ``folder``; none by default.
@@ -247,6 +260,43 @@ class Domain(abc.ABC):
         return None
 
 
+def class_number(label: Any, names: Sequence[str], key: str) -> int:
+    """The number of the class that ``label`` means: the one of that name, else, of classes that are not called by
+    numbers, the one of that number.
+
+    Classes called 1, 2 and 10 have the numbers 0, 1 and 2: there 1 is the first, 10 the last, and 0 is refused.
+
+    Args:
+        label: a name or a number; ``"01"`` and 1 mean the same, unless a class has exactly that name.
+        names: of all classes, in the order of their numbers.
+        key: what asks, for messages.
+
+    Raises:
+        RefineError: no such class, or several.
+    """
+    if isinstance(label, str) and label in names:
+        return names.index(label)
+    called = {i: int(name) for i, name in enumerate(names) if name.isdecimal() and len(name) < LONGEST}
+    number = int(label) if isinstance(label, str) and label.isdecimal() and len(label) < LONGEST else label
+    if isinstance(number, int) and not isinstance(number, bool):
+        found = [i for i, its_name in called.items() if its_name == number]
+        if not found and 0 <= number < len(names) and number not in called:
+            return number
+        several = ", ".join(repr(names[i]) for i in found)
+        require(len(found) < 2, f"{key}={label!r} is not accepted: that may be any of the classes {several}")
+        if found:
+            return found[0]
+    raise not_accepted(key, label, [*(i for i in range(len(names)) if i not in called), *names])
+
+
+def _archive(batches: Iterable[Samples], folder: Path) -> list[Path]:
+    with ArchiveWriter(folder / "samples.npz") as archive:
+        for samples in batches:
+            codes = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
+            archive.add(items=samples.items.cpu().numpy(), **codes)
+        return [archive.finish()]
+
+
 def load_domain(name: str, **options: Any) -> Domain:
     """The domain called ``name`` with ``options`` of its ``Config`` set.
 
@@ -254,7 +304,6 @@ def load_domain(name: str, **options: Any) -> Domain:
         RefineError: no such domain, or no such option.
     """
     cls = DOMAINS.load(name)
-    say(options)
     domain: Domain = cls(typed(cls.Config, options, name))
     return domain
 

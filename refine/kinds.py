@@ -117,6 +117,9 @@ class Kind(Generic[T]):
         right = isinstance(cls, type) and self._base is not None and issubclass(cls, self._base)
         base = f"refine.{self.word.capitalize()}" if self._base is None else f"refine.{self._base.__name__}"
         require(right, f"{self.word} {name!r} ({home}) is not a subclass of {base}")
+        own = getattr(cls, "name", name)  # a domain's own name is what its checkpoints ask for
+        same = not isinstance(own, str) or own == name
+        require(same, f"{self.word} {name!r} ({home}) calls itself {own!r}; it must be announced by that name")
 
 
 @lru_cache(maxsize=4)
@@ -164,6 +167,6 @@ def register(name: str, cls: type) -> None:
         RefineError: a class of no kind.
     """
     for kind in ALL.values():
-        if kind._base is not None and issubclass(cls, kind._base):
+        if kind._base is not None and isinstance(cls, type) and issubclass(cls, kind._base):
             return kind.register(name, cls)
     raise RefineError(f"{cls!r} is of no kind that can be registered; accepted: subclasses of {', '.join(ALL)}")

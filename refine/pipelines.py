@@ -6,6 +6,7 @@ Names and meanings are those of its ``DiTPipeline``, as far as they say somethin
 from __future__ import annotations
 
 import operator
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from refine.capabilities import Pictures
+from refine.domain import class_number
 from refine.errors import RefineError, not_accepted, require
 from refine.models.model import Model
 from refine.models.refiner import Refiner
@@ -28,6 +30,8 @@ from refine.storage.runs import CONFIG, load_run_config
 from refine.types import Condition
 
 OUTPUT_TYPES = ("pil", "np", "pt")
+
+VARIANTS = (None, "fp16", "bf16")
 
 KINDS = "accepted: numbers, names or None"  # of labels
 
@@ -82,23 +86,48 @@ class NextScalePipeline:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: str | torch.device = "cpu", torch_dtype: torch.dtype | None = None
+        cls,
+        folder: str | Path,
+        device: str | torch.device = "cpu",
+        torch_dtype: torch.dtype | str | None = None,
+        *,
+        dtype: torch.dtype | str | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        local_files_only: bool = False,
+        use_safetensors: bool | None = None,
+        variant: str | None = None,
+        **others: Any,
     ) -> Self:
-        """Load a run or another checkpoint folder, or a repository ``owner/name`` of the hub; with the sampler of the
-        run's ``config.yaml``, where there is one.
+        """Load a run or another checkpoint folder, or a repository ``owner/name`` of the hub; with the sampler of its
+        ``config.yaml``, where there is one.
 
         Args:
             folder: what to load.
             device: where to put it.
-            torch_dtype: of what predicts, as in :meth:`to`; None for float32.
+            torch_dtype: of what predicts, as in :meth:`to`, or its name (``"float16"``); None or ``"auto"`` for float32.
+            dtype: the same.
+            revision: of a repository: a branch, a tag or a commit.
+            token: for a private repository.
+            local_files_only: take of a repository what was downloaded before, and ask nobody.
+            use_safetensors: nothing else is ever read; False is refused.
+            variant: ``fp16`` or ``bf16``, as scripts have it. There is one file of weights for all variants;
+                ``torch_dtype`` says in which type they are held.
+            others: none; a name that is not known is refused.
 
         Raises:
-            RefineError: not a checkpoint, a damaged one, one of another domain, or a type that is none.
+            RefineError: not a checkpoint, a damaged one, one of another domain, a type that is none, or an argument
+                that is not known.
         """
-        good = torch_dtype is None or isinstance(torch_dtype, torch.dtype)
-        require(good, f"torch_dtype={torch_dtype!r} is not accepted; accepted: torch.bfloat16 or another of torch's")
-        path = hub.locate(folder)
-        model: Any = Model.from_pretrained(path, device, torch_dtype)
+        for name in others:
+            accepted = "device, torch_dtype, dtype, revision, token, local_files_only, use_safetensors, variant"
+            raise RefineError(f"{name!r} is not an argument of from_pretrained; accepted: {accepted}")
+        require(use_safetensors is not False, "use_safetensors=False is not accepted: nothing else is read")
+        if variant not in VARIANTS:
+            raise not_accepted("variant", variant, VARIANTS)
+        held = _dtype(torch_dtype if dtype is None else dtype, "torch_dtype" if dtype is None else "dtype")
+        path = hub.locate(folder, revision, token, local_files_only)
+        model: Any = Model.from_pretrained(path, device, held)
         return cls(model, load_run_config(path).sampler)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -107,6 +136,35 @@ class NextScalePipeline:
         domain = self.model.domain
         config = Config(domain.config, domain.name, self.model.config, sampler=self.sampler)
         write_text(Path(folder) / CONFIG, to_yaml(config))
+
+    def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None) -> str:
+        """Upload what :meth:`save_pretrained` writes to the Hugging Face hub, and return its address."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.upload(Path(folder), repo_id, self.model.domain.name, private, token)
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """What the pipeline is made of: ``NextScalePipeline(**pipe.components)`` is another one of the same model."""
+        return {"model": self.model, "sampler": self.sampler}
+
+    def enable_model_cpu_offload(self, gpu_id: int | None = None, device: str | torch.device = "cuda") -> None:
+        """Move the model to the accelerator, where all of it stays: it is one network, with no parts to take turns.
+
+        Args:
+            gpu_id: number of the accelerator.
+            device: its kind.
+
+        Raises:
+            RefineError: there is none.
+        """
+        kind = torch.device(device).type
+        good = kind == "cpu" or bool(getattr(torch, kind).is_available())
+        require(good, f"device={str(device)!r} is not available here")
+        self.to(torch.device(device) if gpu_id is None else torch.device(kind, gpu_id))
+
+    def set_progress_bar_config(self, **options: Any) -> None:
+        """Nothing: pictures are drawn in so few steps that no bar is shown."""
 
     def to(self, *where: str | torch.device | torch.dtype) -> Self:
         """Move to a device, or hold the weights of what predicts in another type (what decodes stays in float32)."""
@@ -156,7 +214,7 @@ class NextScalePipeline:
         """Draw one picture for each label.
 
         Args:
-            class_labels: numbers or names of classes. None, or a negative number, is a picture of no class in
+            class_labels: names or numbers of classes, as :func:`refine.domain.class_number` reads them. None, or a negative number, is a picture of no class in
                 particular: ``[None] * 4`` draws four.
             guidance_scale: classifier-free guidance, where 1 is none; it says what :attr:`SamplerConfig.guidance` says.
                 VAR's ``cfg`` is ``guidance_scale - 1`` with ``schedule="linear"``. None is the sampler's.
@@ -197,8 +255,11 @@ class NextScalePipeline:
     def _label(self, label: Any, num_classes: int) -> int | None:
         if label is None:
             return None
+        names = self.model.domain.class_names()
+        if isinstance(label, str):
+            return class_number(label, names, "class_labels")
         try:
-            number = self.get_label_ids(label)[0] if isinstance(label, str) else operator.index(label)
+            number = operator.index(label)
             require(not isinstance(label, bool), f"class_labels={label} is not accepted; {KINDS}")
         except TypeError:
             raise RefineError(f"class_labels={label!r} is not accepted; {KINDS}") from None
@@ -206,8 +267,9 @@ class NextScalePipeline:
             return None
         require(num_classes > 0, f"class_labels={label!r} is not accepted: this model is not conditioned on classes")
         accepted = f"accepted: 0 to {num_classes - 1}, their names, or None (or -1) for none"
-        require(number < num_classes, f"class_labels={label!r} is not accepted; {accepted}")
-        return number
+        known = number < num_classes or any(name.isdecimal() and int(name) == number for name in names)
+        require(known, f"class_labels={number} is not accepted; {accepted}")
+        return class_number(number, names, "class_labels")
 
     def _settings(self, guidance_scale: float | None, given: dict[str, Any]) -> SamplerConfig:
         accepted = [f.name for f in fields(SamplerConfig) if f.name != "guidance"]
@@ -215,6 +277,16 @@ class NextScalePipeline:
             if name not in accepted:
                 raise RefineError(f"{name!r} is not an argument; accepted: guidance_scale, {', '.join(accepted)}")
         return replace(self.sampler, **given if guidance_scale is None else {**given, "guidance": guidance_scale})
+
+
+def _dtype(given: torch.dtype | str | None, key: str) -> torch.dtype | None:
+    """A floating point type, by itself or by its name."""
+    found = getattr(torch, given.removeprefix("torch."), None) if isinstance(given, str) else given
+    if given is None or given == "auto":
+        return None
+    accepted = "accepted: torch.bfloat16 or another floating point type of torch, or its name"
+    require(isinstance(found, torch.dtype) and found.is_floating_point, f"{key}={given!r} is not accepted; {accepted}")
+    return found
 
 
 def _numbers(generator: Generators, num: int) -> list[int]:

@@ -1,18 +1,36 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""What is shown: texts as they are, and the progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sized
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track as rich_track
+from rich.text import Text
 
 T = TypeVar("T")
 
-console = Console(stderr=True)
+
+class Plain(Console):
+    """A terminal or a file that texts are shown on as they are.
+
+    Texts come from data and from runs that somebody else made. Nothing in them is markup, and characters that cannot be
+    shown, such as those that terminals take as commands, become spaces.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        shown = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+        return super().render_str(shown, **options)
+
+
+console = Plain(stderr=True)
 
 
 def duration(seconds: float) -> str:
@@ -32,7 +50,7 @@ def warn(text: str) -> None:
 def track(items: Iterable[T], what: str, total: int | None = None, every: float = 10.0) -> Iterator[T]:
     """Go through ``items`` showing how far; a line every ``every`` seconds where there is no terminal."""
     if console.is_terminal:
-        yield from rich_track(items, what, total=total, console=console, transient=True)
+        yield from rich_track(items, escape(what), total=total, console=console, transient=True)
         return
     count = len(items) if total is None and isinstance(items, Sized) else total
     start = last = time.monotonic()
@@ -40,5 +58,5 @@ def track(items: Iterable[T], what: str, total: int | None = None, every: float 
         if (now := time.monotonic()) - last > every:
             last = now
             of = f" of {count}, {duration((now - start) / done * (count - done))} left" if count and done else ""
-            console.print(f"{what}: {done}{of}", highlight=False, soft_wrap=True)
+            console.print(f"{what}: {done}{of}", soft_wrap=True)
         yield item

@@ -253,8 +253,8 @@ class Samples:
         items: decoded data in the domain's own units: (B, ...), or a list of B where items differ in shape.
         codes: the codes they were decoded from, a tensor (B, N_k) or a list of B for each scale.
         condition: what they were drawn for.
-        trail: the items as they stand after every scale, K times like ``items`` (empty unless asked for); a model may
-            put before these what it started from.
+        trail: the items as they stand after every scale, K times like ``items``, or like the first of them (empty unless
+            asked for); a model may put before these what it started from.
     """
 
     items: Any
@@ -262,16 +262,27 @@ class Samples:
     condition: Condition
     trail: list[Any]
 
+    def __repr__(self) -> str:
+        codes = ", ".join(map(_shape, self.codes))
+        return f"Samples(items {_shape(self.items)}; codes {codes}; a trail of {len(self.trail)} scales)"
+
     def cpu(self) -> Samples:
         """The same in the memory of the CPU."""
         codes, trail = [_cpu(c) for c in self.codes], [_cpu(t) for t in self.trail]
         return Samples(_cpu(self.items), codes, self.condition.to("cpu"), trail)
 
+    def with_trail_of(self, count: int) -> Samples:
+        """The same, with the trail of the first ``count`` items alone."""
+        if count >= len(self.items):
+            return self
+        return replace(self, trail=[_first(t, count) for t in self.trail] if count > 0 else [])
+
     @classmethod
     def join(cls, parts: Sequence[Samples]) -> Samples:
         """Batches as one; where items have trails of different length, shorter ones begin by standing still."""
-        most = max(len(p.trail) for p in parts)
-        trails = [p.trail[:1] * (most - len(p.trail)) + p.trail for p in parts]
+        told = [p.trail for p in parts if p.trail]
+        most = max(map(len, told), default=0)
+        trails = [trail[:1] * (most - len(trail)) + trail for trail in told]
         return cls(
             _join([p.items for p in parts]),
             [_join(c) for c in zip(*(p.codes for p in parts), strict=True)],
@@ -285,6 +296,16 @@ def _cpu(x: Any) -> Any:
     if isinstance(x, list):
         return [_cpu(item) for item in x]
     return x.cpu() if hasattr(x, "cpu") else x
+
+
+def _shape(x: Any) -> str:
+    """What printing of a tensor is to say, or of a list of them."""
+    return f"{len(x)} of their own" if isinstance(x, list) else f"{tuple(x.shape)}" if hasattr(x, "shape") else repr(x)
+
+
+def _first(x: Any, count: int) -> Any:
+    """The first of a batch; of a tensor a copy, which does not keep the others in memory."""
+    return x[:count].clone() if isinstance(x, Tensor) else x[:count]
 
 
 def _join(parts: Sequence[Any]) -> Any:

@@ -10,11 +10,13 @@ import multiprocessing
 import os
 import signal
 from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 IMPORTED = ["refine.learning.train", "refine.settings.compose", "hydra", "pytest"]
 IMPORTED += ["refine.domains.weather.ensembles.writing", "distributed"]  # passed over where they are not installed
+IMPORTED += ["composed"]  # settings of the domains, in this folder
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -41,9 +43,15 @@ def killed(target: Any, *args: Any) -> None:
 
 
 def finished(*processes: BaseProcess) -> None:
-    """Wait for processes, which must end well."""
-    for process in processes:
-        process.join()
+    """Wait for processes, which must end well; when one has not, the others, which may wait for it, are ended."""
+    left = {process.sentinel: process for process in processes}
+    while left:
+        for sentinel in wait(list(left)):
+            process = left.pop(int(sentinel))  # type: ignore[call-overload]
+            process.join()
+            if process.exitcode != 0:
+                for other in left.values():
+                    other.kill()
     assert [process.exitcode for process in processes] == [0] * len(processes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ragged import registered
 from toy import TinyConfig, TinyDomain
@@ -77,10 +78,10 @@ def test_what_nobody_has_is_said_too() -> None:
 
 
 def test_a_capability_is_an_interface() -> None:
-    class Half(TinyDomain, Inpaints):
-        """Says that it in-paints, and does not say how."""
+    class Half(TinyDomain, Exports):
+        """Says that it exports, and does not say how."""
 
-    with pytest.raises(TypeError, match="inpaint"):
+    with pytest.raises(TypeError, match="export"):
         Half(TinyConfig())  # type: ignore[abstract]
 
 
@@ -107,3 +108,36 @@ def test_a_domain_that_is_able_serves_the_command(tmp_path: Path) -> None:
         )
         assert (out / "inpainted.txt").read_text() == "3 2"
         assert compose(["domain=able"]).inpaint.num == 4
+
+
+class Plain(TinyDomain, Inpaints):
+    """The toy, which in-paints as any domain of latents does."""
+
+    name = "plain"
+
+
+def test_a_domain_of_latents_in_paints_items_without_a_method_of_its_own(tmp_path: Path) -> None:
+    """Kept scales are those of the item, finer ones are drawn as the model draws them; batches change nothing."""
+    from models.test_refiner import build
+
+    model = build()
+    with registered(plain=Plain):
+        model.domain = Plain(model.domain.config)
+        model.save_pretrained(tmp_path / "model")
+
+        def run(*words: str) -> dict[str, np.ndarray[Any, Any]]:
+            out = tmp_path / "-".join(words).replace(":", "")
+            Inpaint().run(configure("inpaint", Inpaint, [f"run={tmp_path / 'model'}", *words, f"out={out}"]))
+            return dict(np.load(out / "samples.npz"))
+
+        found = run("item=test:3", "keep_scales=1", "num=5", "batch_size=2")
+        item = model.domain.dataset("test")[3]
+        codes = model.tokenizer.encode(item["x"][None])
+        assert (found["codes_0"] == codes[0].numpy()).all() and len(found["codes_0"]) == 5
+        whole = run("item=test:3", "keep_scales=1", "num=5")
+        assert all((found[name] == whole[name]).all() for name in found)
+        assert len({row.tobytes() for row in run("keep_scales=0", "num=5")["codes_0"]}) > 1
+        for words in (["item=test"], ["item=../x:1"], ["item=test:99999"], ["item=train:-1"], ["keep_scales=2"]):
+            with pytest.raises(RefineError, match=rf"inpaint\.{words[0].partition('=')[0]}=.* is not accepted"):
+                run(*words)
+            assert not (tmp_path / words[0].replace(":", "")).exists()

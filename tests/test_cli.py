@@ -196,7 +196,7 @@ def test_labels_of_samples(trained: Path) -> None:
         (["out=full"], "sample.out='full' is not accepted: it is there already"),
         (["length=4"], "'length' is not a key"),
         (["domain=image"], "the run is of domain 'toy'"),
-        (["accelerator=abacus"], "trainer.accelerator='abacus' is not available here"),
+        (["accelerator=abacus"], "trainer.accelerator='abacus' is not accepted; accepted: auto, cpu"),
     ],
 )
 def test_what_sample_refuses(cli: Run, trained: Path, arguments: list[str], message: str) -> None:

@@ -165,6 +165,10 @@ def test_classes_of_no_kind_are_refused() -> None:
     for wrong, cls in ((DOMAINS, Ternary), (QUANTIZERS, Notebook)):
         with pytest.raises(RefineError, match=f"{wrong.word} 'x'"):
             wrong.register("x", cls)
+    with pytest.raises(RefineError, match="of no kind that can be registered"):
+        refine.register("thing", 3)  # type: ignore[arg-type]
+    with pytest.raises(RefineError, match=r"domain 'other' .* calls itself 'notebook'; it must be announced by that"):
+        refine.register("other", Notebook)  # its checkpoints would ask for 'notebook'
 
 
 def test_each_class_goes_where_it_belongs() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from refine.settings.bounds import Text, above, below, each, one_of, whole
+from refine.settings.places import Place
 
 
 @dataclass
@@ -11,26 +15,37 @@ class GraphConfig:
 
     # planar | sbm | tree | community_small | ego_small | enzymes | grid | qm9 | moses | folder | pyg;
     # null: folder or pyg where one is given, else community_small
-    data: str | None = None
-    folder: str | None = None  # graphs as GraphML, edge lists, SMILES or npz
-    pyg: str | None = None  # a torch-geometric InMemoryDataset by name, as TUDataset:ENZYMES
-    generate: int = 0  # 0: the published graphs; N: that many new ones by the set's recipe, where it has one
-    max_nodes: int = 1000  # larger graphs are refused
-    node_labels: list[str] | None = None  # names of the kinds of nodes; null: the data's own
-    edge_labels: list[str] | None = None  # names of the kinds of edges; null: the data's own
+    data: Place = None
+    folder: Place = None  # graphs as GraphML, GEXF, GML, edge lists, SMILES, SDF or npz
+    pyg: Place = None  # a torch-geometric InMemoryDataset by name, as TUDataset:ENZYMES
+    # 0: the published graphs; N: that many new ones by the set's recipe, where it has one
+    generate: Annotated[int, whole(0, 1_000_000)] = 0
+    max_nodes: Annotated[int, whole(1, 1_000_000)] = 1000  # larger graphs are refused
+    # of files: the attribute that holds the kind of a node; null: none does
+    node_attribute: Annotated[str | None, Text()] = "label"
+    edge_attribute: Annotated[str | None, Text()] = "label"  # the same of edges
+    undirected: bool = False  # directed edges are read, as undirected ones
+    # refuse: edges that differ in weight | drop: weights are not read
+    weights: Annotated[str, one_of("refuse", "drop")] = "refuse"
+    # names of the kinds of nodes; null: the data's own
+    node_labels: Annotated[list[str] | None, each(Text(), 0, 10_000)] = None
+    # names of the kinds of edges; null: the data's own
+    edge_labels: Annotated[list[str] | None, each(Text(), 0, 10_000)] = None
 
 
 @dataclass
 class GraphModelConfig:
     """The predictor on graphs."""
 
-    width: int = 64  # D; a multiple of heads
-    depth: int = 6  # blocks of the network
-    triangle: int = 16  # channels of the triangle update
-    mlp_ratio: float = 2.0  # hidden width of the MLPs, in widths
-    dropout: float = 0.0  # of both branches of a block
+    width: Annotated[int, whole(1)] = 64  # D; a multiple of heads
+    depth: Annotated[int, whole(1, 1000)] = 6  # blocks of the network
+    triangle: Annotated[int, whole(1)] = 16  # channels of the triangle update
+    mlp_ratio: Annotated[float, above(0, 1000)] = 2.0  # hidden width of the MLPs, in widths
+    dropout: Annotated[float, below(1)] = 0.0  # of both branches of a block
     counts: bool = False  # coarse edges tell how many edges they stand for; for graphs that are dense near the top
-    head: str = "star"  # star: one pass a colour class, then the star head | rounds: one pass for each answer of a star
-    heads: int = 4  # head=star: attention heads
-    star_depth: int = 2  # head=star: blocks
-    label_rounds: int = 32  # rounds in which kinds are revealed at most; smaller graphs reveal one after another
+    # star: one pass a colour class, then the star head | rounds: one pass for each answer of a star
+    head: Annotated[str, one_of("star", "rounds")] = "star"
+    heads: Annotated[int, whole(1)] = 4  # head=star: attention heads
+    star_depth: Annotated[int, whole(1, 1000)] = 2  # head=star: blocks
+    # rounds in which kinds are revealed at most; smaller graphs reveal one after another
+    label_rounds: Annotated[int, whole(1, 10_000)] = 32

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refine.domains.graph.config import GraphConfig, GraphModelConfig
 from refine.domains.graph.graphs.data import GraphData
+from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.metrics.metrics import graph_metrics
 from refine.domains.graph.model import GraphModel
 from refine.domains.graph.pictures.drawings import plot_animation, plot_grid, plot_strip
-from refine.domains.graph.pictures.files import save_graphs
+from refine.domains.graph.pictures.files import GraphFiles
 from refine.types import Samples
 
 if TYPE_CHECKING:
@@ -38,11 +40,23 @@ class GraphDomain(GraphData):
 
     def save(self, samples: Samples, folder: Path, strip: int = 8, gif: bool = False, **options: Any) -> list[Path]:
         """``graphs.npz``, GraphML files, ``graphs.png``, the strip ``refinement.png``, and files of molecules."""
-        names = self.labels[0]
-        paths = save_graphs(samples.items, folder, *self.labels).paths
-        paths.append(plot_grid(samples.items[:SHOWN], folder / "graphs.png", node_kinds=names))
-        if samples.trail:
-            trails = [list(trail) for trail in zip(*samples.trail, strict=True)]
+        return self.save_batches([samples], len(samples.items), folder, strip, gif)
+
+    def save_batches(
+        self, batches: Iterable[Samples], num: int, folder: Path, strip: int = 8, gif: bool = False, **options: Any
+    ) -> list[Path]:
+        """What :meth:`save` writes, batch by batch."""
+        names, shown, told = self.labels[0], list[Graph](), list[Samples]()
+        with GraphFiles(folder, num, *self.labels) as files:
+            for samples in batches:
+                files.add(samples.items)
+                shown += samples.items[: SHOWN - len(shown)]
+                if samples.trail:
+                    told.append(samples)
+            paths = files.finish().paths
+        paths.append(plot_grid(shown, folder / "graphs.png", node_kinds=names))
+        if told:
+            trails = [list(trail) for trail in zip(*Samples.join(told).trail, strict=True)]
             parents = [[g.parent for g in trail[1:] if g.parent is not None] for trail in trails]
             if strip:
                 paths.append(plot_strip(trails[:strip], folder / "refinement.png", parents[:strip], names))

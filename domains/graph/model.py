@@ -34,6 +34,7 @@ from refine.settings.config import SamplerConfig, TrainConfig
 from refine.types import Condition, Samples
 
 COUNTED = 1000  # graphs whose pyramids say how sizes shrink
+MOST_NODES = 20_000  # of a drawn graph; 1,000 take about two seconds
 EPOCHS = 2**20  # training items, of which each is a graph with a pyramid of its own
 
 
@@ -162,7 +163,8 @@ class GraphModel(Model):
         law, settings = self.sizes, build_sampler(sampler, self.num_levels)
         uniforms = noise.uniform(0, (64,), stream=SIZES).tolist()
         given = [law.draw(u[0]) for u in uniforms] if condition.size is None else condition.size.tolist()
-        require(min(given) > 0, f"size={min(given)} is not accepted; accepted: 1 or more nodes")
+        wrong = next((n for n in given if not 0 < n <= MOST_NODES), None)
+        require(wrong is None, f"size={wrong} is not accepted; accepted: 1 to {MOST_NODES} nodes")
         splitting = Splitting.to([law.schedule(n, u[1:]) for n, u in zip(given, uniforms, strict=True)], self.device)
         depth = splitting.num_levels
         tokens: list[Tensor] = []

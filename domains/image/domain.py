@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +16,7 @@ from refine.domains.image.judging.export import export
 from refine.domains.image.judging.metrics import image_metrics
 from refine.domains.image.judging.study import ImageSubject
 from refine.domains.image.pictures.inpainting import inpaint
-from refine.domains.image.pictures.samples import plot_reconstructions, save_samples
+from refine.domains.image.pictures.samples import SampleFiles, plot_reconstructions
 from refine.domains.image.var.files import VARFiles
 from refine.types import Samples
 
@@ -36,8 +36,17 @@ class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studie
     imports: ClassVar[Mapping[str, type]] = {"var": VARFiles}
 
     def save(self, samples: Samples, folder: Path, gif: bool = False, strip: int = 8, **options: Any) -> list[Path]:
-        """See :func:`refine.domains.image.pictures.samples.save_samples`."""
-        return save_samples(self, samples, folder, gif, strip)
+        """See :class:`refine.domains.image.pictures.samples.SampleFiles`."""
+        return self.save_batches([samples], len(samples.items), folder, gif, strip)
+
+    def save_batches(
+        self, batches: Iterable[Samples], num: int, folder: Path, gif: bool = False, strip: int = 8, **options: Any
+    ) -> list[Path]:
+        """See :class:`refine.domains.image.pictures.samples.SampleFiles`."""
+        with SampleFiles(self, num, folder, gif, strip) as files:
+            for samples in batches:
+                files.add(samples)
+            return files.finish()
 
     def plot_training(self, model: Refiner, folder: Path) -> list[Path]:
         """See :func:`refine.domains.image.pictures.samples.plot_reconstructions`."""

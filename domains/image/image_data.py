@@ -25,6 +25,8 @@ NO_IMAGES = (
     "that are its classes in order"
 )
 
+WRITABLE = "names are written into configurations and reports; accepted: printable UTF-8 without ${; rename the folder"
+
 
 class ImageData(Domain):
     """Which images there are, and their scales; it is what pictures, figures and studies need of the domain.
@@ -76,7 +78,9 @@ class ImageData(Domain):
 
     def dataset(self, split: str) -> ImageDataset:
         images = self.images(split)
-        return images if self.config.label_conditional else ImageDataset(images.pixels, None, images.origin)
+        if self.config.label_conditional:
+            return images
+        return ImageDataset(images.pixels, None, images.origin, images.skipped, images.content)
 
     def codec(self) -> GridCodec:
         return build_codec(self.config, self.shape)
@@ -100,7 +104,7 @@ def complete(config: ImageConfig) -> ImageConfig:
         assert config.folder is not None
         channels = 3 if channels is None else channels
         if size is None or classes is None:
-            paths = folders.list_images(config.folder)
+            paths = folders.list_images(config.folder, config.strict)
             classes = folders.list_classes(paths) if classes is None else classes
             size = folders.common_size(config.folder, paths) if size is None else size
     else:
@@ -116,7 +120,9 @@ def complete(config: ImageConfig) -> ImageConfig:
         named = len(names_of(classes))
         right = f"domain.classes has {named} names; {config.data} has {len(source.classes)} classes"
         require(named == len(source.classes), right)
-    names_of(classes)
+    for name in names_of(classes):
+        good = name.isprintable() and "${" not in name and name != "???"
+        require(good, f"{name!r:.60} is not accepted as the name of a class (of a subfolder): {WRITABLE}")
     if channels not in (1, 3):
         raise not_accepted("domain.channels", channels, ["1 (grey)", "3 (RGB)"])
     pair = [size, size] if isinstance(size, int) else list(size)

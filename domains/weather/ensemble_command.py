@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
 from refine.domains.weather.ensembles.ensemble import Forecaster, Job, job_of, plan_of, timeline_of
 from refine.domains.weather.ensembles.initial_times import hours
@@ -19,8 +19,10 @@ from refine.domains.weather.pictures.summary import summarise, summary_table
 from refine.errors import require
 from refine.models.loading import best_device
 from refine.models.model import Model
+from refine.progress import Plain
 from refine.settings.config import Config
 from refine.storage.checkpoint import read_header
+from refine.storage.files import read_text, write_text
 from refine.version import __version__
 
 if TYPE_CHECKING:
@@ -66,14 +68,23 @@ def domain_of(model: Any, data: str | None) -> Any:
     return domain
 
 
-def run_ensemble(model: Any, source: Path, config: Config, folder: Path) -> list[Path]:
+def run_ensemble(
+    model: Any,
+    source: Path,
+    config: Config,
+    folder: Path,
+    afterwards: Callable[[list[Path]], None] = lambda _: None,
+) -> list[Path]:
     """Forecast as ``config.ensemble`` says, with progress, and show what came out.
+
+    Stopped at any moment, the same call makes what is missing.
 
     Args:
         model: a forecaster with its domain.
         source: its checkpoint.
         config: of the command.
         folder: for the store, if ``ensemble.out`` does not name one.
+        afterwards: what else is made of what is returned; the same call comes back to it until it has ended.
 
     Returns:
         The store, the netCDF file if one was asked for, the pictures, the report.
@@ -108,8 +119,14 @@ def run_ensemble(model: Any, source: Path, config: Config, folder: Path) -> list
         "source": f"refine {__version__}, model {loader.fingerprint}, seed {job.seed}",
         "history": f"fields of {fields.attrs.get('source', domain.name)} forecast by refine ensemble",
     }
-    paths = write_ensemble(target, job, model, fields, loader, about, wanted.scheduler, netcdf)
-    show(paths, domain, job, stamps, model.step, wanted.at)
+    paths: list[Path] = []
+
+    def shown(record: Path) -> None:
+        paths.extend([target.absolute(), *([netcdf] if netcdf is not None else [])])
+        show(paths, domain, job, stamps, model.step, wanted.at, _pictures_of(target.absolute(), record))
+        afterwards(paths)
+
+    write_ensemble(target, job, model, fields, loader, about, wanted.scheduler, netcdf, shown)
     return paths
 
 
@@ -133,30 +150,39 @@ def _unused(folder: Path, name: str, plan: dict[str, Any]) -> Path:
     return path
 
 
-def show(paths: list[Path], domain: Any, job: Job, stamps: list[str], step: np.timedelta64, at: str | None) -> None:
+def show(
+    paths: list[Path], domain: Any, job: Job, stamps: list[str], step: np.timedelta64, at: str | None, folder: Path
+) -> None:
     """Say where the forecast is, print figures of its first channels, and draw and write up the first initial time.
 
-    Pictures and report go into a folder beside the store, and are added to ``paths``.
+    Pictures and report go into ``folder``, and are added to ``paths``.
     """
     from refine.domains.weather.pictures.forecast_pictures import forecast_pictures
     from refine.domains.weather.pictures.report import report_forecast
 
-    out, forecast, truth = Console(), open_forecast(paths[0]), domain.fields()
+    out, forecast, truth = Plain(), open_forecast(paths[0]), domain.fields()
     figures = summarise(forecast, truth)
     leads = forecast["prediction_timedelta"].values
     out.print(summary_table(dict(list(figures.items())[:TABLE_CHANNELS]), leads, stamps[0]))
     begins = stamps[0] if len(stamps) == 1 else f"{len(stamps)} initial times, {stamps[0]} to {stamps[-1]}"
     text = f"{job.members} members to {job.steps * hours(step)} h from {begins}: {', '.join(map(str, paths))}"
-    out.print(text, highlight=False, soft_wrap=True)
-    folder = _pictures_of(paths[0])
+    out.print(text, soft_wrap=True)
     pictures = forecast_pictures(paths[0], folder, at=at, static=domain.static(), truth=truth)
     report = report_forecast(paths[0], forecast, [summary_table(figures, leads, stamps[0])], folder, pictures)
-    out.print(f"Report: {report}, pictures beside it", highlight=False, soft_wrap=True)
+    out.print(f"Report: {report}, pictures beside it", soft_wrap=True)
     paths += [*pictures, report]
 
 
-def _pictures_of(store: Path) -> Path:
-    """A folder beside the store that is not there yet: ``forecast`` of ``forecast.zarr``, else ``forecast-2``, ..."""
+def _pictures_of(store: Path, record: Path) -> Path:
+    """A folder beside the store that was not there before: ``forecast`` of ``forecast.zarr``, else ``forecast-2``, ...
+
+    It is noted in the folder ``record``, so that pictures that were begun are gone on with in the same place.
+    """
+    note = record / "pictures.txt"
+    if note.is_file():
+        return store.with_name(read_text(note))
     first = store.with_suffix("") if store.suffix else store.with_name(f"{store.name}-pictures")
     names = itertools.chain([first], (first.with_name(f"{first.name}-{n}") for n in itertools.count(2)))
-    return next(path for path in names if not path.exists())
+    found = next(path for path in names if not path.exists())
+    write_text(note, found.name)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from refine.domains.weather.scores.evaluation import evaluate_store
 from refine.items import spread
 from refine.progress import console
 from refine.settings.config import Config
+from refine.storage.files import own
 
 STARTS = "every:8d"  # initial times, if nothing else is asked for
 
@@ -23,16 +25,24 @@ def verify(model: Any, source: Path, config: Config, folder: Path) -> dict[str, 
     Returns:
         The main scores by lead, and the floors of the codes; everything else stands in ``scores.json`` beside it.
     """
-    store, pictures = config.evaluate.forecast, []
-    if store is None:
-        wanted = replace(config.ensemble, start=config.ensemble.start or STARTS, split=config.evaluate.split)
-        written = run_ensemble(
-            model, source, replace(config, commands=config.commands | {"ensemble": wanted}), folder / "forecasts"
-        )
-        store, pictures = str(written[0]), [path for path in written if path.suffix == ".png"]
     floors = model.floors(spread(model.domain.dataset(config.evaluate.split), config.evaluate.items))
-    result = evaluate_store(store, model.domain, folder, floors)
-    report, *_ = report_evaluation(result, folder / "report", pictures)
-    console.print(*tables(result))
-    console.print(f"Report: {report}", highlight=False, soft_wrap=True)
-    return {"forecast": store, "report": str(report), "floors": floors} | headline(result)
+    figures: dict[str, Any] = {}
+
+    def scored(store: str, pictures: Sequence[Path] = ()) -> None:
+        result = evaluate_store(store, model.domain, folder, floors)
+        report, *_ = report_evaluation(result, own(folder, "report"), pictures)
+        console.print(*tables(result))
+        console.print(f"Report: {report}", soft_wrap=True)
+        figures.update({"forecast": store, "report": str(report), "floors": floors} | headline(result))
+
+    if config.evaluate.forecast is not None:
+        scored(config.evaluate.forecast)
+        return figures
+    wanted = replace(config.ensemble, start=config.ensemble.start or STARTS, split=config.evaluate.split)
+    settings = replace(config, commands=config.commands | {"ensemble": wanted})
+
+    def made(paths: list[Path]) -> None:
+        scored(str(paths[0]), [path for path in paths if path.suffix == ".png"])
+
+    run_ensemble(model, source, settings, folder / "forecasts", made)
+    return figures

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,9 +20,10 @@ from refine.domains.weather.fields.reading import open_any
 from refine.domains.weather.fields.sources import locate, open_fields
 from refine.domains.weather.sphere.grids import CELL, Grid
 from refine.domains.weather.sphere.regrid import Regridder
-from refine.errors import RefineError, not_accepted, require
+from refine.errors import not_accepted, require
 from refine.progress import track
-from refine.storage.files import sync
+from refine.storage.files import WriteError, sync, temporary_beside, writing
+from refine.storage.locks import alone, lock_beside
 from refine.version import __version__
 
 if TYPE_CHECKING:
@@ -109,23 +109,24 @@ def _require_free(out: Path) -> None:
 @contextmanager
 def _new(out: Path) -> Iterator[Path]:
     """A name beside ``out`` for a file or a folder that takes its place once it is complete and on disk."""
-    temporary = out.with_name(f".{out.stem}-{uuid.uuid4().hex[:8]}{out.suffix}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        for path in (*temporary.rglob("*"), temporary):
-            sync(path)
+    with alone(lock_beside(out), f"OUT={str(out)!r} is being made"), writing(out):
         _require_free(out)
-        temporary.rename(out)
-        sync(out.parent)
-    except BaseException as error:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        elif temporary.exists():
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise RefineError(f"{out} cannot be written: {error.strerror or error}") from error
-        raise
+        temporary = temporary_beside(out)
+        try:
+            yield temporary
+            for path in (*temporary.rglob("*"), temporary):
+                sync(path)
+            _require_free(out)
+            temporary.rename(out)
+            sync(out.parent)
+        except BaseException as error:
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
+            if isinstance(error, RuntimeError):  # how netCDF reports a full disk
+                raise WriteError(f"{out} cannot be written: {error}") from error
+            raise
 
 
 def _lay_out(made: xr.Dataset, path: Path) -> dict[str, int]:

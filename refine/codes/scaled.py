@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import cast
 
@@ -28,7 +29,7 @@ class ScaledQuantizer(Quantizer):
     def __init__(self, num_scales: int, channels: int, sizes: Sequence[int]) -> None:
         super().__init__(num_scales, channels, sizes, shared=False)
         self.register_buffer("amplitude", torch.ones(num_scales))
-        self._measured: dict[int, Tensor] = {}
+        self._measured = defaultdict[int, list[Tensor]](list)  # by scale, one of each batch since the last update
 
     @abc.abstractmethod
     def measure(self, x: Tensor) -> Tensor:
@@ -38,10 +39,11 @@ class ScaledQuantizer(Quantizer):
         self.amplitude[k] = broadcast_(self.measure(x.detach()))
 
     def observe(self, x: Tensor, codes: Tensor, k: int) -> None:
-        self._measured[k] = self.measure(x.detach())
+        self._measured[k].append(self.measure(x.detach()))
 
     def update(self) -> None:
-        for k, mean in self._measured.items():
+        for k, measured in self._measured.items():
+            mean = torch.stack(measured).mean(0)
             all_reduce_(mean)
             if dist.is_available() and dist.is_initialized():
                 mean /= dist.get_world_size()

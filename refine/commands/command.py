@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from refine.capabilities import Capability
-from refine.errors import require
 from refine.kinds import COMMANDS
+from refine.settings.places import named
 
 
 @COMMANDS.base
@@ -68,21 +68,11 @@ class Command(abc.ABC):
         from refine.models.loading import load_model
         from refine.storage.runs import find_run
 
-        return load_model(find_run(config) or starter(config.domain_name), config.trainer)
+        return load_model(find_run(config) or starter(config.domain_name), config.trainer, named(config.domain))
 
     def stopped(self, config: Any) -> str:
-        """What is said after Ctrl-C."""
+        """What is said after Ctrl-C or SIGTERM; nothing if it is empty."""
         return "stopped"
-
-
-def whole(key: str, value: int, least: int, most: int) -> int:
-    """A whole number within bounds.
-
-    Raises:
-        RefineError: it is outside of them.
-    """
-    require(least <= value <= most, f"{key}={value} is not accepted; accepted: whole numbers from {least} to {most}")
-    return value
 
 
 GOES_ON = "stopped; run the same command again to continue with what is not finished"

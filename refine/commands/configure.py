@@ -11,15 +11,15 @@ from typing import Any
 
 from refine.commands.command import Command
 from refine.domain import Domain, starter
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
 from refine.kinds import ALL, COMMANDS, DOMAINS, NETWORKS, OBJECTIVES, PYRAMIDS, QUANTIZERS, STRATEGIES
 from refine.models.codec import Codec
 from refine.settings.compose import accepted_groups, compose, config_keys, group_files, training_sections
 from refine.settings.config import Config, ModelConfig, PredictorConfig, PyramidConfig, QuantizerConfig
 from refine.settings.keys import Key, keys_of
 from refine.settings.overrides import assignments, take
+from refine.settings.places import places_of
 from refine.settings.typed import typed
-from refine.storage.places import say
 from refine.storage.runs import CONFIG, find, load_run_config
 
 OF_TOKENIZERS = ("tokenizer", "fit_after", "fit_items", "loss", "discriminator")  # keys of train
@@ -39,11 +39,12 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
     Raises:
         RefineError: an argument that is not accepted, or a domain that cannot do what the command does.
     """
-    say([part for argument in arguments for part in (argument, argument.partition("=")[2])])
+    wrong = next((text for text in arguments if "\0" in text), None)
+    require(wrong is None, f"{shown(wrong)} is not accepted: it has a NUL")
     if not command.of_a_model:
         options = command.options_for(arguments)
         if options is None:
-            require(not arguments, f"{' '.join(arguments)!r} is not accepted: refine {name} takes no arguments")
+            require(not arguments, f"{shown(' '.join(arguments))} is not accepted: refine {name} takes no arguments")
             return None
         return typed(options, assignments(arguments, keys_of(options), command.positional))
     named = take(arguments, ("run", "domain"))[0]
@@ -62,20 +63,20 @@ def configure(name: str, command: type[Command], arguments: Sequence[str]) -> An
         base = None
     if command.needs is not None and base is not None:
         command.needs.of(base.domain_name)
-    if name != "train" and base is not None:
-        arguments = _without_its_data(arguments, base)
-    return compose(arguments, base, accepted(name, command))
+    config = compose(arguments, base, accepted(name, command))
+    if name == "train":
+        _no_places_of_commands(config)
+    return config
 
 
-def _without_its_data(arguments: Sequence[str], base: Config) -> list[str]:
-    """The arguments without ``domain.data``, which may repeat what a run was trained on: so the user says that it may
-    be read where it is on a network (:mod:`refine.storage.places`)."""
-    named, rest = take(arguments, ("domain.data",))
-    if named:
-        own = getattr(base.domain, "data", None)
-        message = f"domain.data={named['domain.data']!r} is not accepted: the model's is {own!r}"
-        require(named["domain.data"] == own, message)
-    return rest
+def _no_places_of_commands(config: Config) -> None:
+    """Refuse what a training would not keep: the run's file has no say in where commands read and write."""
+    for section, options in config.commands.items():
+        for key in places_of(type(options)):
+            value, where = getattr(options, key), f"{section}.{key}"
+            require(
+                value is None, f"{where}={shown(value)} is not accepted by refine train; give it to refine {section}"
+            )
 
 
 def started_from(arguments: Sequence[str]) -> Config | None:
@@ -131,6 +132,7 @@ def _row(key: Key) -> tuple[str, str]:
     kind = next((kind for kind in ALL.values() if kind.key == key.name), None)
     others = [] if kind is None else kind.others()
     text = "; ".join([key.help or key.type_name, *([f"installed: {', '.join(others)}"] if others else [])])
+    text += f" ({key.accepted})" if key.accepted else ""
     return f"{key.name}={'...' if key.required else key.default_text}", text
 
 

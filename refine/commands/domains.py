@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from refine.commands.command import Command
 from refine.errors import RefineError
 from refine.extras import MissingPackageError
 from refine.kinds import COMMANDS, DOMAINS
+from refine.progress import Plain
 from refine.settings.keys import keys_of
 
 
@@ -33,11 +33,11 @@ class Domains(Command):
         table.add_column()
         for name, domain in DOMAINS.all():
             ready = not isinstance(domain, RefineError) and _broken(domain) is None
-            lines = [f"[bold]{escape(name)}[/bold]" if ready else f"[red]{escape(name)}[/red]"]
+            lines = [Text(name, style="bold" if ready else "red")]
             for text in _about(name, domain):
-                table.add_row(lines.pop() if lines else "", escape(text))
+                table.add_row(lines.pop() if lines else "", text)
             table.add_row("", "")
-        console = Console(highlight=False)
+        console = Plain()
         console.print(table)
         console.print("The keys of a domain: refine train domain=NAME --help")
 

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from refine.capabilities import Forecasts
 from refine.commands.command import GOES_ON, Command
+from refine.settings.bounds import SPLITS, whole
 from refine.settings.config import Config
+from refine.settings.places import Place, named
 
 
 @dataclass
 class EnsembleConfig:
     """Keys of ``refine ensemble``."""
 
-    members: int = 10  # forecasts from each initial time
+    members: Annotated[int, whole(1, 2**20)] = 10  # forecasts from each initial time
     lead: str = "10d"  # how far they go, in days or hours (240h)
     start: Any = None  # a date, a list of dates, FIRST..LAST, every:8d, all; null for the last that can be verified
-    split: str = "test"  # train | val | test, whose initial times null, every: and all mean
-    fields: str | None = None  # data to start from, as domain.data takes it; null for that of the model's domain
-    batch_size: int = 10  # members times initial times that are forecast together
-    out: str | None = None  # the zarr store to write; null for one in forecasts/ of the run
-    scheduler: str | None = None  # address of a Dask scheduler whose workers share the files (tcp://host:8786)
+    split: Annotated[str, SPLITS] = "test"  # train | val | test, whose initial times null, every: and all mean
+    fields: Place = None  # data to start from, as domain.data takes it; null for that of the model's domain
+    batch_size: Annotated[int, whole(1, 1_000_000)] = 10  # members times initial times that are forecast together
+    out: Place = None  # the zarr store to write; null for one in forecasts/ of the run
+    scheduler: Place = None  # address of a Dask scheduler whose workers share the files (tcp://host:8786)
     netcdf: bool = False  # also as one netCDF file
     at: str | None = None  # latitude,longitude of a place to draw a plume for
 
@@ -54,13 +56,16 @@ class Ensemble(Command):
         """
         from refine.domain import starter
         from refine.models.loading import load_model
+        from refine.storage.files import inside
         from refine.storage.runs import find_run
 
         Forecasts.of(config.domain_name)
         folder = find_run(config)
         source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         out = Path("forecasts") if folder is None else folder / "forecasts"
+        if folder is not None:
+            inside(folder, "forecasts")
         paths: list[Path] = model.domain.ensemble(model, source, config, out)
         return paths
 

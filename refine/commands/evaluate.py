@@ -6,31 +6,31 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from refine.capabilities import Exports, Forecasts
 from refine.commands.command import Command
-from refine.errors import not_accepted, require
+from refine.errors import require
 from refine.progress import console
+from refine.settings.bounds import SPLITS, whole
 from refine.settings.config import Config
+from refine.settings.places import Place, named
 from refine.version import __version__
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass
 class EvaluateConfig:
     """Keys of ``refine evaluate`` in every domain."""
 
-    split: str = "test"  # train | val | test
-    items: int = 10000  # items of the split that are scored
-    samples: int = 10000  # drawn samples; of a conditional model, one for the condition of each of as many items
+    split: Annotated[str, SPLITS] = "test"  # train | val | test
+    items: Annotated[int, whole(1)] = 10000  # items of the split that are scored
+    # drawn samples; of a conditional model, one for the condition of each of as many items
+    samples: Annotated[int, whole(1, 1_000_000)] = 10000
     balanced: bool = False  # as many samples of every class, whatever the split has
-    batch_size: int = 100  # items at once
-    export: str | None = None  # an .npz to write the samples to, as the evaluator of the field reads them
+    batch_size: Annotated[int, whole(1, 1_000_000)] = 100  # items at once
+    export: Place = None  # an .npz to write the samples to, as the evaluator of the field reads them
 
 
 class Evaluate(Command):
@@ -57,47 +57,51 @@ class Evaluate(Command):
             The figures, by scale where they have one for each, coarsest first.
 
         Raises:
-            RefineError: nothing to evaluate, or a split that is none.
+            RefineError: nothing to evaluate, a split that is none, or a file that another process is making.
         """
         from refine.domain import starter
-        from refine.items import spread
         from refine.models.loading import load_model
-        from refine.storage.files import write_text
+        from refine.storage.locks import alone, lock_beside
         from refine.storage.runs import find_run
 
         settings = config.evaluate
-        if settings.split not in SPLITS:
-            raise not_accepted("evaluate.split", settings.split, SPLITS)
-        require(settings.items > 0 and settings.samples > 0, "evaluate.items and evaluate.samples must be 1 or more")
         export = None if settings.export is None else _new_npz(settings.export)
         if export is not None:
             Exports.of(config.domain_name)
         run_folder = find_run(config)
         source = run_folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
+        path = (run_folder or Path("samples")) / f"evaluate-{settings.split}.json"
+        with alone(lock_beside(path), f"{path} is being made"):
+            return self._scored(model, source, config, export, path)
+
+    def _scored(self, model: Any, source: Path, config: Config, export: Path | None, path: Path) -> dict[str, Any]:
+        """Figures, written to ``path``; samples to ``export``."""
+        from refine.items import spread
+        from refine.storage.files import write_text
+
+        settings, out = config.evaluate, path.parent
         domain, dataset = model.domain, model.domain.dataset(settings.split)
         if settings.balanced:
             classes = domain.condition.num_classes
             require(classes > 0, "evaluate.balanced=true is not accepted: this model is not conditioned on classes")
             num = settings.samples
-            condition = domain.ask(num, list(range(classes)), split=settings.split)
+            condition = domain.ask(num, domain.class_names(), split=settings.split)
         else:
             num, condition = model.asked(dataset, settings.samples)
         samples = model.sample_many(num, condition, config.seed, config.sampler, batch_size=settings.batch_size)
         if export is not None:  # before the figures, which may take long
             domain.export(samples, export)
-            console.print(f"Exported: {export}", highlight=False, soft_wrap=True)
+            console.print(f"Exported: {export}", soft_wrap=True)
         figures = {"checkpoint": str(source), "split": settings.split, "seed": config.seed, "refine": __version__}
-        out = run_folder or Path("samples")
         figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
         figures |= {"samples": len(samples.items), "balanced": settings.balanced}
         figures |= domain.metrics(model, samples, settings, out)
         if isinstance(domain, Forecasts):
             figures |= domain.verify(model, source, config, out)
-        path = out / f"evaluate-{settings.split}.json"
         write_text(path, json.dumps(figures, indent=2) + "\n")
         show(figures)
-        console.print(f"Written: {path}", highlight=False, soft_wrap=True)
+        console.print(f"Written: {path}", soft_wrap=True)
         return figures
 
 
@@ -128,5 +132,5 @@ def show(figures: dict[str, Any]) -> None:
     rest = Table("figure", "value", title="Overall")
     for name, value in figures.items():
         if not name.endswith("_by_scale"):
-            rest.add_row(name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else escape(str(value)))
+            rest.add_row(name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
     console.print(*([table] if by_scale else []), rest)

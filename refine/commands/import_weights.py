@@ -7,13 +7,12 @@ from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from refine.capabilities import ImportsWeights
 from refine.commands.command import Command
 from refine.errors import not_accepted
+from refine.progress import Plain
 
 
 @dataclass(kw_only=True)
@@ -71,10 +70,10 @@ class Import(Command):
         facts: dict[str, Any] = domain.import_weights(config.kind, Path(config.to).expanduser(), own(**given))
         table = Table("", show_header=False, title=f"{config.kind}: {', '.join(str(v) for v in given.values() if v)}")
         for name, value in facts.items():
-            table.add_row(name, escape(str(value)))
-        console = Console()
+            table.add_row(name, str(value))
+        console = Plain()
         console.print(table)
-        console.print(f"Written: {config.to}", highlight=False, soft_wrap=True)
+        console.print(f"Written: {config.to}", soft_wrap=True)
         return facts
 
 

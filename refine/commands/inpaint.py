@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import Annotated, Any
 
 from refine.capabilities import Inpaints
 from refine.commands.command import Command
+from refine.progress import Plain
+from refine.settings.bounds import LABELS, Text, whole
 from refine.settings.config import Config
+from refine.settings.places import Place, named
 
 
 @dataclass
 class InpaintConfig:
     """Keys of ``refine inpaint`` in every domain; a domain adds what it is given and which part of it is kept."""
 
-    keep_scales: int = 0  # coarsest scales whose codes are kept everywhere; without a mask: super-resolution
-    label: Any = None  # a class, a list of classes in turn, or null for none
-    num: int = 4  # results
-    batch_size: int = 64  # results drawn at once
-    out: str | None = None  # folder to write to; null for one in samples/ of the run
+    # coarsest scales whose codes are kept everywhere; without a mask: super-resolution
+    keep_scales: Annotated[int, whole(0, 1000)] = 0
+    label: Annotated[Any, LABELS] = None  # a class, a list of classes in turn, or null for none
+    num: Annotated[int, whole(1, 1_000_000)] = 4  # results
+    batch_size: Annotated[int, whole(1, 1_000_000)] = 64  # results drawn at once
+    out: Place = None  # folder to write to; null for one in samples/ of the run
+
+
+@dataclass
+class ItemInpaintConfig(InpaintConfig):
+    """Keys of ``refine inpaint`` in a domain that has none of its own."""
+
+    item: Annotated[str, Text()] = "test:0"  # an item of the model's data, as SPLIT:NUMBER
 
 
 class Inpaint(Command):
@@ -36,12 +45,13 @@ class Inpaint(Command):
       refine inpaint run=RUN image=cat.png place=[8,8,16,16]                out-painting: around the image, put there
       refine inpaint run=RUN image=small.png keep_scales=3                  super-resolution: its coarse scales are kept
       refine inpaint run=RUN image=test:17 mask=mask.png num=8 seed=1       an item of the test split
+      refine inpaint run=RUN item=test:17 keep_scales=2                     in domains without images
 
     The mask has the size of the image, or of the model. Grey of 128 and more counts as white, transparent as black. An
     image of another size is resized on its short side and cropped to the centre, and its mask with it.
     """
 
-    Options = InpaintConfig
+    Options = ItemInpaintConfig
     needs = Inpaints
     example = ("inpaint run=runs/mnist image=3.png mask=mask.png", "paint a part anew; editing, super-resolution")
     place = 40
@@ -57,21 +67,17 @@ class Inpaint(Command):
                 accept.
         """
         from refine.domain import starter
-        from refine.errors import require
         from refine.models.loading import load_model
         from refine.storage.runs import find_run, new_folder
 
         wanted = config.inpaint
         Inpaints.of(config.domain_name)
-        for name in ("num", "batch_size"):
-            value = getattr(wanted, name)
-            require(value > 0, f"inpaint.{name}={value} is not accepted; accepted: 1 or more")
         folder = find_run(config)
         source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         out = new_folder("inpaint.out", wanted.out, folder, config.domain_name)
         paths = model.domain.inpaint(model, config, out)
         shown = [p.name for p in paths if p.parent == out]
         text = f"{wanted.num} results of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
-        Console().print(text, highlight=False, soft_wrap=True)
+        Plain().print(text, soft_wrap=True)
         return out

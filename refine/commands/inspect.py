@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from refine.commands.command import Command
 from refine.errors import RefineError, require
 from refine.kinds import DOMAINS
+from refine.progress import Plain
+
+MANY, LONG = 100, 2000  # items of a value, and characters of a text, that are shown
 
 
 @dataclass
@@ -56,11 +59,13 @@ class Inspect(Command):
         facts = describe(path)
         table = Table("", show_header=False, title=str(path))
         for name, value in facts.items():
-            rows = value.items() if isinstance(value, dict) else [("", value)]
+            rows = list(islice(value.items(), MANY)) if isinstance(value, dict) else [("", value)]
             for i, (inner, item) in enumerate(rows):
-                table.add_row(name if i == 0 else "", f"{inner}: {_show(item)}" if inner else _show(item))
+                table.add_row(name if i == 0 else "", f"{_short(inner)}: {_show(item)}" if inner else _show(item))
+            for text in _more(value) if isinstance(value, dict) else ():
+                table.add_row("", text)
             table.add_section()
-        Console().print(table)
+        Plain().print(table)
         return facts
 
 
@@ -71,7 +76,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
     header, weights = open_checkpoint(folder)
     facts: dict[str, Any] = {"domain": header["domain"]}
-    facts |= _scales(header)
+    facts |= _scales(folder, header, weights)
     facts["parameters"] = _parameters(weights)
     facts["training"] = header["info"] or "none"
     last: dict[str, Any] = {}
@@ -87,17 +92,23 @@ def describe(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _scales(header: dict[str, Any]) -> dict[str, Any]:
+def _scales(folder: Path, header: dict[str, Any], weights: Any) -> dict[str, Any]:
     """What the domain says of the scales, as far as it can be asked."""
-    from refine.settings.typed import typed
+    from refine.models.saved import domain_of, model_config_of, no_larger
 
     try:
-        cls = DOMAINS.load(header["domain"])
-        domain = cls(typed(cls.Config, header["domain_config"], "domain"))
-        described: dict[str, Any] = domain.describe(typed(cls.ModelConfig, header["model"], "model"))
-        return described
+        DOMAINS.load(header["domain"])
     except RefineError as error:
         return {"scales": f"unknown here: {error}"}
+    options = model_config_of(folder, header)
+    with no_larger(folder, header, weights) as counted:
+        try:
+            described: dict[str, Any] = domain_of(folder, header).describe(options)
+        except RefineError as error:  # a part that is not installed, data that are not here
+            if counted.made > counted.most:
+                raise
+            return {"scales": f"unknown here: {error}"}
+    return described
 
 
 def _parameters(weights: Any) -> dict[str, str]:
@@ -114,6 +125,18 @@ def _parameters(weights: Any) -> dict[str, str]:
 
 
 def _show(value: Any) -> str:
+    """A value on one line; of many items, and of a long text, the first ones."""
     if isinstance(value, dict):
-        return "  ".join(f"{k}={_show(v)}" for k, v in value.items())
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+        some = [f"{k}={_show(v)}" for k, v in islice(value.items(), MANY)]
+        return _short("  ".join([*some, *_more(value)]))
+    if isinstance(value, list):
+        return _short(f"[{', '.join([*map(_show, value[:MANY]), *_more(value)])}]")
+    return f"{value:.5g}" if isinstance(value, float) else _short(str(value))
+
+
+def _more(value: Any) -> list[str]:
+    return [f"... ({len(value):,} in all)"] if len(value) > MANY else []
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."

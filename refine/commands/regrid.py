@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from refine.capabilities import Regrids
 from refine.commands.command import Command
+from refine.progress import Plain
+from refine.settings.bounds import Text
 
 
 @dataclass
 class RegridConfig:
     """Keys of ``refine regrid``."""
 
-    source: str  # zarr or netCDF: a path, a URL, a glob in quotes, or the name of a set
-    out: str  # ends in .zarr or .nc; one that is there already is never replaced
+    source: Annotated[str, Text(least=1)]  # zarr or netCDF: a path, a URL, a glob in quotes, or the name of a set
+    out: Annotated[str, Text(least=1)]  # ends in .zarr or .nc; one that is there already is never replaced
     grid: str  # healpix:NSIDE, gaussian:HxW or regular:HxW
 
 
@@ -67,12 +67,12 @@ class Regrid(Command):
         titles = [name.replace("_", " ") for name in columns]
         table = Table("field", *titles, title=f"{config.source} on {config.grid}")
         for field, row in figures.items():
-            table.add_row(escape(field), *(_text(row.get(name, "")) for name in columns))
-        console = Console()
+            table.add_row(field, *(_text(row.get(name, "")) for name in columns))
+        console = Plain()
         console.print(table)
-        console.print(f"Written: {config.out}", highlight=False, soft_wrap=True)
+        console.print(f"Written: {config.out}", soft_wrap=True)
         return figures
 
 
 def _text(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else escape(str(value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

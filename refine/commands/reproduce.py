@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
 from rich.table import Table
 
-from refine.commands.command import GOES_ON, Command, whole
+from refine.commands.command import GOES_ON, Command
 from refine.errors import not_accepted, require
-from refine.progress import console
+from refine.progress import Plain, console
+from refine.settings.bounds import Text, whole
 from refine.storage.files import write_text
 
-ALL = 60_000
+ALL, BATCH = 60_000, 256  # images there are, and in a batch
 
 
 @dataclass
@@ -21,9 +22,9 @@ class ReproduceConfig:
     """Keys of ``refine reproduce``."""
 
     table: str  # which of the paper's tables: 1 | 2 | 3 | 4 | all
-    seeds: int = 3  # seeds 0 to N - 1
-    train_size: int = ALL  # training images of the predictors
-    out: str = "reproduction"  # folder for what was measured
+    seeds: Annotated[int, whole(1, 100)] = 3  # seeds 0 to N - 1
+    train_size: Annotated[int, whole(BATCH, ALL)] = ALL  # training images of the predictors
+    out: Annotated[str, Text(least=1)] = "reproduction"  # folder for what was measured
 
 
 class Reproduce(Command):
@@ -61,29 +62,35 @@ class Reproduce(Command):
         from refine.studies.paper.mnist import mnist
         from refine.studies.paper.report import markdown, plot, verdicts
         from refine.studies.paper.reproduction import measure
-        from refine.studies.paper.training import BATCH, EPOCHS
+        from refine.studies.paper.training import EPOCHS
         from refine.studies.store import Key, Store
 
-        table, out = config.table, config.out
+        table, size, out = config.table, config.train_size, config.out
         if table not in (*TABLES, "all"):
             raise not_accepted("table", table, (*TABLES, "all"))
         chosen = TABLES if table == "all" else {table: TABLES[table]}
-        count, size = whole("seeds", config.seeds, 1, 100), whole("train_size", config.train_size, BATCH, ALL)
         folder = Path(out).expanduser()
         require(
             not folder.exists() or folder.is_dir(), f"out={out!r} is not accepted: it is a file; accepted: a folder"
         )
         store = Store(folder / "reproduction.json", Key)
         needed = {name for t in chosen.values() for name in t.experiments}
-        found = measure(store, [name for name in EXPERIMENTS if name in needed], range(count), size, EPOCHS, mnist())
+        found = measure(
+            store,
+            [name for name in EXPERIMENTS if name in needed],
+            range(config.seeds),
+            config.train_size,
+            EPOCHS,
+            mnist(),
+        )
         report = folder / f"tables-{size}.md"
         write_text(report, markdown(chosen, found, size))
         written = [store.path, report, plot(found, folder / f"curves-{size}.png", size)]
         shown = Table("table", "", "paper", "measured", "reproduced?")
         for row in verdicts(chosen, found):
             shown.add_row(*row)
-        Console().print(shown)
-        console.print(f"Written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+        Plain().print(shown)
+        console.print(f"Written: {', '.join(map(str, written))}", soft_wrap=True)
         return written
 
     def stopped(self, config: ReproduceConfig) -> str:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import Annotated, Any
 
 from refine.commands.command import Command
+from refine.progress import Plain
+from refine.settings.bounds import LABELS, SPLITS, each, either, whole
 from refine.settings.config import Config
+from refine.settings.places import Place, named
 
 
 @dataclass
 class SampleConfig:
     """Keys of ``refine sample``."""
 
-    num: int = 64  # samples
-    label: Any = None  # a class, a list of classes, or null for all in turn
-    size: Any = None  # sites of an item where items differ in them, or a list of sizes in turn; null: as in training
-    split: str = "val"  # train | val | test: whose fields, vectors and masks are asked for, where the model has some
-    batch_size: int = 64  # samples drawn at once
-    out: str | None = None  # folder to write to; null for samples/ in the run
+    num: Annotated[int, whole(1, 1_000_000)] = 64  # samples
+    label: Annotated[Any, LABELS] = None  # a class, a list of classes, or null for all in turn
+    # sites of an item where items differ in them, or a list of sizes in turn; null: as in training
+    size: Annotated[Any, either(whole(1, 1_000_000), each(whole(1, 1_000_000)))] = None
+    # train | val | test: whose fields, vectors and masks are asked for, where the model has some
+    split: Annotated[str, SPLITS] = "val"
+    batch_size: Annotated[int, whole(1, 1_000_000)] = 64  # samples drawn at once
+    out: Place = None  # folder to write to; null for samples/ in the run
     gif: bool = False  # also an animation of the refinement, where the domain has one
-    strip: int = 8  # samples shown in the refinement strip
+    strip: Annotated[int, whole(0, 1000)] = 8  # samples shown in the refinement strip
 
 
 class Sample(Command):
@@ -59,7 +62,7 @@ class Sample(Command):
 
         folder = find_run(config)
         source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer)
+        model = load_model(source, config.trainer, named(config.domain))
         name = model.domain.name
         free = model.domain.unconditional
         require(free, f"domain {name!r} draws only from what is known: refine ensemble domain={name}")
@@ -67,5 +70,5 @@ class Sample(Command):
         paths = draw_samples(model, config, out)
         shown = [p.name for p in paths if p.parent == out]
         text = f"{config.sample.num} samples of {source} (seed {config.seed}): {out} ({', '.join(shown)})"
-        Console().print(text, highlight=False, soft_wrap=True)
+        Plain().print(text, soft_wrap=True)
         return out

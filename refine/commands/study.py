@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from refine.capabilities import Studies
-from refine.commands.command import GOES_ON, Command, whole
+from refine.commands.command import GOES_ON, Command
 from refine.errors import not_accepted, require
 from refine.progress import console
+from refine.settings.bounds import Text, whole
 
 
 @dataclass
@@ -17,9 +19,9 @@ class StudyConfig:
 
     which: str  # hypotheses | frontier
     domain: str = "image"  # whose data, tasks and judge
-    seeds: int = 3  # seeds 0 to N - 1
-    updates: int = 4000  # of every training
-    out: str = "study"  # folder for what was measured, and the runs
+    seeds: Annotated[int, whole(1, 100)] = 3  # seeds 0 to N - 1
+    updates: Annotated[int, whole(1, 1_000_000)] = 4000  # of every training
+    out: Annotated[str, Text(least=1)] = "study"  # folder for what was measured, and the runs
     plot: str | None = None  # draw what this study.json holds, and train nothing
 
 
@@ -68,7 +70,6 @@ class Study(Command):
         which, out, plot = config.which, config.out, config.plot
         if which not in STUDIES:
             raise not_accepted("study", which, STUDIES)
-        count, number = whole("seeds", config.seeds, 1, 100), whole("updates", config.updates, 1, 1_000_000)
         folder = Path(out).expanduser()
         require(
             not folder.exists() or folder.is_dir(), f"out={out!r} is not accepted: it is a file; accepted: a folder"
@@ -77,7 +78,7 @@ class Study(Command):
         if plot is None:
             from refine.studies.contest.runner import study
 
-            recorded = study(which, count, number, folder)
+            recorded = study(which, config.seeds, config.updates, folder)
             written = [recorded]
         else:
             recorded, written, own = Path(plot).expanduser(), [], folder / "study.json"
@@ -87,7 +88,7 @@ class Study(Command):
                 f"out={out!r} is not accepted: it has a study.json that is not {plot}; accepted: another folder",
             )
         written += write_report(recorded, folder, which)
-        console.print(f"Written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+        console.print(f"Written: {', '.join(map(str, written))}", soft_wrap=True)
         return written
 
     def stopped(self, config: StudyConfig) -> str:

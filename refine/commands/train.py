@@ -29,6 +29,10 @@ class Train(Command):
         return train(config)
 
     def stopped(self, config: Config) -> str:
+        from refine.learning.train import leads
+
+        if not leads():
+            return ""
         return (
             "stopped" if config.run is None else f"stopped; continue with: refine train run={shlex.quote(config.run)}"
         )

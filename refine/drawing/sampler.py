@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from refine.codes.laws import ScaleSampler
-from refine.errors import not_accepted, require
+from refine.errors import require
 from refine.network.network import KINDS
+from refine.settings.bounds import check
 from refine.settings.by_scale import by_scale
 from refine.settings.config import SamplerConfig
 
@@ -27,18 +28,14 @@ def build_sampler(config: SamplerConfig, num_levels: int) -> list[ScaleSampler]:
     Raises:
         RefineError: a value outside its range, or a list of the wrong length.
     """
-    temperature = by_scale("temperature", config.temperature, num_levels, lambda v: v > 0, "a number > 0")
-    top_k = by_scale("top_k", config.top_k, num_levels, lambda v: v >= 0 and v == int(v), "an integer >= 0 (0: all)")
-    top_p = by_scale("top_p", config.top_p, num_levels, lambda v: 0 < v <= 1, "a number in (0, 1]")
-    min_p = by_scale("min_p", config.min_p, num_levels, lambda v: 0 <= v < 1, "a number in [0, 1)")
-    guidance = by_scale("guidance", config.guidance, num_levels, lambda v: v >= 0, "a number >= 0 (1: none)")
-    one = config.gain == "auto"
-    gain = by_scale("gain", 1.0 if one else config.gain, num_levels, lambda v: v >= 0, "auto, a number >= 0 (1: none)")
-    for name in ("greedy", "smooth"):
-        if not isinstance(value := getattr(config, name), bool):
-            raise not_accepted(name, value, (True, False))
-    if config.schedule not in ("constant", "linear"):
-        raise not_accepted("schedule", config.schedule, ("constant", "linear"))
+    check(config, "sampler")
+
+    def values(name: str) -> list[float]:
+        return by_scale(f"sampler.{name}", getattr(config, name), num_levels)
+
+    temperature, top_k, top_p, min_p = map(values, ("temperature", "top_k", "top_p", "min_p"))
+    one, guidance = config.gain == "auto", values("guidance")
+    gain = [1.0] * num_levels if one else values("gain")
     guided = _guided(config.guided)
     way = [k / max(1, num_levels - 1) for k in range(num_levels)]
     if config.schedule == "linear":

@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from refine.progress import console, duration
-from refine.storage.runs import log_metrics
+from refine.storage.files import sync, writing
+from refine.storage.runs import METRICS, forget_metrics, log_metrics
 
 
 class JsonLines(Logger):
-    """Appends every record to the run's ``metrics.jsonl``."""
+    """Appends every record to the run's ``metrics.jsonl``; records of steps that are done again go before."""
 
     def __init__(self, run: Path, stage: str) -> None:
         super().__init__()
-        self.run, self.stage = run, stage
+        self.run, self.stage, self.begun = run, stage, False
 
     @property
     def name(self) -> str:
@@ -36,6 +37,9 @@ class JsonLines(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if not self.begun and step is not None:
+            forget_metrics(self.run, self.stage, step)
+            self.begun = True
         record = {k: float(v) for k, v in metrics.items() if k != "epoch"}
         log_metrics(self.run, {"stage": self.stage, "step": step, **record})
 
@@ -55,32 +59,35 @@ class Publish(Callback):
             self.publish(trainer.global_step)
 
 
-class Resume(ModelCheckpoint):
-    """Writes the state to go on from, between steps only: what some batches of a step have gathered is in no file."""
+class Resume(Checkpoint):
+    """Writes the state to go on from, and ends a training that is asked to end.
 
-    FILE_EXTENSION = ".safetensors"
+    The state after a step is written beside the file that is in force, and takes its place once all figures of that
+    step are in ``metrics.jsonl``, those of a validation too: whatever happens, what is gone on from has its lines. The
+    first file is of before the first step, because a checkpoint may be published before there is another one.
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+    Ctrl-C or SIGTERM ends the training after the step that it is at, with that state, in all of its processes after the
+    same step; a second one ends it at once. Lightning calls callbacks of this kind last.
 
-
-class Interrupt(Callback):
-    """Ctrl-C ends a training after the step that it is at, with the resume file ``path``; a second one ends it at once.
-
-    Goes after whatever else happens at the end of a step. Several processes, which may be at different steps, are
-    stopped where they are.
+    Args:
+        path: of the file.
+        every: how many steps there are from one state to the next.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.asked = path, False
-        self.before: Any = None
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+        self.coming = path.with_name(f"{path.stem}.next{path.suffix}")
+        self.asked = self.ending = False
+        self.written: int | None = None  # the step whose state is beside the one in force
+        self.at: int | None = None  # the step that is in force, as far as it is known
+        self.before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGINT, self._ask)
+        if trainer.ckpt_path is None:
+            trainer.save_checkpoint(self.path)
+        self.at = trainer.global_step
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def _ask(self, number: int, frame: Any) -> None:
         if self.asked:
@@ -90,8 +97,34 @@ class Interrupt(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.asked and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
-            trainer.save_checkpoint(self.path)
+        if (batch_idx + 1) % trainer.accumulate_grad_batches != 0:
+            return  # what some batches of a step have gathered is in no file
+        self.ending = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
+        step = trainer.global_step
+        if self.ending or step % self.every == 0 or step >= trainer.max_steps:
+            trainer.save_checkpoint(self.coming)
+            self.written = step
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._take_over(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._take_over(trainer)
+
+    def _take_over(self, trainer: pl.Trainer) -> None:
+        if self.written is None:
+            return
+        if trainer.is_global_zero:
+            metrics = self.path.parents[1] / METRICS
+            if metrics.exists():
+                sync(metrics)
+            with writing(self.path):
+                self.coming.replace(self.path)
+                sync(self.path.parent)
+        self.at, self.written = self.written, None
+        if self.ending:
             raise KeyboardInterrupt
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -99,11 +132,15 @@ class Interrupt(Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._give_back()
+        step = trainer.global_step
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero and self.at not in (None, step):
+            text = f"{self.path.stem}: stopped at once at step {step}; it continues from step {self.at}"
+            console.print(text, soft_wrap=True)
 
     def _give_back(self) -> None:
-        if self.before is not None and signal.getsignal(signal.SIGINT) == self._ask:
-            signal.signal(signal.SIGINT, self.before)
-        self.before = None
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
 
 
 class Lines(Callback):
@@ -127,4 +164,4 @@ class Lines(Callback):
         pace = (now - began) / max(1, step - at)
         left = "" if first or step >= steps else f", {duration(pace * (steps - step))} left"
         figures = "  ".join(f"{k} {float(v):.4g}" for k, v in trainer.progress_bar_metrics.items())
-        console.print(f"{self.what}: step {step} of {steps}{left}  {figures}", highlight=False, soft_wrap=True)
+        console.print(f"{self.what}: step {step} of {steps}{left}  {figures}", soft_wrap=True)

@@ -23,7 +23,6 @@ class SafetensorsIO(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         tensors: dict[str, Tensor] = {}
         tree = _pack(checkpoint, tensors)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(Path(path)) as temporary:
             save_file(tensors, temporary, metadata={"tree": json.dumps(tree)})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from refine.storage.files import atomic_write
 from refine.storage.runs import read_metrics
 
 
@@ -17,9 +18,10 @@ def plot_curves(run: Path, folder: Path) -> list[Path]:
 
     curves: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in read_metrics(run):  # a resumed run repeats steps; the later record counts
-        for name, value in record.items():
+        stage, step = record.get("stage"), record.get("step")
+        for name, value in record.items() if stage and step is not None else ():
             if name not in ("stage", "step") and isinstance(value, int | float):
-                curves[str(record["stage"])][name][int(record["step"])] = float(value)
+                curves[stage][name][step] = float(value)
     panels = {
         ("tokenizer", "loss"): [
             *("reconstruction", "val_reconstruction", "commitment"),
@@ -45,6 +47,7 @@ def plot_curves(run: Path, folder: Path) -> list[Path]:
         axis.legend(fontsize="small")
         axis.grid(alpha=0.3)
     path = folder / "curves.png"
-    figure.savefig(path, dpi=100)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=100)
     plt.close(figure)
     return [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,11 @@ def read_cache(path: Path) -> FieldsDataset:
         return FieldsDataset(**{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
 
 
+def _undisturbed(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; what it means is for the one that trains to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def loader(items: Items, batches: Sequence[list[int]] | Sampler[list[int]], workers: int) -> DataLoader[Any]:
     """A loader over numbered items in the given batches."""
     numbered = Numbered(items)
@@ -108,5 +114,6 @@ def loader(items: Items, batches: Sequence[list[int]] | Sampler[list[int]], work
         batch_sampler=batches,
         num_workers=workers,
         persistent_workers=workers > 0,
+        worker_init_fn=_undisturbed if workers else None,
         collate_fn=numbered.collate,
     )

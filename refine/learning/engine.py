@@ -20,16 +20,17 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import Subset
 
-from refine.errors import RefineError, not_accepted
+from refine.errors import RefineError, not_accepted, shown
 from refine.items import Items, Numbered, in_batches, spread
-from refine.learning.callbacks import Interrupt, JsonLines, Lines, Publish, Resume
+from refine.learning.callbacks import JsonLines, Lines, Publish, Resume
 from refine.learning.checkpoint_io import SafetensorsIO
+from refine.learning.children import Children
 from refine.learning.data import StepBatches, loader, read_cache, write_cache
 from refine.learning.modules import LearnerModule, StageModule, TokenizerModule
 from refine.models.model import Model
 from refine.models.tokenizer import Tokenizer
 from refine.progress import console
-from refine.settings.config import Config, StageConfig
+from refine.settings.config import Config, StageConfig, TrainerConfig
 
 
 class StageData(pl.LightningDataModule):
@@ -131,18 +132,22 @@ def fit(
         model.info[name] = {"steps": step, "of": stage.steps}
         model.save_pretrained(run)
 
-    resume = resume_file(run, name)
-    if resume.exists() and (done := SafetensorsIO().load_checkpoint(resume))["global_step"] >= stage.steps:
-        module.on_load_checkpoint(done)
-        module.load_state_dict(done["state_dict"])  # killed between the last step and its publication
-        publish(done["global_step"])
+    resume, done = resume_file(run, name), 0
+    if resume.exists():
+        state = SafetensorsIO().load_checkpoint(resume)
+        done = state["global_step"]
+        if done == 0 or done >= stage.steps:
+            module.on_load_checkpoint(state)
+            module.load_state_dict(state["state_dict"])
+    if done >= stage.steps:  # killed between the last step and its publication
+        publish(done)
         return
     with quiet_lightning():
+        trainer = build_trainer(config, stage, run, name, publish, callbacks, loggers)
         try:
-            trainer = build_trainer(config, stage, run, name, publish, callbacks, loggers)
-        except (MisconfigurationException, ValueError) as error:
-            raise RefineError(f"Lightning does not accept {config.trainer}: {error}") from error
-        trainer.fit(module, data, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
+            trainer.fit(module, data, ckpt_path=str(resume) if done else None, weights_only=True)
+        except MisconfigurationException as error:
+            raise RefineError(f"Lightning does not train with trainer.*: {error}") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
@@ -164,14 +169,7 @@ def build_trainer(
     Raises:
         RefineError: an option that Lightning does not have, or one that the stage decides.
     """
-    save = Resume(
-        dirpath=run / "resume",
-        filename=name,
-        # never later than the first published weights, or a run killed between the two would begin again from those
-        every_n_train_steps=min(config.train.save_every, config.train.val_every),
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-    )
+    save = Resume(resume_file(run, name), min(config.train.save_every, config.train.val_every))
     show: Callback = RichProgressBar() if console.is_terminal else Lines(name)
     after = config.train.fit_after if name == "tokenizer" else 0  # codebooks mean nothing before they were fitted
     average = [WeightAveraging(avg_fn=partial(ema, stage.ema, after))] if stage.ema > 0 else []
@@ -185,7 +183,7 @@ def build_trainer(
         gradient_clip_val=stage.grad_clip or None,
         use_distributed_sampler=False,
         logger=[JsonLines(run, name), *loggers],
-        callbacks=[Publish(publish, stage.steps), *average, show, save, *callbacks, Interrupt(resume_file(run, name))],
+        callbacks=[Publish(publish, stage.steps), *average, show, save, *callbacks, Children(run)],
         plugins=[SafetensorsIO()],
         enable_progress_bar=console.is_terminal,
         enable_model_summary=False,
@@ -197,7 +195,33 @@ def build_trainer(
     for option in more:
         if option not in free:
             raise not_accepted("trainer.options", option, sorted(free))
-    return pl.Trainer(**given, **more, **ours)
+    try:
+        return pl.Trainer(**given, **more, **ours)
+    except Exception as error:  # Lightning and its plugins refuse values in many ways
+        raise RefineError(f"{refused_by_lightning(config.trainer)} is not accepted by Lightning: {error}") from error
+
+
+def refused_by_lightning(given: TrainerConfig) -> str:
+    """The key of ``trainer`` that Lightning does not accept even alone, with its value; else that it is all of them."""
+    usual = vars(TrainerConfig())
+    alone = {n: (n, v) for n, v in vars(given).items() if n != "options" and v != usual[n]}
+    alone |= {f"options.{n}": (n, v) for n, v in given.options.items()}
+    for key, (name, value) in alone.items():
+        try:
+            pl.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, **{name: value})
+        except Exception:
+            return f"trainer.{key}={shown(value)}"
+    return "what trainer.* ask for together"
+
+
+def check_trainer(config: Config, run: Path, name: str) -> None:
+    """Make sure that Lightning accepts what ``config.trainer`` says, for a stage of a run; nothing is written.
+
+    Raises:
+        RefineError: it does not.
+    """
+    with quiet_lightning():
+        build_trainer(config, getattr(config.train, name), run, name, publish=None)
 
 
 def ema(decay: float, after: int, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:

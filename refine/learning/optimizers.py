@@ -15,6 +15,18 @@ from refine.settings.config import StageConfig
 KINDS = ("adamw", "muon")
 
 
+def check_optimizer(stage: StageConfig, key: str) -> None:
+    """Make sure that the optimiser of a stage can be built here.
+
+    Raises:
+        RefineError: a kind that is none, or Muon in a PyTorch that is too old for it.
+    """
+    if stage.optimizer not in KINDS:
+        raise not_accepted(key, stage.optimizer, KINDS)
+    new_enough = stage.optimizer != "muon" or hasattr(torch.optim, "Muon")
+    require(new_enough, f"{key}=muon needs PyTorch 2.9 or newer; accepted here: adamw")
+
+
 def build_optimizer(modules: nn.Module, stage: StageConfig, *others: Optimizer) -> Optimizer:
     """The optimiser of ``stage`` over all that ``modules`` learn; weight decay on matrices only.
 
@@ -24,15 +36,12 @@ def build_optimizer(modules: nn.Module, stage: StageConfig, *others: Optimizer) 
         others: optimisers of anything else, to be stepped, scheduled and saved with it; their groups come last.
 
     Raises:
-        RefineError: a kind that is none, or Muon in a PyTorch that is too old for it.
+        RefineError: see :func:`check_optimizer`.
     """
-    if stage.optimizer not in KINDS:
-        raise not_accepted("train.*.optimizer", stage.optimizer, KINDS)
+    check_optimizer(stage, "train.*.optimizer")
     learned = [p for p in modules.parameters() if p.requires_grad]
     matrices, rest = [p for p in learned if p.dim() >= 2], [p for p in learned if p.dim() < 2]
     if stage.optimizer == "muon":
-        new_enough = hasattr(torch.optim, "Muon")
-        require(new_enough, "train.*.optimizer=muon needs PyTorch 2.9 or newer; accepted here: adamw")
         return Joined([*muon_and_adamw(matrices, rest, stage), *others])
     groups = [
         {"params": matrices, "weight_decay": stage.weight_decay},

@@ -7,6 +7,7 @@ import torch
 from refine.errors import require
 from refine.models.model import Model
 from refine.progress import console
+from refine.settings.places import opened
 from refine.storage import hub
 from refine.storage.checkpoint import load_checkpoint
 
@@ -26,7 +27,7 @@ def start_from(model: Model, source: str | None) -> None:
     """
     if source is None:
         return
-    header, weights = load_checkpoint(hub.locate(source))
+    header, weights = load_checkpoint(hub.locate(opened(source, "train.init")))
     name = model.domain.name
     require(header["domain"] == name, f"train.init={source!r} is a model of domain {header['domain']!r}, not {name!r}")
     own = model.state_dict()
@@ -38,4 +39,4 @@ def start_from(model: Model, source: str | None) -> None:
         own[n].copy_(weights[n])
     others = sorted({".".join(n.split(".")[:2]) for n in own if n not in fits})
     text = f"Started from {source}: {len(fits)} of {len(own)} weights"
-    console.print(text + (f"; new are {', '.join(others[:5])}" if others else ""), highlight=False, soft_wrap=True)
+    console.print(text + (f"; new are {', '.join(others[:5])}" if others else ""), soft_wrap=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from refine.items import Items, collate_of
+from refine.items import Items, collate_of, in_batches
 from refine.models.tokenizer import Tokenizer
 from refine.types import Codes, Condition, ConditionSpec
 
@@ -37,11 +37,12 @@ class EncodedItems(Dataset[Any]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A name for these codes: the hash of the tokenizer's weights and of what the items are."""
-        digest = hashlib.sha256(json.dumps([self.extra, len(self)], sort_keys=True, default=str).encode())
+        """A name for these codes: the hash of the tokenizer's weights and of the items themselves."""
+        known = [self.extra, len(self), content_hash(self.items)]
+        digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.tokenizer.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(_bytes(tensor))
         return digest.hexdigest()[:16]
 
     def collate(self, rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -53,6 +54,23 @@ class EncodedItems(Dataset[Any]):
         given = Condition(base=given.base, mask=given.mask).to(device)
         codes = tokenizer.encode(batch.pop("x").to(device), given.base, given.mask)
         return {f"codes_{k}": shrink(c.cpu(), sizes[k]) for k, c in enumerate(codes)} | batch
+
+
+def content_hash(items: Items) -> str:
+    """A hash that changes with any item: ``items.content_hash`` where the data set knows one, else of all batches."""
+    known: str | None = getattr(items, "content_hash", None)
+    if known is not None:
+        return known
+    digest = hashlib.sha256()
+    for batch in in_batches(items, 256):
+        for name, value in sorted(batch.items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(_bytes(value))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def shrink(codes: Tensor, size: int) -> Tensor:

@@ -14,14 +14,14 @@ class LogProb:
 
     Attributes:
         nats: (B, K) by scale.
-        dimensions: real numbers in an item.
+        dimensions: real numbers in an item; (B, 1), where items are masked, of those that exist.
         exact: whether that is the log-likelihood itself. Where a scale has several rounds it is the mean, over the
             orders that were asked for, of the exact log-probability of the codes in that order: in expectation over
             orders, a lower bound of the log-likelihood.
     """
 
     nats: Tensor
-    dimensions: int
+    dimensions: int | Tensor
     exact: bool = True
 
     @property

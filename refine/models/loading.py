@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,10 +15,10 @@ from refine.settings.config import TrainerConfig
 HELD = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
-def load_model(source: str | Path, trainer: TrainerConfig) -> Model:
+def load_model(source: str | Path, trainer: TrainerConfig, places: Mapping[str, Any] | None = None) -> Model:
     """The model of a run on the device, and with the weights held in the precision, that the trainer's words ask for;
-    what is mixed in training is float32."""
-    return Model.from_pretrained(source, best_device(trainer.accelerator), HELD.get(trainer.precision))
+    what is mixed in training is float32. ``places`` say where its data are, as :meth:`Model.from_pretrained` has it."""
+    return Model.from_pretrained(source, best_device(trainer.accelerator), HELD.get(trainer.precision), places=places)
 
 
 def best_device(accelerator: str) -> str:

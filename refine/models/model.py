@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from refine.errors import require
 from refine.items import Items
-from refine.kinds import DOMAINS
+from refine.models.saved import fill, model_of
 from refine.progress import track
+from refine.settings.bounds import check
 from refine.settings.config import Config, SamplerConfig, TrainConfig
+from refine.settings.places import plainly
 from refine.settings.typed import typed
 from refine.storage import hub
-from refine.storage.checkpoint import load_checkpoint, save_checkpoint
+from refine.storage.checkpoint import open_checkpoint, read_weights, save_checkpoint
 from refine.types import Condition, Samples
 
 
@@ -99,14 +101,35 @@ class Model(nn.Module, abc.ABC):
         batch_size: int = 64,
     ) -> Samples:
         """:meth:`sample` in batches, with its progress shown; the result is in the memory of the CPU."""
+        shown = num if trail else 0
+        return Samples.join(list(self.sample_batches(num, condition, seed, sampler, shown, batch_size)))
+
+    def sample_batches(
+        self,
+        num: int,
+        condition: Condition | None = None,
+        seed: int = 0,
+        sampler: SamplerConfig | None = None,
+        trail: int = 0,
+        batch_size: int = 64,
+    ) -> Iterator[Samples]:
+        """:meth:`sample_many`, a batch at a time: memory does not grow with ``num``.
+
+        Args:
+            num: samples in all.
+            condition: of all.
+            seed: of all noise.
+            sampler: temperature, truncation and guidance.
+            trail: the first so many samples come with their trail.
+            batch_size: samples drawn at once.
+        """
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
         require(batch_size > 0, f"batch_size={batch_size} is not accepted; accepted: 1 or more")
-        parts = []
         for first in track(range(0, num, batch_size), f"Drawing {num} samples"):
             stop = min(first + batch_size, num)
             given = None if condition is None else condition[first:stop]
-            parts.append(self.sample(stop - first, given, seed, first, sampler, trail).cpu())
-        return Samples.join(parts)
+            drawn = self.sample(stop - first, given, seed, first, sampler, first < trail)
+            yield drawn.cpu().with_trail_of(trail - first)
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +218,7 @@ class Model(nn.Module, abc.ABC):
         self.check_parts()
         header = {
             "domain": self.domain.name,
-            "domain_config": dataclasses.asdict(self.domain.config),
+            "domain_config": plainly(dataclasses.asdict(self.domain.config)),
             "model": dataclasses.asdict(self.config),
             "info": self.info,
         }
@@ -220,6 +243,7 @@ class Model(nn.Module, abc.ABC):
         dtype: torch.dtype | None = None,
         revision: str | None = None,
         token: str | None = None,
+        places: Mapping[str, Any] | None = None,
     ) -> Self:
         """Load a checkpoint folder, or a repository ``owner/name`` of the Hugging Face hub. No pickle is read.
 
@@ -231,23 +255,17 @@ class Model(nn.Module, abc.ABC):
             dtype: of what predicts, as :meth:`hold` has it; None for float32.
             revision: of a repository of the hub: a branch, a tag or a commit.
             token: of the hub, for a private repository.
+            places: options of the domain that say where data are (``folder``, ``data``), in place of the checkpoint's.
+                Of those that only the checkpoint names nothing is opened that is not on this machine.
 
         Raises:
-            RefineError: not a checkpoint, damaged, from a newer version, or not matching its own configuration.
+            RefineError: not a checkpoint, damaged, from a newer version, or not matching its own configuration; before
+                memory is asked for, a configuration of a larger model than the weights are of.
         """
         path = hub.locate(folder, revision, token)
-        header, tensors = load_checkpoint(path)
-        domain_class = DOMAINS.load(header["domain"])
-        domain = domain_class(typed(domain_class.Config, header["domain_config"], f"{path / 'config.json'} domain"))
-        config: Any = typed(domain_class.ModelConfig, header["model"], f"{path / 'config.json'} model")
-        model: Any = domain.model(config)
-        expected = model.state_dict()
-        missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-        require(not (missing or extra), f"{path}: missing weights {missing[:5]}, unexpected weights {extra[:5]}")
-        for name, tensor in tensors.items():
-            wanted, found = tuple(expected[name].shape), tuple(tensor.shape)
-            require(wanted == found, f"{path}: {name} has shape {found}; expected {wanted}")
-        model.load_state_dict(tensors)
+        header, weights = open_checkpoint(path)
+        model = model_of(path, header, weights, places)
+        fill(model, read_weights(path, header, weights), path)
         model.info = header.get("info", {})
         if dtype is not None:
             model.hold(dtype)
@@ -261,12 +279,14 @@ class Model(nn.Module, abc.ABC):
 
 
 def whole(config: Any) -> Any:
-    """A configuration whose sections may be given as dicts, with all of them as what they are.
+    """A configuration whose sections may be given as dicts, with all of them as what they are, and its values checked.
 
     Raises:
-        RefineError: an unknown key, or a value of another type.
+        RefineError: an unknown key, or a value of another type or out of its bounds.
     """
     given = dataclasses.fields(config) if dataclasses.is_dataclass(config) else ()
     if any(isinstance(getattr(config, f.name), Mapping) for f in given):
         return typed(type(config), dataclasses.asdict(config), "model")
+    if given:
+        check(config, "model")
     return config

@@ -65,10 +65,11 @@ class Refiner(TeacherForced):
         with torch.random.fork_rng(devices=[]):
             wanted = parts(self.domain.model(self.config))  # a domain may put parts in itself, and does so on loading
         for name, found in parts(self).items():
+            here, there = (_text(*made, beside=other) for made, other in ((found, wanted[name]), (wanted[name], found)))
             require(
                 found == wanted[name],
-                f"the model's {name} is a {found.__name__}, its configuration names a {wanted[name].__name__}, which "
-                f"loading would put in its place; {HOME[name]}",
+                f"the model's {name} is a {here}, its configuration names a {there}, which loading would put in its "
+                f"place; {HOME[name]}",
             )
 
     # -- teacher forcing ---------------------------------------------------------------------------------------------
@@ -80,11 +81,7 @@ class Refiner(TeacherForced):
 
     def training_loss(self, batch: dict[str, Tensor], settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of every code given the true coarser ones (eq. 18), in nats per code: in all and by scale."""
-        budget = settings.site_budget if self.training else 0
-        weights = settings.scale_weights if self.training else None
-        condition = self.spec.only(Condition.from_batch(batch))
-        loss, by_scale = self.loss(batch_codes(batch), condition, budget, weights)
-        return loss, {"nll": loss} | {f"nll_{k}": nll for k, nll in enumerate(by_scale)}
+        return self.step_loss(batch_codes(batch), self.spec.only(Condition.from_batch(batch)), settings)
 
     def frozen(self) -> Sequence[nn.Module]:
         return (self.tokenizer,)
@@ -134,7 +131,8 @@ class Refiner(TeacherForced):
         for seed in orders[:1] if exact else orders:
             nats = self.site_log_prob(codes, condition, noise=Noise(seed, index))
             total = total + torch.stack([n.sum(1) for n in nats], dim=1)
-        return LogProb(total / (1 if exact else len(orders)), self.dimensions, exact)
+        share = 1 if condition.mask is None else condition.mask.to(total).mean(1, keepdim=True)
+        return LogProb(total / (1 if exact else len(orders)), self.dimensions * share, exact)
 
     @inference
     def accuracy(self, codes: Codes, condition: Condition | None = None) -> Tensor:
@@ -285,3 +283,9 @@ def _noise(seed: int, first: int, num: int) -> Noise:
         good, f"seed={seed!r:.60} is not accepted; accepted: a whole number; samples depend on it and their numbers"
     )
     return Noise(int(seed), range(first, first + num))
+
+
+def _text(cls: type, made: dict[str, Any], beside: tuple[type, dict[str, Any]]) -> str:
+    """The name of a class; with what sets it apart from another of the same name."""
+    differing = [f"{name}={value!r}" for name, value in made.items() if value != beside[1].get(name)]
+    return f"{cls.__name__}({', '.join(differing)})" if cls is beside[0] else cls.__name__

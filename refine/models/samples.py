@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from refine.errors import require
 from refine.models.model import Model
+from refine.settings.bounds import check
+
+ANIMATED = 640  # samples that an animation shows at most
 
 
 def draw_samples(model: Model, config: Any, folder: Path) -> list[Path]:
-    """Draw ``sample.num`` items and have the domain write them into ``folder``.
+    """Draw ``sample.num`` items, batch by batch, and have the domain write each batch into ``folder`` as it comes.
 
     Args:
         model: it is on the device that it draws on.
         config: a :class:`refine.settings.config.Config`, with its sections ``sample`` and ``sampler``.
-        folder: made if needed, once the samples are drawn.
+        folder: made if needed, once the first samples are drawn.
 
     Returns:
-        The files.
+        The files, and folders of files.
 
     Raises:
         RefineError: a number, class or size that is not accepted.
     """
     wanted = config.sample
-    for name in ("num", "batch_size"):
-        value = getattr(wanted, name)
-        require(value > 0, f"sample.{name}={value} is not accepted; accepted: 1 or more")
+    check(wanted, "sample")
     condition = model.domain.ask(wanted.num, wanted.label, wanted.size, wanted.split)
-    trail = wanted.gif or wanted.strip > 0
-    samples = model.sample_many(wanted.num, condition, config.seed, config.sampler, trail, wanted.batch_size)
+    shown = max(wanted.strip, ANIMATED if wanted.gif else 0)
+    batches = model.sample_batches(wanted.num, condition, config.seed, config.sampler, shown, wanted.batch_size)
+    begun = chain([next(batches)], batches)  # what cannot be drawn leaves no folder
     folder.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = model.domain.save(samples, folder, gif=wanted.gif, strip=wanted.strip)
+    options = {"gif": wanted.gif, "strip": wanted.strip}
+    files: list[Path] = model.domain.save_batches(begun, wanted.num, folder, **options)
     return files

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refine.codes.quantizer import Quantizer, build_quantizer
 from refine.drawing.rounds import Rounds
@@ -18,7 +19,7 @@ from refine.models.tokenizer import Tokenizer, existing
 from refine.network.network import build_network
 from refine.noise import Noise
 from refine.scales.pyramid import Pyramid, build_pyramid
-from refine.settings.config import ModelConfig
+from refine.settings.config import ModelConfig, TrainConfig
 from refine.types import Codes, Condition, ConditionSpec, Known, Level, Step
 
 ORDER = 1  # the noise stream that orders of rounds come from
@@ -290,6 +291,15 @@ class TeacherForced(Model):
         share_of = torch.tensor(counted, device=losses.device) / sum(counted)
         return (losses * share_of).sum(), losses
 
+    def step_loss(self, codes: Codes, condition: Condition, settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
+        """:meth:`loss` as a step of training or validation has it, and its figures: in all and by scale, nats per code.
+
+        ``settings.site_budget`` and ``settings.scale_weights`` count while the model is in training mode.
+        """
+        budget, weights = (settings.site_budget, settings.scale_weights) if self.training else (0, None)
+        loss, by_scale = self.loss(codes, condition, budget, weights)
+        return loss, {"nll": loss} | {f"nll_{k}": nll for k, nll in enumerate(by_scale)}
+
     def _at_a_random_round(self, step: Step) -> tuple[Known | None, Tensor | float]:
         """What is known at the round of a random site in a random order, and the weight of every site (B, N)."""
         if self.predictor.rounds[step.k] == 1:
@@ -315,13 +325,14 @@ def scale_weights(weights: Sequence[float], num_levels: int) -> list[float]:
     return list(weights)
 
 
-def parts(model: TeacherForced) -> dict[str, type]:
-    """What a model is made of, by the section of the configuration that names it."""
+def parts(model: TeacherForced) -> dict[str, tuple[type, dict[str, Any]]]:
+    """What a model is made of, by the section of the configuration that names it: class and plain arguments of each."""
     tokenizer = model.tokenizer
-    return {
-        "quantizer": type(tokenizer.quantizer),
-        "pyramid": type(tokenizer.pyramid),
-        "predictor": type(model.predictor),
-        "head": type(model.head),
-        "codec": type(tokenizer.codec),
-    }
+    made = {"quantizer": tokenizer.quantizer, "pyramid": tokenizer.pyramid, "predictor": model.predictor}
+    return {name: _as_made(part) for name, part in (made | {"head": model.head, "codec": tokenizer.codec}).items()}
+
+
+def _as_made(part: nn.Module) -> tuple[type, dict[str, Any]]:
+    """The class of a part, and those arguments of its constructor that it holds as plain attributes of that name."""
+    values = {name: getattr(part, name, None) for name in inspect.signature(type(part)).parameters}
+    return type(part), {name: v for name, v in values.items() if isinstance(v, str | int | float | tuple)}

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.errors import not_accepted, require
+from refine.errors import require
 from refine.linear import Linear
 from refine.network.attention import Attention, KVCache, RelationBias, Relations
 from refine.network.conditions import ConditionEmbedding
 from refine.network.network import Network, by_kind
+from refine.settings.bounds import check
 from refine.settings.by_scale import by_scale
 from refine.settings.config import PredictorConfig
 from refine.types import Condition, ConditionSpec, Known, Level
@@ -109,19 +110,17 @@ class Predictor(Network):
     ) -> None:
         super().__init__()
         num_levels = len(sites)
-        if config.attention not in ("markov", "prefix"):
-            raise not_accepted("model.predictor.attention", config.attention, ("markov", "prefix"))
-        if config.positions not in POSITIONS:
-            raise not_accepted("model.predictor.positions", config.positions, POSITIONS)
-        if config.activation not in ACTIVATIONS:
-            raise not_accepted("model.predictor.activation", config.activation, ACTIVATIONS)
-        good = config.heads > 0 and config.width > 0 and config.width % config.heads == 0
+        check(config, "model.predictor")
+        good = config.width % config.heads == 0
         require(good, f"model.predictor.width={config.width} must be a multiple of heads={config.heads}")
         width = self.width = config.width
+        hidden = int(width * config.mlp_ratio) > 0
+        require(
+            hidden, f"model.predictor.mlp_ratio={config.mlp_ratio} is not accepted: of width {width} nothing is left"
+        )
         self.config, self.prefix = config, config.attention == "prefix"
-        name, accepted = "model.predictor.rounds", "a whole number of 1 or more"
-        rounds = by_scale(name, config.rounds, num_levels, lambda v: v >= 1 and v == int(v), accepted)
-        self.rounds = [int(r) for r in rounds]
+        name = "model.predictor.rounds"
+        self.rounds = [int(r) for r in by_scale(name, config.rounds, num_levels)]
         fits = max(self.rounds) == 1 or not self.prefix
         require(fits, f"{name}={config.rounds} needs model.predictor.attention=markov; accepted here: 1")
         all_sites = not (self.prefix and spec.mask)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refine.errors import not_accepted, require
+from refine.errors import not_accepted, require, shown
 from refine.types import Level
 
 
@@ -59,6 +59,7 @@ class Resampler(nn.Module, abc.ABC):
 
 
 DOWN = ("area", "bicubic", "blur")
+SITES = 2**25  # of all scales, each of which has features
 UP = ("bicubic", "linear", "nearest", "blur")
 
 
@@ -93,6 +94,8 @@ class GridResampler(Resampler):
             grows = len(a) == len(b) and math.prod(a) < math.prod(b) and all(m <= n for m, n in zip(a, b, strict=True))
             require(grows, f"scales must grow strictly: {a} is followed by {b}")
         require(min(itertools.chain(*self.shapes)) >= 1, f"scales={self.shapes}: sizes must be positive")
+        sites = sum(map(math.prod, self.shapes))
+        require(sites <= SITES, f"scales={shown(self.shapes)} have {sites:,} sites in all; accepted: up to {SITES:,}")
         if down not in DOWN:
             raise not_accepted("down", down, DOWN)
         if up not in UP:

@@ -7,17 +7,21 @@ data all the way: interpolations and keys such as ``_target_`` are refused, so n
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from refine.errors import RefineError, not_accepted, require
+from refine.errors import RefineError, not_accepted, require, shown
 from refine.kinds import ALL, COMMANDS, DOMAINS
+from refine.progress import console
 from refine.settings.config import Config, TrainConfig, split
 from refine.settings.keys import Key, keys_of
 from refine.settings.overrides import assignments, take, unknown_key
+from refine.settings.places import guarded, places_of, plainly
 from refine.settings.typed import typed
 
 GROUPS = ("domain", "experiment", "model", "train", "sampler")
@@ -91,7 +95,13 @@ def config_keys(domain_name: str | None, accepted: Collection[str] | None = None
     }
     for name, cls in section_types(domain).items():
         core |= keys_of(cls, f"{name}.")
-    return {n: k for n, k in (own | core).items() if accepted is None or n.partition(".")[0] in accepted}
+    return {n: key for n, key in (own | core).items() if accepted is None or _accepts(accepted, key)}
+
+
+def _accepts(accepted: Collection[str], key: Key) -> bool:
+    """Whether a key is of an accepted section; where the data of a domain are may be said to every command."""
+    section = key.name.partition(".")[0]
+    return section in accepted or (section == "domain" and key.place)
 
 
 def accepted_groups(accepted: Collection[str]) -> list[str]:
@@ -113,7 +123,8 @@ def from_values(values: Mapping[str, Any], saved: bool = False) -> Config:
     Args:
         values: the data.
         saved: whether a run has them. Then sections of commands that are not installed here are left out, and so are
-            keys that older versions wrote for domains which do not read them.
+            keys that older versions wrote for domains which do not read them, and those of commands that name places;
+            other places count as :mod:`refine.settings.places` says.
 
     Raises:
         RefineError: no domain, an unknown key, or a value of another type.
@@ -130,33 +141,38 @@ def from_values(values: Mapping[str, Any], saved: bool = False) -> Config:
     found: dict[str, Any] = {}
     for section, cls in types.items():
         given = others.get(section) if section != "train" else core.get("train")
-        found[section] = typed(cls, _without_old(section, cls, given or {}) if saved else given or {}, section)
+        found[section] = typed(cls, _of_a_run(section, cls, given or {}) if saved else given or {}, section)
     config = typed(Config, {**core, "domain": None, "model": None, "train": None})
     config.domain = typed(domain.Config, values.get("domain") or {}, "domain")
     config.model = typed(domain.ModelConfig, values.get("model") or {}, "model")
     config.train = found.pop("train")
     config.commands = found
+    if saved:
+        config.domain, config.train = guarded(config.domain), guarded(config.train)
     return config
 
 
-def _without_old(section: str, cls: type, given: Any) -> Any:
-    """The values of a section but for keys of another domain."""
+def _of_a_run(section: str, cls: type, given: Any) -> Any:
+    """The values of a section in a run's file but for keys of another domain, and places of a command, which are named
+    if they say anything."""
     if not isinstance(given, Mapping):
         return given
+    places = () if section == "train" else places_of(cls)
+    if said := [f"{section}.{k}" for k in places if given.get(k) is not None]:
+        text = "ignored in the run's file, because places count from the command line only:"
+        console.print(f"{text} {', '.join(said)}", soft_wrap=True)
     known = {key.partition(".")[0] for key in keys_of(cls)}
-    return {k: v for k, v in given.items() if k in known or f"{section}.{k}" not in OF_ONE_DOMAIN}
+    own = {k: v for k, v in given.items() if k in known or f"{section}.{k}" not in OF_ONE_DOMAIN}
+    return {k: v for k, v in own.items() if k not in places}
 
 
 def to_yaml(config: Config) -> str:
     """The configuration as YAML that :func:`from_values` takes back."""
-    return OmegaConf.to_yaml(OmegaConf.create(config.plain()))
+    return OmegaConf.to_yaml(OmegaConf.create(plainly(config.plain())))
 
 
 def _chosen(choices: Mapping[str, str]) -> dict[str, Any]:
     """What the group files say; a domain without a file of its own has the defaults of its Config."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
-
     for group, name in choices.items():
         if name not in group_files(group):
             raise not_accepted(group, name, group_files(group))
@@ -165,16 +181,23 @@ def _chosen(choices: Mapping[str, str]) -> dict[str, Any]:
         own = OmegaConf.create(_group_file("experiment", files["experiment"]).read_text(encoding="utf-8")).domain_name
         if files.setdefault("domain", own) != own:
             raise RefineError(
-                f"domain={files['domain']!r} does not go with experiment={files['experiment']}, of {own!r}"
+                f"domain={shown(files['domain'])} does not go with experiment={files['experiment']}, of {own!r}"
             )
     domain = files.get("domain")
     require(domain is not None, f"domain= is missing; accepted: {', '.join(group_files('domain'))}")
     if not _group_file("domain", str(domain)).is_file():
         del files["domain"]
+    return deepcopy(_composed(tuple(files.items()))) | {"domain_name": domain}
+
+
+@cache
+def _composed(files: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+
     with initialize_config_module("refine.configs", version_base=None):
-        composed = hydra_compose("config", [f"{group}={name}" for group, name in files.items()])
-    values: dict[str, Any] = OmegaConf.to_container(composed)  # type: ignore[assignment]
-    return values | {"domain_name": domain}
+        composed = hydra_compose("config", [f"{group}={name}" for group, name in files])
+    return OmegaConf.to_container(composed)  # type: ignore[return-value]
 
 
 def _group_file(group: str, name: str) -> Traversable:
@@ -184,7 +207,9 @@ def _group_file(group: str, name: str) -> Traversable:
 def _on_top(base: Config, choices: Mapping[str, str]) -> dict[str, Any]:
     """The values of ``base``, with the sections of the chosen groups as their files say."""
     name = choices.get("domain", base.domain_name)
-    require(name == base.domain_name, f"domain={name!r} is not accepted: the run is of domain {base.domain_name!r}")
+    require(
+        name == base.domain_name, f"domain={shown(name)} is not accepted: the run is of domain {base.domain_name!r}"
+    )
     values = base.plain()
     if others := {group: file for group, file in choices.items() if group != "domain"}:
         chosen = _chosen({"domain": name} | others)

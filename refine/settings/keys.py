@@ -8,10 +8,13 @@ import textwrap
 import tokenize
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from io import StringIO
 from typing import Any, get_type_hints
 
 from refine.errors import RefineError
+from refine.settings.bounds import Bound, OneOf, bounds_of
+from refine.settings.places import places_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Key:
         default: the value it has when nobody sets it; None too where it must be set.
         help: the comment behind the field in the source, or above it, which names the accepted values.
         required: whether somebody must set it.
+        bound: what its value may be, where that is known.
+        place: whether it names a file, a folder or a host (:mod:`refine.settings.places`).
     """
 
     name: str
@@ -31,11 +36,19 @@ class Key:
     default: Any
     help: str = ""
     required: bool = False
+    bound: Bound | None = None
+    place: bool = False
 
     @property
     def type_name(self) -> str:
         """The annotation as it is written in source."""
         return self.type.__name__ if type(self.type) is type else str(self.type).replace("typing.", "")
+
+    @property
+    def accepted(self) -> str:
+        """What its value may be, in words; empty where the help says it, or where there is nothing to say."""
+        listed = isinstance(self.bound, OneOf) and all(name in self.help for name in self.bound.names)
+        return "" if self.bound is None or listed else self.bound.short
 
     @property
     def default_text(self) -> str:
@@ -49,7 +62,7 @@ def keys_of(cls: type, prefix: str = "") -> dict[str, Key]:
 
 
 def _leaves(cls: type, prefix: str, instance: Any) -> Iterator[Key]:
-    hints, notes = field_types(cls), _comments(cls)
+    hints, notes, bounds, places = field_types(cls), _comments(cls), bounds_of(cls), places_of(cls)
     for f in fields(cls):
         name, annotation = prefix + f.name, hints[f.name]
         default = f.default_factory() if f.default_factory is not MISSING else f.default
@@ -58,9 +71,10 @@ def _leaves(cls: type, prefix: str, instance: Any) -> Iterator[Key]:
         if is_dataclass(annotation) and isinstance(annotation, type):
             yield from _leaves(annotation, name + ".", default)
         else:
-            yield Key(name, annotation, default, notes.get(f.name, ""), required)
+            yield Key(name, annotation, default, notes.get(f.name, ""), required, bounds.get(f.name), f.name in places)
 
 
+@cache
 def field_types(cls: type) -> dict[str, Any]:
     """Annotation of each field of a dataclass, strings resolved.
 
@@ -72,6 +86,7 @@ def field_types(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
+@cache
 def _comments(cls: type) -> dict[str, str]:
     """The comment on the line of each field, else the lines of comment above it; empty where the source is not at hand.
 

@@ -13,11 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Union, get_args, get_origin
 
-import yaml
-from omegaconf import OmegaConf
-
-from refine.errors import RefineError, require
+from refine.errors import SHOWN, RefineError, require, shown
 from refine.settings.keys import Key
+from refine.settings.yaml_text import read_yaml
 
 BOOLS = ("true", "false")
 LISTED = 16  # keys that a message still lists
@@ -66,7 +64,7 @@ def assignments(arguments: Sequence[str], keys: Mapping[str, Key], positional: S
             out[place] = parse(keys[place], token)
             continue
         if not body or body[0] in "-+~" or not (equals or token.startswith("--")):
-            raise RefineError(f"{token!r} is not understood; write key=value or --key value (keys: see --help)")
+            raise RefineError(f"{shown(token)} is not understood; write key=value or --key value (keys: see --help)")
         key = resolve(name.replace("-", "_"), keys)
         if not equals:
             alone = key.type is bool and not (tokens and tokens[0].lower() in BOOLS)
@@ -94,7 +92,7 @@ def resolve(name: str, keys: Mapping[str, Key]) -> Key:
     if len(fits) == 1:
         return keys[fits[0]]
     if fits:
-        raise RefineError(f"{name!r} fits several keys; write one of {', '.join(fits)}")
+        raise RefineError(f"{shown(name)} fits several keys; write one of {', '.join(fits)}")
     raise unknown_key(name, keys)
 
 
@@ -103,24 +101,23 @@ def unknown_key(name: str, keys: Iterable[str]) -> RefineError:
     keys = list(keys)
     below = [k for k in keys if f".{name}." in f".{k}"]
     if below:
-        return RefineError(f"{name!r} is a section; its keys are {', '.join(below)}")
+        return RefineError(f"{shown(name)} is a section; its keys are {', '.join(below)}")
     last = {k if "." in name else k.rpartition(".")[2]: k for k in reversed(keys)}
-    close = difflib.get_close_matches(name, last, n=1)
+    close = difflib.get_close_matches(name[:SHOWN], last, n=1)
     hint = f" Did you mean {last[close[0]]!r}?" if close else ""
     section = name.rpartition(".")[0]
     beside = [k for k in keys if section and k.rpartition(".")[0] == section]
     accepted = beside or keys
     few = f"Accepted: {', '.join(accepted)}" if accepted else "There are none here"
     listed = few if len(accepted) <= LISTED else "All keys are shown by --help"
-    return RefineError(f"{name!r} is not a key.{hint} {listed}")
+    return RefineError(f"{shown(name)} is not a key.{hint} {listed}")
 
 
 def parse(key: Key, raw: str) -> Any:
     """Plain data out of the text of a value; :func:`refine.settings.typed.typed` sees to its type."""
     options = get_args(key.type) if get_origin(key.type) in (Union, types.UnionType) else (key.type,)
+    if Any in options and raw.isdecimal() and raw.startswith("0") and len(raw) > 1:
+        return raw  # YAML reads 010 as eight; it is what a class is called
     if str in options:
-        return None if type(None) in options and raw.lower() in ("null", "none") else raw
-    try:
-        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={raw}"]))["value"]  # type: ignore[call-overload, index]
-    except yaml.YAMLError as error:
-        raise RefineError(f"{key.name}={raw!r} cannot be read: {error}".replace("\n", " ")) from None
+        return None if type(None) in options and raw == "null" else raw
+    return read_yaml(raw, f"{key.name}={shown(raw)}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
+from refine.settings.bounds import check
 from refine.settings.keys import field_types, keys_of
 from refine.settings.overrides import unknown_key
 
@@ -26,14 +27,15 @@ def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         where: what the values are, put before key names in messages.
 
     Raises:
-        RefineError: unknown key, wrong type, missing value, or anything that is not plain data.
+        RefineError: unknown key, wrong type, missing value, one out of its bounds (:mod:`refine.settings.bounds`), or
+            anything that is not plain data.
     """
-    require(isinstance(values, Mapping), f"{where}={values!r} is not accepted: it is a section of keys")
+    require(isinstance(values, Mapping), f"{where}={shown(values)} is not accepted: it is a section of keys")
     plain_data(values, where)
     _known(cls, values, where)
     try:
-        node = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(dict(values)))
-        return OmegaConf.to_object(node)  # type: ignore[return-value]
+        node = OmegaConf.merge(_structure(cls), OmegaConf.create(dict(values)))  # type: ignore[arg-type]
+        made: T = OmegaConf.to_object(node)  # type: ignore[assignment]
     except MissingMandatoryValue as error:
         raise RefineError(f"{_join(where, error.full_key)} must be given") from None
     except OmegaConfBaseException as error:
@@ -41,8 +43,17 @@ def typed(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         if name not in keys_of(cls):
             raise RefineError(f"{where or cls.__name__}: {error}") from None
         value = reduce(lambda node, part: node[part], name.split("."), values)
-        expected = keys_of(cls)[name].type_name
-        raise RefineError(f"{_join(where, name)}={value!r} is not accepted; expected {expected}") from None
+        key = keys_of(cls)[name]
+        if key.bound is not None:
+            raise key.bound.refusal(_join(where, name), value) from None
+        raise RefineError(f"{_join(where, name)}={shown(value)} is not accepted; expected {key.type_name}") from None
+    check(made, where)
+    return made
+
+
+@cache
+def _structure(cls: type) -> DictConfig:
+    return OmegaConf.structured(cls)  # type: ignore[no-any-return]
 
 
 def plain_data(value: Any, where: str = "") -> None:
@@ -56,10 +67,10 @@ def plain_data(value: Any, where: str = "") -> None:
         for i, item in enumerate(value):
             plain_data(item, f"{where}[{i}]")
     elif isinstance(value, str):
-        require("${" not in value, f"{where}={value!r} is not accepted: values are not interpolated")
+        require("${" not in value, f"{where}={shown(value)} is not accepted: values are not interpolated")
     else:
         plain = value is None or isinstance(value, (bool, int, float))
-        require(plain, f"{where}={value!r} is not accepted: values are numbers, texts, lists and mappings")
+        require(plain, f"{where}={shown(value)} is not accepted: values are numbers, texts, lists and mappings")
 
 
 def _known(cls: type, values: Mapping[str, Any], where: str) -> None:
@@ -69,7 +80,7 @@ def _known(cls: type, values: Mapping[str, Any], where: str) -> None:
             raise unknown_key(_join(where, name), [_join(where, key) for key in types])
         if is_dataclass(types[name]) and isinstance(types[name], type):
             section = isinstance(value, Mapping)
-            require(section, f"{_join(where, name)}={value!r} is not accepted: it is a section of keys")
+            require(section, f"{_join(where, name)}={shown(value)} is not accepted: it is a section of keys")
             _known(types[name], value, _join(where, name))
 
 

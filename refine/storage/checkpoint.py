@@ -2,7 +2,8 @@
 
 Saving never leaves a folder that does not load. Both files carry the same fingerprint; new weights are written beside
 the old ones first, then ``config.json`` changes in one rename, which is the moment the new checkpoint is in force, and
-last the weights take their final name. A reader takes the weights whose fingerprint ``config.json`` names.
+last the weights take their final name. A reader takes the weights whose fingerprint ``config.json`` names, and computes
+it anew: a flipped bit is found.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from refine.errors import RefineError, require
 from refine.settings.typed import plain_data
-from refine.storage.files import atomic_write, inside, read_text, sync, write_text
-from refine.storage.places import distrust
+from refine.storage.files import atomic_write, inside, sync, write_text
+from refine.storage.plain_json import read_json
+from refine.storage.tensors import finite, open_tensors
 from refine.version import __version__
 
 FORMAT = 1
@@ -44,10 +46,14 @@ def save_checkpoint(folder: Path, header: Mapping[str, Any], tensors: Mapping[st
         folder: made if needed.
         header: ``domain``, ``domain_config``, ``model``, ``info``: plain data.
         tensors: the weights by name.
+
+    Raises:
+        RefineError: what :func:`load_checkpoint` would refuse, or a folder that cannot be written.
     """
     arrays = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
     full = {"format": FORMAT, "refine_version": __version__, **header, "weights": ""}
     _check_header(full, folder / CONFIG)
+    finite(arrays, folder / WEIGHTS)
     full["weights"] = fingerprint(full, arrays)
     folder.mkdir(parents=True, exist_ok=True)
     _settle(folder)
@@ -65,11 +71,24 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and weights of a checkpoint.
 
     Raises:
-        RefineError: a file is missing, truncated, foreign, from a newer version, of another save, or leads out of the
-            folder; or the header holds anything but plain data.
+        RefineError: a file is missing, truncated, foreign, damaged, from a newer version, of another save, or leads out
+            of the folder; the header holds anything but plain data; or weights are not finite.
     """
     header, weights = open_checkpoint(folder)
-    return header, {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118  no dict
+    return header, read_weights(folder, header, weights)
+
+
+def read_weights(folder: Path, header: Mapping[str, Any], weights: Any) -> dict[str, Tensor]:
+    """The weights of a checkpoint that :func:`open_checkpoint` opened.
+
+    Raises:
+        RefineError: header and weights are not those that were saved, or weights are not finite.
+    """
+    tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118  no dict
+    same = fingerprint({**header, "weights": ""}, tensors) == header["weights"]
+    require(same, f"{folder} is damaged: {CONFIG} or {WEIGHTS} has changed since they were saved")
+    finite(tensors, folder / WEIGHTS)
+    return tensors
 
 
 def open_checkpoint(folder: Path) -> tuple[dict[str, Any], Any]:
@@ -77,7 +96,7 @@ def open_checkpoint(folder: Path) -> tuple[dict[str, Any], Any]:
     for _ in range(10):  # a save may be under way: what was looked for a moment ago is then there under another name
         header = read_header(folder)
         for name in (WEIGHTS, NEXT):
-            weights = _open_weights(_within(folder, name))
+            weights = open_tensors(_within(folder, name))
             if weights is not None and _fingerprint_of(weights) == header["weights"]:
                 return header, weights
     require((folder / WEIGHTS).is_file(), f"{folder} has no {WEIGHTS}")
@@ -91,12 +110,8 @@ def read_header(folder: Path) -> dict[str, Any]:
     require(folder.is_dir(), f"{folder} does not exist, or is not a folder")
     require((folder / CONFIG).is_file(), f"{folder} holds no checkpoint: there is no {CONFIG}")
     path = _within(folder, CONFIG)
-    try:
-        header = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise RefineError(f"{path} is damaged: {error}") from None
+    header = read_json(path)
     _check_header(header, path)
-    distrust(header["domain_config"])
     return header  # type: ignore[no-any-return]
 
 
@@ -109,15 +124,6 @@ def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str
     return digest.hexdigest()
 
 
-def _open_weights(path: Path) -> Any:
-    try:
-        return safe_open(path, "pt")
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, OSError) as error:
-        raise RefineError(f"{path} is damaged or not a safetensors file: {error}") from None
-
-
 def _fingerprint_of(weights: Any) -> str | None:
     return (weights.metadata() or {}).get("refine")
 
@@ -125,7 +131,7 @@ def _fingerprint_of(weights: Any) -> str | None:
 def _check_header(header: Any, path: Path) -> None:
     known = isinstance(header, dict) and "format" in header and "refine_version" in header
     require(known, f"{path} was not written by refine")
-    newest = isinstance(header["format"], int) and 1 <= header["format"] <= FORMAT
+    newest = type(header["format"]) is int and 1 <= header["format"] <= FORMAT
     require(
         newest,
         f"{path} has format {header['format']!r}, written by refine {header['refine_version']}; this refine reads "
@@ -152,9 +158,9 @@ def _settle(folder: Path) -> None:
     if not (folder / NEXT).is_file():
         return
     try:
-        wanted = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["weights"]
-        in_force = _fingerprint_of(_open_weights(folder / NEXT)) == wanted
-    except (OSError, ValueError, KeyError, TypeError, RefineError):
+        wanted = read_json(folder / CONFIG)["weights"]
+        in_force = _fingerprint_of(open_tensors(folder / NEXT)) == wanted
+    except (OSError, LookupError, TypeError, RefineError):
         in_force = False
     if in_force:
         (folder / NEXT).replace(folder / WEIGHTS)

@@ -4,9 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
-from refine.errors import RefineError
+from refine.errors import RefineError, require
+
+_OFFLINE: ContextVar[str | None] = ContextVar("offline", default=None)
+
+
+@contextmanager
+def offline(why: str) -> Iterator[None]:
+    """Within it nothing is fetched from anywhere: :func:`may_fetch` refuses, and says ``why``."""
+    token = _OFFLINE.set(why)
+    try:
+        yield
+    finally:
+        _OFFLINE.reset(token)
+
+
+def may_fetch(what: str) -> None:
+    """Ask before anything is fetched from another machine.
+
+    Raises:
+        RefineError: nothing is fetched here.
+    """
+    why = _OFFLINE.get()
+    require(why is None, f"{what} is not fetched: {why}")
 
 
 def cache_dir() -> Path:
@@ -36,6 +61,7 @@ def fetch(url: str, checksum: str, folder: str, name: str = "") -> Path:
     """
     import pooch
 
+    may_fetch(url)
     target, name = cache_dir() / folder, name or url.rsplit("/", 1)[-1]
     try:
         return Path(pooch.retrieve(url, checksum, name, target, progressbar=sys.stderr.isatty()))

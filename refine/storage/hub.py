@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from refine.errors import RefineError
 from refine.extras import DISTRIBUTION
 from refine.kinds import DOMAINS
 
-FILES = ["config.json", "model.safetensors"]
+FILES = ["config.json", "model.safetensors", "config.yaml"]  # the last has the sampler
 CARD = """---
 library_name: refine
 tags: [refine, next-scale-generation, {domain}]
@@ -24,13 +25,16 @@ samples = model.sample(16, seed=0)
 """
 
 
-def locate(name: str | Path, revision: str | None = None, token: str | None = None) -> Path:
+def locate(
+    name: str | Path, revision: str | None = None, token: str | None = None, local_files_only: bool = False
+) -> Path:
     """The folder called ``name``; if there is none and it reads like ``owner/name``, the downloaded repository.
 
     Args:
         name: of a folder or a repository.
         revision: a branch, a tag or a commit of the repository; None for its newest state.
         token: for a private repository; None for the one that the machine is logged in with.
+        local_files_only: take what was downloaded before, and ask nobody.
 
     Raises:
         RefineError: the hub has no such repository, or cannot be reached.
@@ -42,7 +46,8 @@ def locate(name: str | Path, revision: str | None = None, token: str | None = No
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(text, revision=revision, token=token, allow_patterns=FILES))
+        options: Any = {"revision": revision, "token": token, "local_files_only": local_files_only}
+        return Path(snapshot_download(text, allow_patterns=FILES, **options))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise RefineError(f"{text!r} is neither a folder here nor a repository of the hub: {error}") from error
 

@@ -34,7 +34,7 @@ def fit_quantizer(refiner: Refiner) -> None:
     refiner.tokenizer.codec.fit(items["x"])
     check_codec(refiner, items)
     with torch.no_grad():
-        refiner.tokenizer.fit(refiner.tokenizer.codec.encode(items["x"]), items.get("base"))
+        refiner.tokenizer.fit(refiner.tokenizer.codec.encode(items["x"]), items.get("base"), items.get("mask"))
 
 
 def some_items(refiner: Refiner, split: str, batch: int) -> dict[str, Tensor]:
@@ -209,8 +209,8 @@ def check_symmetry(refiner: Refiner, items: dict[str, Tensor]) -> None:
 
 def _contexts(refiner: Refiner, items: dict[str, Tensor]) -> list[tuple[int, Level, Tensor, Condition]]:
     condition = Condition.from_batch(items)
-    codes = refiner.tokenizer.encode(items["x"], condition.base)
-    steps = refiner.tokenizer.replay(codes, condition.base)
+    codes = refiner.tokenizer.encode(items["x"], condition.base, condition.mask)
+    steps = refiner.tokenizer.replay(codes, condition.base, condition.mask)
     plain = replace(condition, field=None)  # a field has sites of its own, which this test does not move
     return [(s.k, s.level, torch.randn_like(s.context), plain) for s in steps]
 
@@ -244,7 +244,8 @@ def cast_level(level: Level, dtype: torch.dtype) -> Level:
 def check_likelihood(refiner: Refiner, items: dict[str, Tensor]) -> None:
     """Log-likelihoods are finite and at most zero, one for each scale."""
     condition = Condition.from_batch(items)
-    nats = refiner.log_prob(refiner.tokenizer.encode(items["x"], condition.base), condition).nats
+    codes = refiner.tokenizer.encode(items["x"], condition.base, condition.mask)
+    nats = refiner.log_prob(codes, condition).nats
     check(nats.shape == (len(items["x"]), refiner.num_levels), f"log_prob has shape {tuple(nats.shape)}, not (B, K)")
     check(bool(torch.isfinite(nats).all()) and bool((nats <= 0).all()), "log_prob is not finite and at most zero")
 

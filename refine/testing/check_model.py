@@ -148,7 +148,7 @@ def check_files(model: Model, batch: int) -> None:
 def check_written(method: str, written: Sequence[Path], folder: Path) -> None:
     """What a method says that it wrote is there, inside the folder it was given."""
     for path in written:
-        inside = path.is_file() and path.resolve().is_relative_to(folder)
+        inside = path.exists() and path.resolve().is_relative_to(folder)
         check(inside, f"{method} did not write {path} in its folder")
 
 

@@ -201,6 +201,19 @@ def test_amplitudes_are_fitted_to_the_residuals_of_their_scale() -> None:
         torch.testing.assert_close(quantizer.amplitude[1], quantizer.amplitude[0] * scale)
 
 
+@pytest.mark.parametrize("kind", ["fsq", "lfq", "bsq"])
+def test_amplitudes_follow_every_batch_of_an_accumulated_step(kind: str) -> None:
+    once, twice = BUILDERS[kind](), BUILDERS[kind]()
+    small, large = torch.randn(50, C), 5 * torch.randn(50, C)
+    measured = []
+    for x in (small, large):
+        twice.observe(x, twice.encode(x, 1), 1)
+        measured.append(float(once.measure(x)))  # type: ignore[operator]
+    twice.update()
+    expected = 0.99 * float(once.amplitude[1]) + 0.01 * sum(measured) / 2  # type: ignore[index]
+    assert float(twice.amplitude[1]) == pytest.approx(expected)  # type: ignore[index]
+
+
 def test_lfq_amplitude_is_the_best_one() -> None:
     """Among all a, mean |x| has the least squared error of x against a sign(x)."""
     x = torch.randn(500, C)

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -15,13 +16,15 @@ from processes import finished, killed, start
 from torch import Tensor, nn
 from toy import LinearCodec, TinyConfig, TinyDomain, stir
 
-from learning.test_training import assert_same_run, tiny, train, train_and_die, weights  # noqa: F401
+from learning.test_training import TINY, assert_same_run, tiny, train, train_and_die, weights  # noqa: F401
 from refine.errors import RefineError
 from refine.learning import modules
+from refine.learning import train as training
 from refine.learning.adversarial import LARGEST, Reconstruction, adaptive_weight, build_reconstruction, hinge
 from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.modules import TokenizerModule
 from refine.models.codec import Codec, IdentityCodec
+from refine.settings.compose import compose
 from refine.settings.config import DiscriminatorConfig, LossConfig, StageConfig, TrainConfig
 from refine.storage.runs import read_metrics
 
@@ -233,9 +236,14 @@ def test_published_statistics_are_averages_too(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_discriminator_that_blows_up_stops_training(tmp_path: Path) -> None:
+    class TooFast(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            trainer.lr_scheduler_configs[0].scheduler.base_lrs[-1] = 1e30  # type: ignore[union-attr]
+
     run = tmp_path / "run"
+    config = compose([*TINY, *GAN, f"run={run}", "train.save_every=1", "train.val_every=1"])
     with pytest.raises(RefineError, match=r"tokenizer.*step \d+.*last good checkpoint is kept"):
-        train(*GAN, f"run={run}", "train.discriminator.lr=1e30", "train.save_every=1", "train.val_every=1")
+        training.train(config, callbacks=[TooFast()])
     state = SafetensorsIO().load_checkpoint(run / "resume" / "tokenizer.safetensors")
     assert all(torch.isfinite(t).all() for t in [*weights(run).values(), *state["state_dict"].values()])
 
@@ -271,7 +279,7 @@ def train_as(rank: int, port: int, *arguments: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("train.loss.l1=-1", r"train\.loss\.l1=-1.* accepted: 0 or more"),
+        ("train.loss.l1=-1", r"train\.loss\.l1=-1.* accepted: numbers from 0 to 1e9"),
         ("train.loss.adversarial=.nan", r"train\.loss\.adversarial=nan"),
         ("train.loss.l2=0", "l1, l2 and perceptual are all 0"),
         ("train.discriminator.start=20", r"train\.discriminator\.start=20 .* accepted: 0 to 19"),

@@ -231,7 +231,7 @@ def test_mixed_precision_trains_to_the_same_place(pyramid: str, tmp_path: Path) 
     assert all(t.dtype != torch.bfloat16 for t in weights(mixed).values())
 
 
-@pytest.mark.parametrize("fit_after", [0, 1000])
+@pytest.mark.parametrize("fit_after", [0, 19])
 def test_an_item_that_is_no_number_stops_training(fit_after: int, tmp_path: Path) -> None:
     """Whether the encoder meets it first or the quantizer's start does."""
     run = tmp_path / "run"
@@ -249,7 +249,7 @@ def test_an_absurd_learning_rate_stops_training(stage: str, tmp_path: Path) -> N
     run = tmp_path / "run"
     every = ["train.save_every=1", "train.val_every=1"]
     with pytest.raises(RefineError, match=rf"{stage}.*step \d+.*items \[.*lower train.{stage}.lr"):
-        train(f"run={run}", f"train.{stage}.lr=1e30", f"train.{stage}.warmup=1", *every)
+        train(f"run={run}", f"train.{stage}.lr=1e9", f"train.{stage}.warmup=1", *every)
     assert all(torch.isfinite(t).all() for t in weights(run).values())
     resume = SafetensorsIO().load_checkpoint(run / "resume" / f"{stage}.safetensors")
     assert all(torch.isfinite(t).all() for t in resume["state_dict"].values())

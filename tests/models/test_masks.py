@@ -172,6 +172,9 @@ def test_a_masked_item_is_a_shorter_one(pyramid: str, quantizer: str, shapes: An
     whole = Condition(label=given.label, mask=mask)
     cut = [*codes[:-1], codes[-1][:, :3]]
     torch.testing.assert_close(long.log_prob(codes, whole).nats, other.log_prob(cut, part).nats)
+    scored = long.log_prob(codes, whole)
+    per_site = (-scored.nats / torch.log(torch.tensor(2.0))) / 3  # bits, shared among the sites that exist
+    torch.testing.assert_close(scored.bits_per_dim, per_site * 4 / long.dimensions)
     torch.testing.assert_close(long.tokenizer.decode(codes, mask=mask)[:, :3], other.tokenizer.decode(cut))
     if shapes == [[4]]:  # encoding too: coarse sites of the longer grid would be means over more
         assert same([c[:, :3] for c in codes], other.tokenizer.encode(x[:, :3]))

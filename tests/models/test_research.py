@@ -469,6 +469,16 @@ def test_a_part_that_was_put_in_by_hand_is_not_saved(
     assert not (tmp_path / "model").exists()
 
 
+def test_a_part_of_the_same_class_that_was_made_otherwise_is_not_saved(tmp_path: Path) -> None:
+    refiner = build()
+    tokenizer = refiner.tokenizer
+    tokenizer.pyramid = LaplacianPyramid(refiner.domain.resampler(), 2, loop="open")
+    with pytest.raises(RefineError, match=r"a LaplacianPyramid\(loop='open'\).*a LaplacianPyramid\(loop='closed'\)"):
+        refiner.save_pretrained(tmp_path / "model")
+    tokenizer.pyramid = LaplacianPyramid(refiner.domain.resampler(), 2, loop="closed")
+    refiner.save_pretrained(tmp_path / "model")
+
+
 @dataclass
 class SignOptions:
     """Of :class:`Signs`."""

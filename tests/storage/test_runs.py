@@ -110,13 +110,13 @@ def test_configuration_of_a_bare_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "is damaged"),
+        ("a: [", "cannot be read as YAML"),
         ("- 3", "is not a configuration"),
         ("{}", "names no domain"),
         ("domain_name: toy\nmodel:\n  depth: 3", "'model.depth' is not a key"),
         ("domain_name: toy\ndomain:\n  _target_: os.system", "is not accepted"),
         ("domain_name: toy\nseed: ${oc.env:HOME}", "not interpolated"),
-        ("domain_name: !!python/object/apply:os.system [ls]", "is damaged"),
+        ("domain_name: !!python/object/apply:os.system [ls]", "has the tag"),
         ("domain_name: nothing", "domain='nothing' is not accepted"),
     ],
 )

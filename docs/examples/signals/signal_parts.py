@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from refine.errors import require
 from refine.models.encoding import batch_codes
 from refine.network.conditions import ConditionEmbedding
 from refine.network.network import Given, by_kind
+from refine.settings.bounds import whole
 
 
 class Ternary(Quantizer):
@@ -31,11 +32,10 @@ class Ternary(Quantizer):
 
     @dataclass
     class Options:
-        levels: int = 3  # values of a channel, from -a to a; 2 or more
+        levels: Annotated[int, whole(2, 2**16)] = 3  # values of a channel, from -a to a
 
     def __init__(self, num_scales, channels, options):
         key, codes = f"model.quantizer.options.levels={options.levels}", options.levels**channels
-        require(options.levels >= 2, f"{key} is not accepted; accepted: 2 or more")
         require(codes <= 2**16, f"{key} makes {codes} codes of {channels} channels; accepted: up to {2**16}")
         super().__init__(num_scales, channels, sizes=[codes] * num_scales, shared=False)
         self.levels = options.levels

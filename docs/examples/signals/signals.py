@@ -1,6 +1,7 @@
 """A domain in one file: ECG-like beats. See docs/how-to-add-a-domain.md."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from matplotlib.figure import Figure
@@ -8,16 +9,18 @@ from signal_hello import CountsBeats
 from torch import Tensor, nn
 
 from refine import Codec, ConditionSpec, Domain, FieldsDataset, GridResampler
+from refine.settings.bounds import each, whole
 
 RHYTHMS = ["normal", "fast", "flat T wave"]
 
 
 @dataclass
 class SignalConfig:  # each field is a key of the command line, such as length=128
-    length: int = 64  # samples in a signal
-    items: int = 3000  # training signals
-    channels: int = 4  # latent channels
-    scales: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32])  # the last is half the length
+    length: Annotated[int, whole(4, 4096)] = 64  # samples in a signal
+    items: Annotated[int, whole(1, 1_000_000)] = 3000  # training signals
+    channels: Annotated[int, whole(1, 64)] = 4  # latent channels
+    # sites of each scale; the last is half the length
+    scales: Annotated[list[int], each(whole(1, 2048))] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32])
 
 
 def beats(num: int, length: int, seed: int) -> dict[str, Tensor]:

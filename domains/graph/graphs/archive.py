@@ -16,6 +16,7 @@ Nothing in it is pickled; ``numpy.load(path)`` reads it.
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -28,6 +29,8 @@ from refine.errors import RefineError, require
 from refine.storage.files import atomic_write
 
 SPLITS = ("train", "val", "test")
+KEYS = ("num_nodes", "num_edges", "edges", "node_label", "edge_label", "split", "meta")
+MOST_BYTES = 2**29  # of all arrays together; those of MOSES, 1.6 million molecules, have half of it
 DAMAGED = (OSError, EOFError, ValueError, AttributeError, TypeError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
@@ -52,11 +55,11 @@ def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
     """Graphs, and the number of each one's split where the file says so. Kinds without names are called by number.
 
     Raises:
-        RefineError: not such a file, or what is in there are not simple graphs; the message names the file.
+        RefineError: not such a file, one that claims more than ``MOST_BYTES``, or what is in there are not simple
+            graphs; the message names the file.
     """
     try:
-        with np.load(path, allow_pickle=False) as z:
-            arrays = {key: z[key] for key in z.files}
+        arrays = _arrays(path)
         meta = json.loads(str(arrays.pop("meta", "{}")))
         names = {key: meta.get(key) for key in ("node_kinds", "edge_kinds")}
     except DAMAGED as error:
@@ -65,9 +68,29 @@ def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
     require(not missing, f"{path} has no {missing}; expected an .npz file of graphs")
     for key, kinds in names.items():
         fits = kinds is None or (isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds))
-        require(fits, f"{path}: {key} is {kinds!r}; expected a list of names")
+        require(fits, f"{path}: {key} of meta is no list of names")
     fields = ("num_nodes", "num_edges", "edges", "node_label", "edge_label")
     graphs = PackedGraphs.checked(**{key: arrays.get(key) for key in fields}, **names, origin=str(path))
     split = arrays.get("split")
-    require(split is None or split.shape == (len(graphs),), f"{path}: split is not one number for each graph")
+    good = split is None or (split.shape == (len(graphs),) and split.dtype.kind in "iu")
+    require(good, f"{path}: split is not one whole number for each graph")
     return graphs, split
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    """The arrays of :data:`KEYS` that a file has. What a header claims is compared with the bytes that are there, and
+    those with ``MOST_BYTES``, before anything is unpacked."""
+    with zipfile.ZipFile(path) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        inside = {key: f"{key}.npy" for key in KEYS if f"{key}.npy" in sizes}
+        total = sum(sizes[name] for name in inside.values())
+        most = f"more than {MOST_BYTES >> 20} MiB, unpacked"
+        require(total <= MOST_BYTES, f"{path} has {most}; accepted: less, in several files")
+        for name in inside.values():
+            with archive.open(name) as file:
+                version = np.lib.format.read_magic(file)
+                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = header(file)
+            require(math.prod(shape) * max(1, dtype.itemsize) <= sizes[name], f"{path}: {name} has not its {shape} items")
+    with np.load(path, allow_pickle=False) as z:
+        return {key: z[key] for key in inside}

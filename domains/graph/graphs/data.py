@@ -11,6 +11,7 @@ from refine.domains.graph.config import GraphConfig
 from refine.domains.graph.graphs.archive import SPLITS
 from refine.domains.graph.graphs.benchmarks import BENCHMARKS, read_benchmark
 from refine.domains.graph.graphs.folder import read_folder
+from refine.domains.graph.graphs.formats.options import Reading, ReadingOptions
 from refine.domains.graph.graphs.generators import RECIPES, generate
 from refine.domains.graph.graphs.molecules import are_molecules
 from refine.domains.graph.graphs.packed import PackedGraphs
@@ -23,7 +24,7 @@ DATA = (*BENCHMARKS, *SOURCES, "folder", "pyg")
 DEFAULT = "community_small"
 
 
-class DataOptions(Protocol):
+class DataOptions(ReadingOptions, Protocol):
     """The options that say which graphs.
 
     Attributes:
@@ -77,15 +78,15 @@ def load_split(options: DataOptions, split: str) -> PackedGraphs:
     Raises:
         RefineError: options that do not fit, data that cannot be had or read, or no graph left.
     """
-    data = source_of(options)
+    data, reading = source_of(options), Reading.of(options)
     if split not in SPLITS and data != "moses":
         raise not_accepted("split", split, SPLITS)
     if options.generate:
         graphs = generate(data, options.generate, split)
     elif data == "folder":
-        graphs = read_folder(str(options.folder), split)
+        graphs = read_folder(str(options.folder), split, reading)
     elif data == "pyg":
-        graphs = read_pyg(str(options.pyg), split)
+        graphs = read_pyg(str(options.pyg), split, reading)
     elif data in SOURCES:
         graphs = read_molecules(data, split)
     else:

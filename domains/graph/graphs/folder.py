@@ -2,39 +2,44 @@
 
 | file | what is in it |
 |---|---|
-| ``.graphml`` | graphs; the attribute ``label`` of nodes and of edges is their kind |
-| ``.edgelist``, ``.edges``, ``.txt``, ``.csv`` | one graph: :mod:`refine.domains.graph.graphs.edge_list` |
+| ``.graphml``, ``.gexf``, ``.gml`` | graphs: :mod:`refine.domains.graph.graphs.formats.networks` |
+| ``.edgelist``, ``.edges``, ``.txt``, ``.csv``, ``.tsv`` | one graph or molecules: :mod:`.formats.texts` |
 | ``.npz`` | any number of graphs: :mod:`refine.domains.graph.graphs.archive` |
 | ``.smi`` | a molecule in each line: :func:`refine.domains.graph.graphs.smiles.read_smiles` |
+| ``.sdf`` | molecules: :mod:`refine.domains.graph.graphs.formats.sdf` |
 
-Isolated nodes, disconnected graphs and graphs of one node are graphs like others; directed, weighted, empty graphs,
-multigraphs and self-loops are refused by the name of their file.
+All but ``.npz`` may be packed by gzip, as ``a.graphml.gz``. Isolated nodes, disconnected graphs and graphs of one node are
+graphs like others; directed, weighted, empty graphs, multigraphs and self-loops are refused by the name of their file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
 
 from refine.domains.graph.graphs.archive import SPLITS, read_npz
-from refine.domains.graph.graphs.edge_list import read_edge_list
-from refine.domains.graph.graphs.graphs import Graph
+from refine.domains.graph.graphs.formats.content import suffix_of
+from refine.domains.graph.graphs.formats.networks import NETWORKS, read_networks
+from refine.domains.graph.graphs.formats.options import Reading
+from refine.domains.graph.graphs.formats.sdf import read_sdf
+from refine.domains.graph.graphs.formats.texts import read_edges_or_smiles
 from refine.domains.graph.graphs.kinds import Kinds
 from refine.domains.graph.graphs.molecules import BONDS, are_molecules, element_and_charge
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.domains.graph.graphs.smiles import read_smiles
-from refine.errors import RefineError, require
+from refine.errors import require
 from refine.progress import track
 
-EDGE_LISTS = (".edgelist", ".edges", ".txt", ".csv")
-ACCEPTED = (".graphml", ".npz", ".smi", *EDGE_LISTS)
+TEXTS = (".edgelist", ".edges", ".txt", ".csv", ".tsv")
+ACCEPTED = (*NETWORKS, ".npz", ".smi", ".sdf", *TEXTS)
+MANY_KINDS = 9  # as many kinds as this, for half as many nodes, are names
 HELD_OUT = 0.1  # for val, and as much for test
 OUTPUT = "graphs.npz"  # of refine sample, with the same graphs beside it in other formats
 
@@ -48,7 +53,7 @@ class _File:
     split: Array | None = None
 
 
-def read_folder(folder: str, split: str) -> PackedGraphs:
+def read_folder(folder: str, split: str, reading: Reading | None = None) -> PackedGraphs:
     """One split of the graphs below a folder.
 
     Files ``train.*``, ``val.*`` and ``test.*``, folders of these names, and the key ``split`` of an ``.npz`` say where
@@ -56,29 +61,43 @@ def read_folder(folder: str, split: str) -> PackedGraphs:
     a tenth in test, a tenth in val: more files do not move those that were there, but where a split would be empty. A
     folder that ``refine sample`` wrote is its ``graphs.npz``.
 
+    Args:
+        folder: path.
+        split: train, val or test.
+        reading: of attributes, directions and weights.
+
     Raises:
         RefineError: no such folder, nothing in it, a file that cannot be used, or nothing in this split.
     """
     root = Path(folder).expanduser()
     require(root.is_dir(), f"domain.folder={folder!r} is not a folder")
-    found = [p for p in root.rglob("*") if p.suffix.lower() in ACCEPTED and p.is_file()]
+    found = [p for p in root.rglob("*") if suffix_of(p) in ACCEPTED and p.is_file()]
     found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts)]
     found = [root / OUTPUT] if root / OUTPUT in found else sorted(found)
-    require(bool(found), f"domain.folder={folder!r} has no graphs; accepted: files {', '.join(ACCEPTED)}")
+    require(bool(found), f"domain.folder={folder!r} has no graphs; accepted: files {', '.join(ACCEPTED)}, or .gz of them")
     state = tuple((p.stat().st_size, p.stat().st_mtime_ns) for p in found)
-    graphs, numbers = _read_all(root, tuple(found), state)
+    graphs, numbers = _read_all(root, tuple(found), state, reading or Reading())
     chosen = graphs.select(numbers == SPLITS.index(split))
-    require(len(chosen) > 0, f"domain.folder={folder!r} has {len(graphs)} graphs, none of them for {split}")
+    require_some(chosen, graphs, f"domain.folder={folder!r}", split)
     return replace(chosen, origin=f"folder {root.name} ({split})")
 
 
+def require_some(chosen: PackedGraphs, graphs: PackedGraphs, key: str, split: str) -> None:
+    """Raise RefineError if a split has no graph; it says what to do where there are too few for three splits."""
+    few = f"{len(graphs)} graph{'s' if len(graphs) > 1 else ''}"
+    help = "give three or more, or files train.*, val.* and test.*; of one large graph, cut parts, like networkx.ego_graph"
+    require(len(chosen) > 0, f"{key} has {few}, none of them for {split}; {help}")
+
+
 @lru_cache(maxsize=1)  # all splits come from one reading
-def _read_all(root: Path, paths: tuple[Path, ...], state: tuple[tuple[int, int], ...]) -> tuple[PackedGraphs, Array]:
+def _read_all(
+    root: Path, paths: tuple[Path, ...], state: tuple[tuple[int, int], ...], reading: Reading
+) -> tuple[PackedGraphs, Array]:
     said = {path: path.relative_to(root).parts[0].split(".")[0] for path in paths}
     stray = [str(path.relative_to(root)) for path in paths if said[path] not in SPLITS]
     named = len(stray) < len(paths)
     require(not (named and stray), f"{root} has {', '.join(SPLITS)} and other files beside them: {stray[:3]}")
-    files = [_read(path, root) for path in track(paths, f"Reading {root}")]
+    files = [_read(path, root, reading) for path in track(paths, f"Reading {root}")]
     numbers = []
     for path, file in zip(paths, files, strict=True):
         own = np.full(len(file.graphs), -1) if file.split is None else file.split.astype(np.int64)
@@ -87,7 +106,21 @@ def _read_all(root: Path, paths: tuple[Path, ...], state: tuple[tuple[int, int],
     free = ~np.isin(split, range(len(SPLITS)))
     names = [name for file in files for name in file.names]
     split[free] = hash_split([names[i] for i in np.flatnonzero(free)])
-    return join([file.graphs for file in files]), split
+    graphs = join([file.graphs for file in files])
+    _warn_of_names(graphs, root)
+    return graphs, split
+
+
+def _warn_of_names(graphs: PackedGraphs, root: Path) -> None:
+    """Names that were taken for kinds make a model that learns nothing of kinds."""
+    for what, kinds, total in (
+        ("node", graphs.node_kinds, graphs.num_nodes.sum()),
+        ("edge", graphs.edge_kinds, graphs.num_edges.sum()),
+    ):
+        if len(kinds) >= MANY_KINDS and 2 * len(kinds) > total:
+            found = f"{total} {what}s of {root} have {len(kinds)} kinds, as if they were names"
+            key = f"domain.{what}_attribute"
+            warnings.warn(f"{found}; {key}=null reads none, {key}=NAME another attribute", stacklevel=2)
 
 
 def hash_split(names: Sequence[str]) -> Array:
@@ -134,40 +167,16 @@ def join(parts: Sequence[PackedGraphs]) -> PackedGraphs:
     return PackedGraphs.checked(**stack, **columns)
 
 
-def _read(path: Path, root: Path) -> _File:
-    name, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
+def _read(path: Path, root: Path, reading: Reading) -> _File:
+    name, suffix = path.relative_to(root).as_posix(), suffix_of(path)
+    require(suffix != ".npz" or path.suffix.lower() != ".gz", f"{path} is packed twice; accepted: .npz as it is")
     if suffix == ".npz":
         graphs, split = read_npz(path)
         return _File(graphs, [f"{name}#{i}" for i in range(len(graphs))], split)
-    if suffix == ".smi":
-        return _File(*read_smiles(path))
-    if suffix == ".graphml":
-        graphs = read_graphml(path)
-        return _File(graphs, [f"{name}#{i}" for i in range(len(graphs))] if len(graphs) > 1 else [name])
-    return _File(PackedGraphs.of([read_edge_list(path)], origin=str(path)), [name])
-
-
-def read_graphml(path: Path) -> PackedGraphs:
-    """The graphs of a GraphML file, the attribute ``label`` of nodes and edges as their kinds.
-
-    Raises:
-        RefineError: it is not GraphML, or a graph in it is directed, weighted, empty, a multigraph or has a self-loop.
-    """
-    import networkx as nx
-
-    try:
-        found = list(nx.GraphMLReader(node_type=_node_id)(path=path))
-    except (OSError, ParseError, nx.NetworkXException, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RefineError(f"{path} cannot be read ({error}); expected GraphML") from error
-    require(bool(found), f"{path} has no graphs")
-    nodes, edges, graphs = Kinds(), Kinds(), []
-    for i, g in enumerate(found):
-        name = str(path) if len(found) == 1 else f"{path}, graph {i}"
-        graphs.append(Graph.from_networkx(g, node_kinds=nodes, edge_kinds=edges, name=name))
-    return PackedGraphs.of(graphs, nodes.names, edges.names, origin=str(path))
-
-
-def _node_id(text: str | None) -> str:
-    if text is None:
-        raise ValueError("a node or the end of an edge has no name")
-    return text
+    if suffix in (".smi", ".sdf"):
+        return _File(*(read_smiles if suffix == ".smi" else read_sdf)(path))
+    if suffix in TEXTS:
+        graphs, smiles, split = read_edges_or_smiles(path, reading)
+        return _File(graphs, smiles or [name], split)
+    graphs = read_networks(path, reading)
+    return _File(graphs, [f"{name}#{i}" for i in range(len(graphs))] if len(graphs) > 1 else [name])

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import networkx as nx
     from torch_geometric.data import Data
 
+UNDIRECTED = "only undirected graphs are accepted, or domain.undirected=true"
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -78,40 +80,50 @@ class Graph:
     def from_networkx(
         cls,
         g: nx.Graph,
-        node_attribute: str = "label",
-        edge_attribute: str = "label",
+        node_attribute: str | None = "label",
+        edge_attribute: str | None = "label",
         node_kinds: Sequence[str] | Kinds | None = None,
         edge_kinds: Sequence[str] | Kinds | None = None,
         name: str = "the graph",
+        undirected: bool = False,
+        weights: str = "refuse",
     ) -> Graph:
         """A networkx graph; its nodes, whatever they are called, are numbered in the order in which it has them.
 
         Args:
             g: undirected, without parallel edges and self-loops. Other attributes than the two named are not read.
-            node_attribute: attribute that holds the kind of a node; all nodes have it, or none.
+            node_attribute: attribute that holds the kind of a node; all nodes have it, or none. None: they have no kind.
             edge_attribute: the same of edges.
             node_kinds: names of the kinds of nodes; a label is the place in there. None: the attribute is the label.
             edge_kinds: the same of edges.
             name: what to call it in an error.
+            undirected: directed edges are accepted; two between the same nodes count once.
+            weights: ``refuse`` edges that differ in ``weight``, or ``drop`` the weights.
 
         Raises:
             RefineError: directed, a multigraph, weighted (edges that differ in ``weight``), a self-loop, no nodes, or a
                 kind that is missing, unknown or no label.
         """
-        require(not g.is_directed(), f"{name} is directed; only undirected graphs are accepted (g.to_undirected())")
+        require(undirected or not g.is_directed(), f"{name} is directed; {UNDIRECTED} (g.to_undirected())")
         require(not g.is_multigraph(), f"{name} is a multigraph; only simple graphs are accepted (nx.Graph(g))")
-        check_weights((w for _, _, w in g.edges(data="weight")), name)
+        if weights == "refuse":
+            check_weights((w for _, _, w in g.edges(data="weight")), name)
         place = {node: i for i, node in enumerate(g)}
         pairs = [(place[u], place[v]) for u, v in g.edges]
-        nodes = _labels(g.nodes(data=node_attribute), node_kinds, f"node {{}} of {name}")
-        of_edges = (((u, v), kind) for u, v, kind in g.edges(data=edge_attribute))
+        of_nodes = [] if node_attribute is None else g.nodes(data=node_attribute)
+        nodes = _labels(of_nodes, node_kinds, f"node {{}} of {name}")
+        with_kind = () if edge_attribute is None else g.edges(data=edge_attribute)
+        of_edges = (((u, v), kind) for u, v, kind in with_kind)
         return cls.of(len(place), pairs, nodes, _labels(of_edges, edge_kinds, f"edge {{}} of {name}"), name)
 
     @classmethod
-    def from_data(cls, data: Data, name: str = "the data") -> Graph:
+    def from_data(
+        cls, data: Data, name: str = "the data", undirected: bool = False, weights: str = "refuse"
+    ) -> Graph:
         """Torch-geometric data with every edge in both directions, as that library has undirected graphs.
 
         ``x`` and ``edge_attr`` become labels; they hold one integer or a one-hot row for each node or edge.
+        ``undirected`` and ``weights`` are those of :meth:`from_networkx`.
 
         Raises:
             RefineError: an edge in one direction only or more than once, a self-loop, an end that is no node, no nodes,
@@ -122,14 +134,15 @@ class Graph:
         for key, value in features.items():
             lost = labels[key] is None and value is not None and value.numel() > 0
             require(not lost, f"{key} of {name} is neither one integer nor one-hot in each row; or have {key}=None")
-        if "edge_weight" in data:
+        if "edge_weight" in data and weights == "refuse":
             check_weights(data.edge_weight.flatten().tolist(), name)
         index = torch.zeros(2, 0, dtype=torch.int64) if data.edge_index is None else data.edge_index
         graph = cls.of(data.num_nodes or 0, index, labels["x"], labels["edge_attr"], name)
         repeated = index.shape[1] - len(torch.unique(index[0].long() * graph.num_nodes + index[1]))
         require(not repeated, f"{name} has {repeated} edges more than once; multigraphs are not accepted")
         alone = 2 * graph.num_edges - index.shape[1]
-        require(not alone, f"{name} is directed: {alone} edges have no reverse; torch_geometric.utils.to_undirected")
+        lost = f"{name} is directed: {alone} edges have no reverse; {UNDIRECTED} (torch_geometric.utils.to_undirected)"
+        require(undirected or not alone, lost)
         return graph
 
     def to_networkx(self, node_kinds: Sequence[str] = (), edge_kinds: Sequence[str] = ()) -> nx.Graph:
@@ -179,7 +192,7 @@ def check_weights(weights: Iterable[Any], name: str) -> None:
     """Raise RefineError if edges differ in their weight, which no graph here has."""
     seen = {float(w) if isinstance(w, int | float) else str(w) for w in weights}
     message = (
-        f"{name} has edges of different weight, which would be lost; drop the weights, or make them kinds of edges"
+        f"{name} has edges of different weight, which would be lost; drop them (domain.weights=drop), or make them kinds"
     )
     require(len(seen) < 2, message)
 

@@ -16,6 +16,8 @@ from refine.domains.graph.graphs.graphs import Graph
 from refine.errors import RefineError, require
 
 Array = np.ndarray[Any, Any]
+MOST_NODES = 2**24  # of one graph
+MOST_KINDS = 10_000  # of nodes or of edges that have numbers for names
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +81,13 @@ class PackedGraphs(Sequence[Graph]):
         """The graphs of these numbers, or those where a mask is True."""
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        nodes, edges = _ragged(self.node_start, rows), _ragged(self.edge_start, rows)
+        edges = _ragged(self.edge_start, rows)
         return replace(
             self,
             num_nodes=self.num_nodes[rows],
             num_edges=self.num_edges[rows],
             edges=self.edges[edges],
-            node_label=None if self.node_label is None else self.node_label[nodes],
+            node_label=None if self.node_label is None else self.node_label[_ragged(self.node_start, rows)],
             edge_label=None if self.edge_label is None else self.edge_label[edges],
         )
 
@@ -150,10 +152,13 @@ class PackedGraphs(Sequence[Graph]):
         require(n.ndim == m.ndim == 1 and len(n) == len(m), f"{where}: num_nodes and num_edges are not of one length")
         empty = _first(n < 1)
         require(empty is None, f"{where}: graph {empty} has no nodes; accepted: 1 or more")
+        large = _first(n > MOST_NODES)
+        require(large is None, f"{where}: graph {large} has {n.max(initial=0)} nodes; accepted: {MOST_NODES} at most")
+        require(int(n.sum()) < 2**38, f"{where}: {n.sum()} nodes are too many; accepted: 2^38 at most")  # keys are int64
         require(bool((m >= 0).all()), f"{where}: num_edges is negative")
         pairs = _integers(edges, "edges", where)
         pairs = pairs if pairs.size else pairs.reshape(0, 2)
-        shape = (int(m.sum()), 2)
+        shape = (int(m.sum(dtype=np.float64)), 2)  # integers would begin again after 2^63
         require(pairs.shape == shape, f"{where}: edges has the shape {pairs.shape}; num_edges says {shape}")
         node_label, node_kinds = _label(node_label, node_kinds, int(n.sum()), "node_label", where)
         edge_label, edge_kinds = _label(edge_label, edge_kinds, int(m.sum()), "edge_label", where)
@@ -203,6 +208,9 @@ def _ragged(start: Array, rows: Array) -> Array:
 def _integers(values: Any, name: str, where: str) -> Array:
     array = np.asarray(values)
     require(array.size == 0 or array.dtype.kind in "iu", f"{where}: {name} is {array.dtype}; accepted: integers")
+    if array.dtype == np.uint64:  # which becomes a float beside other integers
+        require(int(array.max(initial=0)) < 2**63, f"{where}: {name} has {array.max()}; accepted: less than 2^63")
+        return array.astype(np.int64)
     return array if array.size else array.astype(np.int64)  # an empty list makes an array of floats
 
 
@@ -225,8 +233,9 @@ def _label(
         return None, ()
     array = _integers(label, name, where)
     require(array.shape == (items,), f"{where}: {name} has the shape {array.shape}; expected ({items},)")
-    names = tuple(str(i) for i in range(int(array.max(initial=-1)) + 1)) if kinds is None else tuple(kinds)
-    wrong = array[(array < 0) | (array >= len(names))][:1].tolist()
+    known = min(int(array.max(initial=-1)) + 1, MOST_KINDS) if kinds is None else len(kinds)
+    wrong = array[(array < 0) | (array >= known)][:1].tolist()
     if wrong:
-        raise RefineError(f"{where}: {name} {wrong[0]} has no name; accepted: 0 to {len(names) - 1}")
+        raise RefineError(f"{where}: {name} {wrong[0]} has no name; accepted: 0 to {known - 1}")
+    names = tuple(str(i) for i in range(known)) if kinds is None else tuple(kinds)
     return _narrow(array), names

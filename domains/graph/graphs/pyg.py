@@ -19,16 +19,17 @@ import numpy as np
 import torch
 
 from refine.domains.graph.graphs.archive import SPLITS
-from refine.domains.graph.graphs.folder import hash_split
+from refine.domains.graph.graphs.folder import hash_split, require_some
+from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.graphs import Graph, as_labels
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.errors import RefineError, not_accepted, require
 from refine.extras import install_command
 from refine.progress import track
-from refine.storage.downloads import cache_dir
+from refine.storage.downloads import cache_dir, may_fetch
 
 
-def read_pyg(text: str, split: str) -> PackedGraphs:
+def read_pyg(text: str, split: str, reading: Reading | None = None) -> PackedGraphs:
     """One split of an ``InMemoryDataset`` of torch-geometric.
 
     The split is the set's own where it has train, val and test; else each graph is in one by the hash of its number.
@@ -37,19 +38,21 @@ def read_pyg(text: str, split: str) -> PackedGraphs:
 
     Args:
         text: ``CLASS`` or ``CLASS:NAME``, like ``QM9`` or ``TUDataset:ENZYMES``.
+        split: which one.
+        reading: of directions and weights.
 
     Raises:
         RefineError: no such set, one that needs more than a name, one that cannot be had, or graphs that are not
             undirected and simple.
     """
-    graphs, numbers = _read_all(text, str(cache_dir() / "pyg"))
+    graphs, numbers = _read_all(text, str(cache_dir() / "pyg"), reading or Reading())
     chosen = graphs.select(numbers == SPLITS.index(split))
-    require(len(chosen) > 0, f"domain.pyg={text!r} has {len(graphs)} graphs, none of them for {split}")
+    require_some(chosen, graphs, f"domain.pyg={text!r}", split)
     return replace(chosen, origin=f"{text} ({split})")
 
 
 @lru_cache(maxsize=1)  # all splits have the same kinds, so they come from one reading
-def _read_all(text: str, root: str) -> tuple[PackedGraphs, Array]:
+def _read_all(text: str, root: str, reading: Reading) -> tuple[PackedGraphs, Array]:
     name, _, inner = text.partition(":")
     cls = _find(name)
     parameters = inspect.signature(cls).parameters
@@ -62,6 +65,7 @@ def _read_all(text: str, root: str) -> tuple[PackedGraphs, Array]:
     require(re.fullmatch(r"[\w-]*", inner) is not None, message)  # it becomes a folder
     given = {"root": str(Path(root) / name), "name": inner}
     given = {key: value for key, value in given.items() if key in parameters and value}
+    may_fetch(f"domain.pyg={text!r}")
     own = "split" in parameters and parameters["split"].default == "train"
     try:
         sets = [cls(**given, split=split) for split in SPLITS] if own else [cls(**given)]
@@ -69,7 +73,7 @@ def _read_all(text: str, root: str) -> tuple[PackedGraphs, Array]:
     except Exception as error:  # whatever the network, the disk or the library has against it
         raise RefineError(f"domain.pyg={text!r} cannot be had ({error!r})") from error
     hashed = hash_split([f"#{i}" for i in range(len(items))])
-    return _pack(items, text).compact(), np.repeat(range(3), [len(s) for s in sets]) if own else hashed
+    return _pack(items, text, reading).compact(), np.repeat(range(3), [len(s) for s in sets]) if own else hashed
 
 
 def _find(name: str) -> Any:
@@ -87,7 +91,7 @@ def _find(name: str) -> Any:
     return known[name]
 
 
-def _pack(items: list[Any], text: str) -> PackedGraphs:
+def _pack(items: list[Any], text: str, reading: Reading) -> PackedGraphs:
     from torch_geometric.data import Data
 
     odd = [type(item).__name__ for item in items if not isinstance(item, Data)]
@@ -108,5 +112,5 @@ def _pack(items: list[Any], text: str) -> PackedGraphs:
             plain[key] = None if parts is None else parts[i]
         if "edge_weight" in item:
             plain.edge_weight = item.edge_weight
-        graphs.append(Graph.from_data(plain, f"graph {i} of {text}"))
+        graphs.append(Graph.from_data(plain, f"graph {i} of {text}", reading.undirected, reading.weights))
     return PackedGraphs.of(graphs, origin=text)

@@ -24,6 +24,7 @@ import numpy as np
 
 from refine.domains.graph.graphs.archive import SPLITS, read_npz, write_npz
 from refine.domains.graph.graphs.benchmarks import hold_out
+from refine.domains.graph.graphs.formats.content import read_text
 from refine.domains.graph.graphs.kinds import Kinds
 from refine.domains.graph.graphs.molecules import BONDS, element_and_charge, read
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
@@ -107,13 +108,18 @@ def read_smiles(path: Path) -> tuple[PackedGraphs, list[str]]:
     Raises:
         RefineError: it cannot be read, or lines that cannot be used, by number.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RefineError(f"{path} cannot be read: {error}") from error
-    words = [(number, line.split()) for number, line in enumerate(text.splitlines(), 1)]
+    words = [(number, line.split()) for number, line in enumerate(read_text(path).splitlines(), 1)]
     lines = [(number, found[0]) for number, found in words if found]
     lines = lines[1:] if lines and lines[0][1].lower() == "smiles" else lines
+    return keep_smiles(lines, path)
+
+
+def keep_smiles(lines: Sequence[tuple[int, str]], path: Path) -> tuple[PackedGraphs, list[str]]:
+    """The molecules of SMILES by the number of their line, and the SMILES; many are kept in the cache.
+
+    Raises:
+        RefineError: there is none, or lines cannot be used, by number.
+    """
     require(bool(lines), f"{path} has no SMILES")
     smiles = [text for _, text in lines]
     if len(lines) < WORTH_KEEPING:
@@ -123,13 +129,16 @@ def read_smiles(path: Path) -> tuple[PackedGraphs, list[str]]:
     return replace(graphs, origin=str(path)), smiles
 
 
-def pack_smiles(lines: Sequence[tuple[int, str]], where: str, atoms: Sequence[str] | None = None) -> PackedGraphs:
+def pack_smiles(
+    lines: Sequence[tuple[int, str]], where: str, atoms: Sequence[str] | None = None, item: str = "line"
+) -> PackedGraphs:
     """Molecules as packed graphs.
 
     Args:
         lines: number and SMILES of each line.
         where: what the lines are of, for errors.
         atoms: accepted kinds of atoms; None: those that occur, by element and charge.
+        item: what a number counts, for errors.
 
     Raises:
         RefineError: lines that cannot be used; the first few are named with their reasons.
@@ -142,14 +151,14 @@ def pack_smiles(lines: Sequence[tuple[int, str]], where: str, atoms: Sequence[st
             names, pairs, bonds = read(smiles)
             labels.extend([kinds.number(name, f"an atom of {smiles!r}") for name in names])
         except RefineError as error:
-            wrong.append(f"line {number}: {error}")
+            wrong.append(f"{item} {number}: {error}")
             continue
         nodes.append(len(names))
         edges.append(len(bonds))
         ends.extend(pairs)
         orders.extend(bonds)
     shown = "; ".join(wrong[:SHOWN])
-    require(not wrong, f"{where} has {len(wrong)} lines that cannot be used: {shown}")
+    require(not wrong, f"{where} has {len(wrong)} {item}s that cannot be used: {shown}")
     label = np.array(labels) if atoms is not None else kinds.sort(element_and_charge)[np.array(labels)]
     return PackedGraphs.checked(nodes, edges, np.array(ends).reshape(-1, 2), label, orders, kinds.names, BONDS, where)
 

@@ -12,7 +12,6 @@ from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.metrics.mmd import SIGMAS, Array, descriptors, discrepancies
 from refine.domains.graph.metrics.molecule_metrics import molecule_metrics
 from refine.domains.graph.metrics.validity import valid_unique_novel
-from refine.errors import require
 
 MOST = 1000  # graphs of a set that enter an MMD, whose cost grows with their square
 TREE_NOTE = "no average: trees have no triangles, and their orbit counts are so alike that the ratio is noise"
@@ -34,7 +33,8 @@ def graph_metrics(
     ``floor_degree_unbiased`` between train and reference, and ``ratio_degree``, biased MMD over biased floor;
     ``ratio_average`` is the mean of the ratios. The biased MMD falls with the number of samples: a perfect generator
     has ratios about 1 with as many samples as there are training graphs, and larger ones with fewer. Trees have no
-    ratios of clustering and orbits and no average, as ``ratio_note`` says.
+    ratios of clustering and orbits and no average, as ``ratio_note`` says. All of these need two graphs of each set; else
+    ``mmd_missing`` or ``floor_missing`` says which set has one.
 
     Where graphs carry kinds, ``tv_node_kinds`` and ``tv_edge_kinds`` are total variations between the shares of the
     kinds, with their ``floor_...``. Then follow V.U.N.
@@ -42,19 +42,14 @@ def graph_metrics(
     :func:`~refine.domains.graph.metrics.molecule_metrics.molecule_metrics`.
 
     Args:
-        samples: drawn graphs, two or more.
-        reference: those of the test split, two or more.
-        train: those of the training split, two or more.
+        samples: drawn graphs, one or more.
+        reference: those of the test split, one or more.
+        train: those of the training split, one or more.
         kind: ``planar``, ``tree``, ``sbm``, ``molecule``, or anything else, for which nothing is valid or invalid.
         node_kinds: names of the kinds of nodes; needed for molecules.
         edge_kinds: names of the kinds of edges; needed for molecules.
-
-    Raises:
-        RefineError: a set has fewer than two graphs.
     """
     sets = {"samples": samples, "reference": reference, "train": train}
-    for name, graphs in sets.items():
-        require(len(graphs) >= 2, f"the {name} are {len(graphs)} graph(s); discrepancies need 2 or more")
     out: dict[str, Any] = {f"num_{name}": len(graphs) for name, graphs in sets.items()}
     out |= _discrepancies(sets, kind) | _kinds(sets)
     if kind == "molecule":
@@ -63,14 +58,23 @@ def graph_metrics(
 
 
 def _discrepancies(sets: dict[str, Sequence[Graph]], kind: str) -> dict[str, Any]:
-    x, real, train = (
-        descriptors([g.to_networkx() for g in _some(graphs)], f"descriptors of the {name}")
+    alone = [name for name, graphs in sets.items() if len(graphs) < 2]
+    need = f"needs 2 graphs or more of each set; 1 is there of: {', '.join(alone)}"
+    if "samples" in alone or "reference" in alone:
+        return {"mmd_missing": f"a discrepancy {need}"}
+    found = {
+        name: descriptors([g.to_networkx() for g in _some(graphs)], f"descriptors of the {name}")
         for name, graphs in sets.items()
-    )
-    ours, floor = discrepancies(x, real), discrepancies(train, real)
+        if name not in alone
+    }
+    ours = discrepancies(found["samples"], found["reference"])
     out: dict[str, Any] = {}
     for name in SIGMAS:
         out |= {f"mmd_{name}": ours[name].biased, f"mmd_{name}_unbiased": ours[name].unbiased}
+    if alone:
+        return out | {"floor_missing": f"a floor {need}"}
+    floor = discrepancies(found["train"], found["reference"])
+    for name in SIGMAS:
         out |= {f"floor_{name}": floor[name].biased, f"floor_{name}_unbiased": floor[name].unbiased}
     names = [name for name in SIGMAS if kind != "tree" or name not in ("clustering", "orbit")]
     ratios = {f"ratio_{name}": ours[name].biased / (floor[name].biased + TINY) for name in names}

@@ -28,6 +28,8 @@ class GraphPredictor(nn.Module):
     def __init__(self, config: GraphModelConfig, node_labels: int = 0, edge_labels: int = 0) -> None:
         super().__init__()
         width, self.counts = config.width, config.counts
+        hidden = int(width * config.mlp_ratio) > 0
+        require(hidden, f"model.mlp_ratio={config.mlp_ratio} is not accepted: of width {width} nothing is left")
         nodes, edges = ([n + 2] if n else [] for n in (node_labels, edge_labels))
         if config.counts:
             require(not (nodes or edges), "model.counts=true needs graphs without kinds of nodes and edges")

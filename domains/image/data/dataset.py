@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,13 +24,32 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
         labels: (N,) int64, or None.
         origin: what the images are, for reports.
         skipped: "name (reason)" of the images that could not be read and are not in here.
+        content: a hash that changes with any of the pixels, where it is known already.
     """
 
-    def __init__(self, pixels: Tensor, labels: Tensor | None, origin: str = "", skipped: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        pixels: Tensor,
+        labels: Tensor | None,
+        origin: str = "",
+        skipped: Sequence[str] = (),
+        content: str | None = None,
+    ) -> None:
         self.pixels, self.labels, self.origin, self.skipped = pixels, labels, origin, list(skipped)
+        self.content = content
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """A hash that changes with any pixel or label."""
+        digest = hashlib.sha256((self.content or "").encode())
+        pixels = self.pixels if self.content is None else self.pixels[:0]
+        for tensor in (pixels, self.pixels.new_empty(0) if self.labels is None else self.labels):
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().numpy().data if tensor.numel() else b"")
+        return digest.hexdigest()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         item = {"x": to_float(self.pixels[index])}

@@ -108,7 +108,7 @@ def trained_classifier(
         assert test.labels is not None
         model.accuracy.fill_(accuracy(model, test.pixels, test.labels))
         _save(model, stem, recipe, len(train))
-    console.print(f"judged by a {model.name()}", highlight=False)
+    console.print(f"judged by a {model.name()}")
     return model.to(device).eval()
 
 
@@ -165,7 +165,7 @@ def _fingerprint(train: ImageDataset, test: ImageDataset, num_classes: int, reci
     for tensor in (train.pixels, train.labels, test.pixels, test.labels):
         assert tensor is not None
         digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.contiguous().numpy().data if tensor.numel() else b"")  # read where it is, not copied
     return digest.hexdigest()[:16]
 
 
@@ -188,6 +188,6 @@ def _load(model: Classifier, stem: Path) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, SafetensorError, RuntimeError) as error:
-        console.print(f"{stem}.safetensors is damaged ({error}) and is made again", highlight=False)
+        console.print(f"{stem}.safetensors is damaged ({error}) and is made again")
         return False
     return True

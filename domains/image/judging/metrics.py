@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FEATURES = ("auto", "inception", "classifier")
 MAX_PSNR = 100.0  # dB; what a perfect reconstruction counts as
 NEIGHBOURS = 3  # k of precision and recall
+FEWEST = 2  # items that a distance takes on either side
 SEED = 0  # of the order in which items and samples are taken
 
 Array = np.ndarray[Any, Any]
@@ -36,7 +37,7 @@ def image_metrics(data: ImageData, refiner: Refiner, samples: Samples, config: I
 
     ``psnr`` (mean over images), ``psnr_of_mean_error``, ``ssim`` and ``ssim_window`` compare reconstructions with their
     images. ``frechet_distance``, ``precision`` and ``recall`` compare samples with the reference split in the features
-    that ``feature_extractor`` names; ``..._of_reconstructions`` and ``..._of_train`` do so with reconstructions and
+    that ``feature_extractor`` names, where there are two of each; ``..._of_reconstructions`` and ``..._of_train`` do so with reconstructions and
     with real training images, as many as there are samples: what a perfect model would get. ``class_agreement`` is the
     share of class-conditional samples that the classifier calls their class, beside its accuracy on the real test split
     and on reconstructions.
@@ -101,7 +102,9 @@ def fidelity(output: Tensor, target: Tensor) -> dict[str, Any]:
 
 
 def distances(real: Tensor, other: Tensor) -> dict[str, float]:
-    """Fréchet distance, precision and recall between features (N, F) and (M, F)."""
+    """Fréchet distance, precision and recall between features (N, F) and (M, F); none where there is but one item."""
+    if min(len(real), len(other)) < FEWEST:
+        return {}
     precision, recall = precision_recall(real.numpy(), other.numpy())
     return {"frechet_distance": frechet_distance(real, other), "precision": precision, "recall": recall}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refine.domains.image.data.dataset import SPLITS
-from refine.domains.image.data.pixels import from_picture, to_picture
+from refine.domains.image.data.pixels import from_picture, open_picture, to_picture
 from refine.domains.image.image_data import ImageData
 from refine.errors import RefineError, require
 from refine.progress import console
@@ -55,7 +55,7 @@ def read_canvas(data: ImageData, wanted: ImageInpaintConfig) -> Canvas:
     own = (image.height, image.width)
     if own != (h, w):
         text = f"{wanted.image} is {own[0]}x{own[1]}; it is resized and cropped to {h}x{w}"
-        console.print(text, highlight=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     around = (left, width - left - w, top, height - top - h)
     inner = from_picture(image, (h, w), channels)
     pixels = F.pad(inner[None].float(), around, mode="replicate")[0].to(torch.uint8)
@@ -65,7 +65,7 @@ def read_canvas(data: ImageData, wanted: ImageInpaintConfig) -> Canvas:
     elif wanted.place is None:
         keep = torch.zeros_like(keep)  # super-resolution: only the coarse scales are known
     if wanted.mask is not None and not keep.any() and not wanted.keep_scales:
-        console.print("the mask paints everything: these are plain samples", highlight=False)
+        console.print("the mask paints everything: these are plain samples")
     empty = f"{wanted.mask or wanted.place} leaves nothing to paint; white is painted, black is kept"
     require(not bool(keep.all()), empty)
     return Canvas(pixels, keep)
@@ -84,7 +84,7 @@ def open_image(data: ImageData, source: str) -> Image:
         require(good, f"inpaint.image={source!r} is not accepted; accepted: {split}:0 to {split}:{len(images) - 1}")
         label = None if images.labels is None else data.class_names()[int(images.labels[int(number)])]
         if label is not None:
-            console.print(f"{source} is of class {label}", highlight=False)
+            console.print(f"{source} is of class {label}")
         return to_picture(images.pixels[int(number)])
     return _read(source, "inpaint.image", "a picture, or an item of the data such as test:17")
 
@@ -123,12 +123,12 @@ def _white(mask: Image) -> Tensor:
 
 def _read(path: str, key: str, accepted: str) -> Image:
     """A picture with its pixels, turned as its EXIF says."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     file = Path(path).expanduser()
     require(file.is_file(), f"{key}={path!r} is not a file; accepted: {accepted}")
     try:
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             turned = ImageOps.exif_transpose(image)
             from_picture(turned, None, 1)  # what cannot be converted is said here
             return turned

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refine.domains.image.data.pixels import to_float, to_picture, to_uint8
+from refine.domains.image.data.pixels import to_float, to_picture
 from refine.domains.image.image_data import ImageData
 from refine.domains.image.pictures.canvas import Canvas, read_canvas
 from refine.domains.image.pictures.grids import grid, save_picture
-from refine.domains.image.pictures.samples import save_samples
+from refine.domains.image.pictures.samples import SampleFiles
 from refine.errors import require
 from refine.progress import track
 from refine.types import Condition, Samples
@@ -32,7 +33,7 @@ MAX_COLUMNS = 8  # results in a row of the comparison
 def inpaint(data: ImageData, refiner: Refiner, config: Config, folder: Path) -> list[Path]:
     """``refine inpaint``: read image and mask, draw, and write.
 
-    It writes what :func:`~refine.domains.image.pictures.samples.save_samples` writes, and ``inpaint.png`` (the input,
+    It writes what :class:`~refine.domains.image.pictures.samples.SampleFiles` writes, and ``inpaint.png`` (the input,
     its known part, and the results, with a row for each class), ``input.png`` and ``mask.png`` (both as the model saw
     them).
 
@@ -43,30 +44,33 @@ def inpaint(data: ImageData, refiner: Refiner, config: Config, folder: Path) -> 
     canvas = read_canvas(data, wanted)
     masks = keep_masks(data, canvas.keep, wanted.keep_scales)
     labels = None if wanted.label is None else data.labels_of(wanted.label, wanted.num, "inpaint.label")
-    samples = draw(refiner, canvas, masks, labels, config)
-    if wanted.paste:
-        items = torch.where(canvas.keep, to_float(canvas.pixels), samples.items)
-        samples = replace(samples, items=items)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [
-        save_picture(compare(data, canvas, samples), folder / "inpaint.png"),
+    batches = draw(refiner, canvas, masks, labels, config)
+    begun = chain([next(batches)], batches)  # what cannot be drawn leaves no folder
+    with SampleFiles(data, wanted.num, folder) as files:
+        for samples in begun:
+            known = to_float(canvas.pixels)
+            items = torch.where(canvas.keep, known, samples.items) if wanted.paste else samples.items
+            files.add(replace(samples, items=items))
+        paths = files.finish()
+    return [
+        save_picture(compare(data, canvas, files.pixels, files.labels), folder / "inpaint.png"),
         save_picture(to_picture(canvas.pixels), folder / "input.png"),
         save_picture(to_picture((~canvas.keep).to(torch.uint8)[None] * 255), folder / "mask.png"),
+        *paths,
     ]
-    return paths + save_samples(data, samples, folder)
 
 
-def draw(refiner: Refiner, canvas: Canvas, masks: Sequence[Tensor], labels: Tensor | None, config: Config) -> Samples:
+def draw(
+    refiner: Refiner, canvas: Canvas, masks: Sequence[Tensor], labels: Tensor | None, config: Config
+) -> Iterator[Samples]:
     """``inpaint.num`` results of ``config.seed``, in batches, on the CPU; result i does not depend on its batch."""
     num, size = config.inpaint.num, config.inpaint.batch_size
     codes = refiner.tokenizer.encode(to_float(canvas.pixels)[None].to(refiner.device))
-    parts = []
     for first in track(range(0, num, size), f"Painting {num} results"):
         stop = min(first + size, num)
         given = [c.expand(stop - first, *c.shape[1:]) for c in codes]
         condition = Condition(label=None if labels is None else labels[first:stop])
-        parts.append(refiner.inpaint(given, masks, condition, config.seed, first, config.sampler).cpu())
-    return Samples.join(parts)
+        yield refiner.inpaint(given, masks, condition, config.seed, first, config.sampler).cpu()
 
 
 def keep_masks(data: ImageData, keep: Tensor, keep_scales: int = 0) -> list[Tensor]:
@@ -98,16 +102,22 @@ def keep_masks(data: ImageData, keep: Tensor, keep_scales: int = 0) -> list[Tens
     return masks
 
 
-def compare(data: ImageData, canvas: Canvas, samples: Samples) -> Image:
-    """The input, its known part (what is painted anew lies under grey), and results: a row for each class."""
+def compare(data: ImageData, canvas: Canvas, results: Tensor, labels: Tensor) -> Image:
+    """The input, its known part (what is painted anew lies under grey), and results: a row for each class.
+
+    Args:
+        data: whose classes they are.
+        canvas: what was given.
+        results: uint8 (N, C, H, W).
+        labels: (N,) classes of the results; (0,) where there are none.
+    """
     grey = (canvas.pixels.float() * 0.25 + 96).to(torch.uint8)
     shown = [canvas.pixels, torch.where(canvas.keep, canvas.pixels, grey)]
-    results, label = to_uint8(samples.items), samples.condition.label
-    if label is None:
+    if len(labels) == 0:
         rows, names = list(results.split(MAX_COLUMNS)), []
     else:
-        present = label.unique().tolist()
-        rows = [results[label == n][:MAX_COLUMNS] for n in present]
+        present = labels.unique().tolist()
+        rows = [results[labels == n][:MAX_COLUMNS] for n in present]
         names = [data.class_names()[n] for n in present]
     blank = [torch.full_like(canvas.pixels, 255)] * 2
     lines = [[*(shown if i == 0 else blank), *row] for i, row in enumerate(rows)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 from refine.domains.image.data.pixels import to_picture, to_uint8
 from refine.domains.image.image_data import ImageData
 from refine.domains.image.pictures.grids import grid, save_animation, save_picture
-from refine.storage.files import atomic_write
+from refine.storage.arrays import ArchiveWriter
+from refine.storage.files import writing
 from refine.types import Samples
 
 if TYPE_CHECKING:
@@ -23,49 +24,88 @@ if TYPE_CHECKING:
 MAX_ROWS, MAX_COLUMNS = 40, 16  # of a sample grid
 
 
-def save_samples(data: ImageData, samples: Samples, folder: Path, gif: bool = False, strip: int = 8) -> list[Path]:
-    """Write samples as pictures and arrays.
+class SampleFiles:
+    """Samples as pictures and arrays, written as they come; memory does not grow with their number.
 
-    ``samples.png``, a grid with a row for each class; ``images/00000.png`` and so on, one by one; ``samples.npz``
-    with ``images`` uint8 (B, H, W, C), ``labels`` and ``codes_0`` to ``codes_{K-1}``; where a trail was kept,
-    ``refinement.png``, the first ``strip`` samples decoded after every scale, and with ``gif`` the same of the whole
-    grid as ``refinement.gif``.
+    ``images/00000.png`` and so on, one by one; ``samples.npz`` with ``images`` uint8 (B, H, W, C), ``labels`` and
+    ``codes_0`` to ``codes_{K-1}``; ``samples.png``, a grid with a row for each class. Of the samples that have a trail:
+    ``refinement.png``, the first ``strip`` decoded after every scale, and with ``gif`` a grid of them at every scale as
+    ``refinement.gif``.
+
+    Args:
+        data: whose images they are.
+        num: how many there will be.
+        folder: made if needed.
+        gif: also an animation.
+        strip: samples in ``refinement.png``.
+
+    Attributes:
+        pixels: uint8 (n, C, H, W) what the grid shows of the samples so far.
+        labels: (n,) their classes, where there are some.
     """
-    single = folder / "images"
-    single.mkdir(parents=True, exist_ok=True)
-    pixels, label = to_uint8(samples.items), samples.condition.label
-    labels = None if label is None else label.cpu()
-    paths = [save_picture(sample_grid(data, pixels, labels), folder / "samples.png")]
-    arrays: dict[str, Any] = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
-    arrays["images"] = pixels.permute(0, 2, 3, 1).numpy()
-    if labels is not None:
-        arrays["labels"] = labels.numpy()
-    with atomic_write(folder / "samples.npz") as temporary:
-        np.savez_compressed(temporary, **arrays)
-    paths.append(folder / "samples.npz")
-    if samples.trail:
-        trail = [to_uint8(items) for items in samples.trail]
-        rows = [[t[i] for t in trail] for i in range(min(strip, len(pixels)))]
-        if rows:
-            picture = grid(rows, column_labels=[f"{h}x{w}" for h, w in data.resampler().shapes])
-            paths.append(save_picture(picture, folder / "refinement.png"))
-        if gif:
-            frames = [sample_grid(data, t, labels) for t in trail]
-            paths.append(save_animation(frames, folder / "refinement.gif"))
-    for i, image in enumerate(pixels):  # thousands of files: not worth a sync each
-        paths.append(single / f"{i:05d}.png")
-        to_picture(image).save(paths[-1])
-    return paths
+
+    def __init__(self, data: ImageData, num: int, folder: Path, gif: bool = False, strip: int = 8) -> None:
+        self.data, self.folder, self.gif, self.strip = data, folder, gif, strip
+        self.pixels, self.labels = torch.empty(0, *data.shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
+        self._archive, self._count, self._width = ArchiveWriter(folder / "samples.npz"), 0, max(5, len(str(num - 1)))
+        self._trail: list[list[Tensor]] = []
+        self._of_trail = self.labels
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.__exit__()
+
+    def add(self, samples: Samples) -> None:
+        """Write a batch."""
+        pixels, label = to_uint8(samples.items), samples.condition.label
+        for i, image in enumerate(pixels, self._count):  # thousands of files: not worth a sync each
+            with writing(path := self.folder / "images" / f"{i:0{self._width}d}.png"):
+                to_picture(image).save(path)
+        self._count += len(pixels)
+        arrays = {f"codes_{k}": c.cpu().numpy() for k, c in enumerate(samples.codes)}
+        arrays["images"] = pixels.permute(0, 2, 3, 1).numpy()
+        labels = self.labels[:0] if label is None else label.cpu()
+        if label is not None:
+            arrays["labels"] = labels.numpy()
+        self._archive.add(**arrays)
+        self.pixels, self.labels = shown(torch.cat([self.pixels, pixels]), torch.cat([self.labels, labels]))
+        if samples.trail:
+            self._trail.append([to_uint8(items) for items in samples.trail])
+            self._of_trail = torch.cat([self._of_trail, labels[: len(samples.trail[0])]])
+
+    def finish(self) -> list[Path]:
+        """Write what is made of all samples, and say which files and folders there are."""
+        paths = [save_picture(sample_grid(self.data, self.pixels, self.labels), self.folder / "samples.png")]
+        paths.append(self._archive.finish())
+        trail = [torch.cat(parts) for parts in zip(*self._trail, strict=True)]
+        if rows := [list(row) for row in zip(*(t[: self.strip] for t in trail), strict=True)]:
+            picture = grid(rows, column_labels=[f"{h}x{w}" for h, w in self.data.resampler().shapes])
+            paths.append(save_picture(picture, self.folder / "refinement.png"))
+        if self.gif and trail:
+            frames = [sample_grid(self.data, *shown(t, self._of_trail)) for t in trail]
+            paths.append(save_animation(frames, self.folder / "refinement.gif"))
+        return [*paths, self.folder / "images"]
 
 
-def sample_grid(data: ImageData, pixels: Tensor, labels: Tensor | None) -> Image:
-    """A row for each class; near to a square where there are none."""
-    if labels is None or not data.class_names():
+def shown(pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of many images (N, C, H, W), and their labels (N,), that a grid has room for; none have labels if (0,)."""
+    if len(labels) == 0:
+        return pixels[: MAX_ROWS * MAX_COLUMNS], labels
+    classes = labels.unique()[:MAX_ROWS]
+    rows = torch.cat([(labels == label).nonzero().flatten()[:MAX_COLUMNS] for label in classes])
+    return pixels[rows], labels[rows]
+
+
+def sample_grid(data: ImageData, pixels: Tensor, labels: Tensor) -> Image:
+    """A row for each class; near to a square where there are none. It has room for what :func:`shown` gives."""
+    if len(labels) == 0:
         columns = min(MAX_COLUMNS, int(np.ceil(len(pixels) ** 0.5)))
-        rows = [pixels[i : i + columns] for i in range(0, len(pixels), columns)]
-        return grid(rows[:MAX_ROWS])
-    present = labels.unique().tolist()[:MAX_ROWS]
-    rows = [pixels[labels == label][:MAX_COLUMNS] for label in present]
+        return grid([pixels[i : i + columns] for i in range(0, len(pixels), columns)])
+    present = labels.unique().tolist()
+    rows = [pixels[labels == label] for label in present]
     return grid(rows, row_labels=[data.class_names()[label] for label in present])
 
 

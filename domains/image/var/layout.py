@@ -240,7 +240,8 @@ def _linear(name: str, inputs: int, outputs: int) -> Shapes:
 
 
 def _shape(file: str, tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
-    require(name in tensors, f"{file} has no {name}, of {dimensions} dimensions")
+    found = _some(sorted(tensors)[:6])
+    require(name in tensors, f"{file} has no {name}, of {dimensions} dimensions; it has {found:.300}")
     shape = tuple(tensors[name].shape)
     good = len(shape) == dimensions and min(shape) > 0
     require(good, f"{file}: {name} has shape {shape}; expected {dimensions} dimensions")

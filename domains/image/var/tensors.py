@@ -20,7 +20,9 @@ def read_tensors(path: str, part: str) -> dict[str, Tensor]:
     """The tensors of a state dict by name, on the CPU and, where the format allows it, not read before they are used.
 
     Args:
-        path: a ``.safetensors`` file, or one of ``torch.save`` with tensors, which may stand in a training checkpoint.
+        path: a ``.safetensors`` file, or one of ``torch.save`` with tensors, which may stand in a training checkpoint or
+            below ``state_dict`` or ``model``; names may begin as ``torch.compile`` or ``DistributedDataParallel`` have
+            them (``_orig_mod.``, ``module.``).
         part: name of the state dict in a training checkpoint: ``vae_local`` or ``var_wo_ddp``.
 
     Raises:
@@ -34,12 +36,24 @@ def read_tensors(path: str, part: str) -> dict[str, Tensor]:
         raise RefineError(f"{path} is damaged or not a safetensors file: {error}") from None
     for name in ("trainer", part):  # as VAR's trainer saves them
         content = content[name] if isinstance(content, Mapping) and name in content else content
+    for name in ("state_dict", "model"):
+        inner = content.get(name) if isinstance(content, Mapping) else None
+        content = inner if isinstance(inner, Mapping) else content
     require(isinstance(content, Mapping) and len(content) > 0, f"{path} holds {_kind(content)}, not tensors with names")
     for name, value in content.items():
         good = isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
         good = good and not value.is_meta
         require(good, f"{path} holds under {name!r} {_kind(value)}; accepted: names of tensors")
-    return dict(content)
+    return _unwrapped(path, content)
+
+
+def _unwrapped(path: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """By the names that the tensors have in the module itself, not in what it was wrapped in."""
+    names = {name: name.replace("_orig_mod.", "") for name in tensors}
+    while all(name.startswith("module.") for name in names.values()):
+        names = {name: inner.removeprefix("module.") for name, inner in names.items()}
+    require(len(set(names.values())) == len(names), f"{path} holds tensors twice, with and without '_orig_mod.'")
+    return {inner: tensors[name] for name, inner in names.items()}
 
 
 def _load(file: Path) -> Any:

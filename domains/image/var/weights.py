@@ -47,10 +47,12 @@ def predictor_weights(theirs: Mapping[str, Tensor], layout: VARLayout) -> dict[s
     """Transformer and head by our names.
 
     VAR's first tokens are the class and ``pos_start``, without the bias that all others get from ``word_embed``; ours
-    are a context of zeros through that same layer. The difference is in the first positions.
+    are a context of zeros through that same layer. The difference is in the first positions; it is taken in single
+    precision, whatever the file has.
     """
     sites = list(theirs["pos_1LC"][0].split([n * n for n in layout.scales]))
-    sites[0] = sites[0] + theirs["pos_start"][0] - theirs["word_embed.bias"]
+    first, start, bias = (at_least_single(t) for t in (sites[0], theirs["pos_start"][0], theirs["word_embed.bias"]))
+    sites[0] = first + start - bias
     out = {f"sites.{k}": positions for k, positions in enumerate(sites)}
     out |= {"condition.null": torch.zeros(layout.width), "condition.label.weight": theirs["class_emb.weight"]}
     out |= {"scale.weight": theirs["lvl_embed.weight"]}
@@ -69,6 +71,11 @@ def predictor_weights(theirs: Mapping[str, Tensor], layout: VARLayout) -> dict[s
     out |= {f"{ours}.{p}": theirs[f"{other}.{p}"] for ours, other in layers.items() for p in ("weight", "bias")}
     head = {f"head.linears.0.{part}": theirs[f"head.{part}"] for part in ("weight", "bias")}
     return {f"predictor.{name}": tensor for name, tensor in out.items()} | head
+
+
+def at_least_single(tensor: Tensor) -> Tensor:
+    """In single precision, or in its own if that is higher."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def sound(name: str, tensor: Tensor) -> Tensor:

@@ -165,7 +165,7 @@ def forecast_part(path: Path, job: Job, part: Part, model: Forecaster, fields: x
         if finite and not np.isfinite(waiting[-1]).all():
             finite = False
             text = f"warning: the forecast of {part.name} is not finite from {(lead + 1) * hours(model.step)} h on"
-            console.print(text, highlight=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
         if len(waiting) == size or lead == job.steps - 1:
             corner = (part.first_member, part.first_time, lead + 1 - len(waiting))
             store.write(path, model.channels, np.stack(waiting, 2), corner)

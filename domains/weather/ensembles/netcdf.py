@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refine.errors import RefineError
-from refine.storage.files import atomic_write
+from refine.storage.files import WriteError, atomic_write
 
 
 def write_netcdf(path: Path, target: Path) -> Path:
@@ -27,6 +26,6 @@ def write_netcdf(path: Path, target: Path) -> Path:
     try:
         with atomic_write(target) as temporary, dask.config.set(scheduler="synchronous"):
             ds.to_netcdf(temporary, engine="netcdf4")
-    except OSError as error:
-        raise RefineError(f"{target} cannot be written: {error.strerror or error}") from error
+    except RuntimeError as error:  # how netCDF reports a full disk
+        raise WriteError(f"{target} cannot be written: {error}") from error
     return target

@@ -24,8 +24,8 @@ from refine.domains.weather.fields.names import canonical, describe, split_level
 from refine.domains.weather.fields.reading import open_any
 from refine.domains.weather.fields.sources import converted
 from refine.domains.weather.sphere.grids import CELL, Grid
-from refine.errors import RefineError, not_accepted, require
-from refine.storage.files import sync
+from refine.errors import not_accepted, require
+from refine.storage.files import sync, writing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -152,7 +152,7 @@ def write(path: Path, channels: Sequence[str], values: NDArray[np.float32], corn
     """
     import zarr
 
-    try:
+    with writing(path):
         group = zarr.open_group(path, mode="r+", use_consolidated=False)
         levels = list(np.asarray(group["level"])) if "level" in group else []
         where = tuple(slice(first, first + size) for first, size in zip(corner, values.shape, strict=False))
@@ -166,8 +166,6 @@ def write(path: Path, channels: Sequence[str], values: NDArray[np.float32], corn
                 for file in folder.rglob("*") if folder.is_dir() else ():
                     if file.is_file():
                         sync(file)
-    except OSError as error:
-        raise RefineError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def open_forecast(path: str | Path, channels: Sequence[str] | None = None) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 ``forecast.zarr`` is written as ``forecast.zarr.partial/store.zarr``. Beside that store, ``plan.json`` says what it is
 to become and ``finished.txt`` has a line for every part that is on disk. Killed at any moment, the same plan goes on.
+The record stays until what is made from the store, such as its pictures, is there too.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from refine.errors import RefineError, require
-from refine.storage.files import read_text, sync, write_text
+from refine.errors import require
+from refine.storage.files import WriteError, own, read_text, sync, write_text, writing
+from refine.storage.plain_json import read_json
 
 STORE, PLAN, FINISHED = "store.zarr", "plan.json", "finished.txt"
+LONG = 80  # characters of a value that messages show
 
 
 def partial_folder(target: Path) -> Path:
@@ -31,17 +34,21 @@ class Unfinished:
         target: where the store will be.
         store: where it is now.
         finished: names of the parts that are on disk.
+        published: whether the store is in its place already, and only what is made from it is missing.
 
     Raises:
-        RefineError: there is something at ``target``, or something else is being made there; both stay as they are.
+        RefineError: there is something at ``target``, or something else is being made there; both stay as they are. Or
+            what is being made there has links that lead out of its folder.
     """
 
     def __init__(self, target: Path, plan: Mapping[str, Any], create: Callable[[Path], None]) -> None:
         self.target, self.folder = target, partial_folder(target)
         self.store = self.folder / STORE
         taken = f"ensemble.out={str(target)!r} is not accepted: it is there already and is kept; name another store"
-        require(not target.exists(), taken)
-        if (self.folder / PLAN).is_file():
+        self.published = target.exists() and is_free(target, plan)
+        require(self.published or not target.exists(), taken)
+        if (self.folder / PLAN).is_file() and (self.published or self.store.exists()):
+            own(self.folder.parent, self.folder.name)
             self._same(plan)
         else:
             self._begin(plan, create)
@@ -56,16 +63,18 @@ class Unfinished:
 
     def _begin(self, plan: Mapping[str, Any], create: Callable[[Path], None]) -> None:
         if self.folder.exists():
-            ours = self.folder.is_dir() and {p.name for p in self.folder.iterdir()} <= {STORE}
+            names = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else {""}
+            ours = all(name in (STORE, PLAN, FINISHED) or name.startswith(f".{Path(PLAN).stem}-") for name in names)
             require(ours, f"{self.folder} is in the way: it is no unfinished forecast; it is kept")
-            shutil.rmtree(self.folder)  # killed before it had a plan: nothing but empty arrays
+            shutil.rmtree(self.folder)  # killed before it had a plan: nothing but empty arrays; or its store was taken
         try:
-            self.folder.mkdir(parents=True)
-            create(self.store)
-            write_text(self.folder / PLAN, json.dumps(dict(plan), indent=2) + "\n")
-        except OSError as error:
+            with writing(self.folder):
+                self.folder.mkdir(parents=True)
+                create(self.store)
+                write_text(self.folder / PLAN, json.dumps(dict(plan), indent=2) + "\n")
+        except WriteError:
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise RefineError(f"{self.folder} cannot be written: {error.strerror or error}") from error
+            raise
 
     def _same(self, plan: Mapping[str, Any]) -> None:
         saved, now = _read(self.folder), _plain(plan)
@@ -75,41 +84,43 @@ class Unfinished:
 
     def record(self, part: str) -> None:
         """Note that a part is on disk."""
-        try:
-            with self._record.open("ab") as file:
-                file.write(f"{part}\n".encode())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise RefineError(f"{self._record} cannot be written: {error.strerror or error}") from error
+        with writing(self._record), self._record.open("ab") as file:
+            file.write(f"{part}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
         self.finished.add(part)
 
-    def publish(self) -> Path:
-        """Move the store to its place and clear up; called once every part is on disk."""
-        sync(self.store)
-        require(
-            not self.target.exists(), f"{self.target} has appeared meanwhile and is kept; the forecast is {self.store}"
-        )
-        self.store.rename(self.target)
-        sync(self.target.parent)
+    def publish(self, afterwards: Callable[[Path], None] = lambda _: None) -> Path:
+        """Move the store to its place, unless it is there already, and clear up; called once every part is on disk.
+
+        Args:
+            afterwards: makes what is made from the store. Killed before it has ended, the same plan comes back to it.
+                It is given a folder where it may keep what it has to know then.
+        """
+        if not self.published:
+            sync(self.store)
+            kept = f"{self.target} has appeared meanwhile and is kept; the forecast is {self.store}"
+            require(not self.target.exists(), kept)
+            self.store.rename(self.target)
+            sync(self.target.parent)
+        afterwards(self.folder)
         shutil.rmtree(self.folder)
         return self.target
 
 
 def is_free(target: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether a store can be made at ``target``: nothing is there, and nothing else is being made."""
+    """Whether a store can be made at ``target``: nothing is there and nothing else is being made; or the store is there,
+    and only what is made from it is missing."""
     folder = partial_folder(target)
-    if target.exists() or not (folder / PLAN).is_file():
+    if not (folder / PLAN).is_file() or (target.exists() and (folder / STORE).exists()):
         return not target.exists()
     return not _differing(_read(folder), _plain(plan))
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    try:
-        saved = json.loads(read_text(folder / PLAN))
-    except ValueError as error:
-        raise RefineError(f"{folder / PLAN} is damaged: {error}") from None
-    return saved if isinstance(saved, dict) else {}
+    saved = read_json(folder / PLAN)
+    require(isinstance(saved, dict), f"{folder / PLAN} is damaged: it is no plan of a forecast")
+    return saved  # type: ignore[no-any-return]
 
 
 def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,4 +135,5 @@ def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _short(value: Any) -> str:
     if isinstance(value, list) and len(value) > 3:
         return f"[{value[0]}, ..., {value[-1]}] ({len(value)})"
-    return json.dumps(value)
+    text = json.dumps(value)
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from refine.domains.weather.ensembles.netcdf import write_netcdf
 from refine.domains.weather.ensembles.unfinished import Unfinished
 from refine.errors import RefineError
 from refine.progress import console, track
+from refine.storage.locks import alone, lock_beside
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,6 +30,7 @@ def write_ensemble(
     attributes: dict[str, Any],
     scheduler: str | None = None,
     netcdf: Path | None = None,
+    afterwards: Callable[[Path], None] = lambda _: None,
 ) -> list[Path]:
     """Forecast all of ``job`` into the store ``target``; go on where an earlier call with the same job stopped.
 
@@ -41,12 +43,15 @@ def write_ensemble(
         attributes: of the store; they are no part of the plan.
         scheduler: address of a Dask scheduler whose workers share the file system; None to work here.
         netcdf: also write the store as this file.
+        afterwards: makes what is made from the store when that is in its place; the same call comes back to it until it
+            has ended (:meth:`refine.domains.weather.ensembles.unfinished.Unfinished.publish`).
 
     Returns:
         What was written.
 
     Raises:
-        RefineError: the target exists or another plan is under way there; a full disk; a cluster that does not work.
+        RefineError: the target exists, or another plan or another process is under way there; a full disk; a cluster
+            that does not work.
     """
     plan = plan_of(job, model, fields, loader)
     leads = np.arange(1, job.steps + 1) * model.step
@@ -58,25 +63,27 @@ def write_ensemble(
         store.create(path, model.grid, units, times, leads, job.members, chunks, attributes, fields)
 
     target = target.absolute()
-    work = Unfinished(target, plan, create)
-    left = [part for part in job.parts if part.name not in work.finished]
-    if len(left) < len(job.parts):
-        done = len(job.parts) - len(left)
-        console.print(f"going on: {done} of {len(job.parts)} parts are done", highlight=False, soft_wrap=True)
-    what = f"Forecasting {job.members} members from {len(job.starts)} initial time{'s' * (len(job.starts) > 1)}"
-    try:
-        if scheduler is None:
-            todo = _here(work, job, left, model, fields)
-        else:
-            todo = on_cluster(scheduler, work, job, left, loader)
-        for _ in track(todo, what, total=len(left) * job.steps):
-            pass
-        written = [] if netcdf is None else [write_netcdf(work.store, netcdf)]
-    except RefineError as error:
-        done = len([part for part in job.parts if part.name in work.finished])
-        kept = f"{done} of {len(job.parts)} parts are kept in {work.folder}; the same command goes on from there"
-        raise RefineError(f"{error}; {kept}") from error
-    return [work.publish(), *written]
+    with alone(lock_beside(target), f"{target} is being made"):
+        work = Unfinished(target, plan, create)
+        left = [part for part in job.parts if part.name not in work.finished and not work.published]
+        if len(left) < len(job.parts):
+            done = len(job.parts) - len(left)
+            console.print(f"going on: {done} of {len(job.parts)} parts are done", soft_wrap=True)
+        what = f"Forecasting {job.members} members from {len(job.starts)} initial time{'s' * (len(job.starts) > 1)}"
+        try:
+            if scheduler is None or not left:
+                todo = _here(work, job, left, model, fields)
+            else:
+                todo = on_cluster(scheduler, work, job, left, loader)
+            for _ in track(todo, what, total=len(left) * job.steps):
+                pass
+            if netcdf is not None and not (work.published and netcdf.exists()):
+                write_netcdf(target if work.published else work.store, netcdf)
+        except RefineError as error:
+            done = len([part for part in job.parts if part.name in work.finished])
+            kept = f"{done} of {len(job.parts)} parts are kept in {work.folder}; the same command goes on from there"
+            raise RefineError(f"{error}; {kept}") from error
+        return [work.publish(afterwards), *([netcdf] if netcdf is not None else [])]
 
 
 def _here(work: Unfinished, job: Job, parts: Sequence[Part], model: Forecaster, fields: xr.Dataset) -> Iterator[None]:

@@ -170,7 +170,10 @@ def _complete(config: WeatherConfig) -> WeatherConfig:
     """The configuration with what it leaves to the data filled in; touches the data only where it has to."""
     require(config.variables != [], "domain.variables=[] is not accepted; accepted: one channel or more")
     if config.variables is not None:
-        config = replace(config, variables=list(dict.fromkeys(canonical(v) for v in config.variables)))
+        names = [canonical(v) for v in config.variables]
+        twice = [v for v, name in zip(config.variables, names, strict=True) if names.count(name) > 1]
+        require(not twice, f"domain.variables has {' and '.join(twice[:2])}, which are one channel")
+        config = replace(config, variables=names)
     if config.variables is None or config.grid is None:
         ds = sources.open_fields(sources.locate(config.data), config.variables)
         config = replace(config, variables=[str(c) for c in ds.data_vars], grid=config.grid or Grid.of(ds).name)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refine.domains.weather.fields.zarr_stores import ZARR, lost, refuse_code, store_of
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
 from refine.extras import how_to_install
-from refine.storage.places import is_remote, readable
+from refine.settings.places import opened
+from refine.storage.downloads import may_fetch
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 2 * 2**20  # of one Dask chunk; little enough for one step, enough for going through all of them
 ALONG_TIME = ("split", "branch")  # kept beside the fields: which part of the data a time belongs to, and which run
 _CLASSIC, _CLASSIC_5 = (b"CDF\x01", b"CDF\x02"), b"CDF\x05"
+
+
+REMOTE = ("http", "https", "s3", "gs", "gcs", "abfs", "az")
+"""Protocols under which data are read over a network. Others, and chains of them, reach into archives, memory and
+programs; none are read."""
+
+
+def is_remote(source: str) -> bool:
+    """Whether a text is anything but a path of this computer."""
+    return "://" in source or "::" in source
 
 
 def is_zarr(source: str) -> bool:
@@ -33,7 +44,12 @@ def stores(source: str, what: str) -> list[str]:
     Raises:
         RefineError: there are none, or data are not read from such a place.
     """
-    if is_remote(readable(source, what)):
+    opened(source, what)
+    if is_remote(source):
+        protocol = source.partition("://")[0].lower()
+        accepted = f"accepted: a path, or a URL of {', '.join(REMOTE)}"
+        require("::" not in source and protocol in REMOTE, f"{what}={shown(source)} is not accepted; {accepted}")
+        may_fetch(f"{what}={source!r}")
         return [source]
     where = f"{what}={source!r}"
     try:

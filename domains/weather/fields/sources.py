@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 from refine.domains.weather.fields import checks
 from refine.domains.weather.fields.axes import arranged, places, spread
 from refine.domains.weather.fields.names import STATIC, canonical, describe
-from refine.domains.weather.fields.reading import ALONG_TIME, is_zarr, open_any, stores
+from refine.domains.weather.fields.reading import ALONG_TIME, is_remote, is_zarr, open_any, stores
 from refine.domains.weather.fields.units import accepted, conversion
 from refine.domains.weather.fields.zarr_stores import unwritten
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError, not_accepted
 from refine.progress import warn
-from refine.storage.places import is_remote
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -57,8 +57,7 @@ class Forecaster(OneStep):
         with torch.no_grad():
             change, condition = self.known(batch["before"], batch["now"], batch["forcing"])
             codes = self.tokenizer.encode(self.error(batch, change))
-        loss, by_scale = self.loss(codes, condition, settings.site_budget if self.training else 0)
-        return loss, {"nll": loss} | {f"nll_{k}": nll for k, nll in enumerate(by_scale)}
+        return self.step_loss(codes, condition, settings)
 
     def frozen(self) -> Sequence[nn.Module]:
         return (self.tokenizer, self.mean)

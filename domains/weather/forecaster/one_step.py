@@ -23,6 +23,7 @@ from refine.domains.weather.forecaster.new_days import NewDays
 from refine.errors import not_accepted
 from refine.models.refiner import Refiner
 from refine.noise import Noise
+from refine.settings.bounds import check
 from refine.settings.by_scale import by_scale
 from refine.settings.config import SamplerConfig
 from refine.types import Condition, ConditionSpec
@@ -76,7 +77,8 @@ class OneStep(Refiner):
     def calibrated(self, sampler: SamplerConfig) -> SamplerConfig:
         """The sampler, its temperatures and an automatic gain times what was fitted on the validation split."""
         fitted = self.info.get("calibration", {"temperature": [1.0] * self.num_levels, "gain": [1.0] * self.num_levels})
-        asked = by_scale("temperature", sampler.temperature, self.num_levels, lambda v: v > 0, "a number > 0")
+        check(sampler, "sampler")
+        asked = by_scale("sampler.temperature", sampler.temperature, self.num_levels)
         temperature = [a * b for a, b in zip(asked, fitted["temperature"], strict=True)]
         if sampler.gain != "auto":
             return replace(sampler, temperature=temperature)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
-from rich.text import Text
 
 from refine.domains.weather.ensembles.initial_times import stamps
 from refine.domains.weather.pictures.curves import score_pictures
@@ -136,7 +135,7 @@ def table_rows(tables: Sequence[Table]) -> dict[str, list[dict[str, str]]]:
     """Tables made for a terminal, as :func:`write_report` takes them."""
 
     def plain(cell: Any) -> str:
-        return Text.from_markup(cell).plain if isinstance(cell, str) else str(cell or "")
+        return str(cell or "")
 
     found = {}
     for table in tables:

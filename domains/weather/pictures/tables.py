@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from refine.domains.weather.scores.bootstrap import FEWEST
@@ -75,7 +74,7 @@ def _empty(title: str, result: Mapping[str, Any], columns: list[int]) -> Table:
         stars = f"too few to call a difference significant, which takes {FEWEST}"
     count = f"{times} initial time{'s' * (times != 1)}, {result['members']} members"
     caption = f"{count}; 95 % intervals over initial times; {stars}"
-    table = Table("forecast", "score", title=escape(title), caption=caption)
+    table = Table("forecast", "score", title=title, caption=caption)
     for k in columns:
         table.add_column(result["leads"][k], justify="right")
     return table
@@ -89,7 +88,7 @@ def _cells(score: Mapping[str, Any], columns: list[int], marks: Mapping[str, Any
     out = []
     for k in columns:
         text, low, high = (_number(score[part][k]) for part in ("value", "low", "high"))
-        out.append(escape(text if score["low"][k] is None else f"{text} [{low}, {high}]"))
+        out.append(text if score["low"][k] is None else f"{text} [{low}, {high}]")
     return out
 
 

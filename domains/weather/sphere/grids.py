@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from refine.errors import require
+from refine.errors import require, shown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,10 +31,11 @@ FORMS = "healpix:NSIDE, gaussian:HxW or regular:HxW[:LAT..LAT][:LON]"
 CELL = "cell"  # the dimension of HEALPix fields
 TOLERANCE = 0.01  # of a step of the grid, by which coordinates in files may be off
 ORDERS = ("indexing_scheme", "healpix_order")  # attributes of a grid mapping: CF 1.13, and what was usual before
+ROWS = 4096  # most latitudes of a grid, and half of the longitudes
 DIGITS = 5  # decimals of a degree in names
 
 NUMBER = r"-?\d+(?:\.\d+)?"
-LAT_LON = re.compile(rf"(gaussian|regular):(\d+)x(\d+)(?::({NUMBER})\.\.({NUMBER}))?(?::({NUMBER}))?")
+LAT_LON = re.compile(rf"(gaussian|regular):(\d{{1,9}})x(\d{{1,9}})(?::({NUMBER})\.\.({NUMBER}))?(?::({NUMBER}))?")
 
 Array = NDArray[np.float64]
 
@@ -68,11 +69,11 @@ class Grid:
         Raises:
             RefineError: not a name of a grid, or of one that does not go round the globe.
         """
-        if match := re.fullmatch(r"healpix:(\d+)", name):
+        if match := re.fullmatch(r"healpix:(\d{1,9})", name):
             return _healpix(int(match[1]))
         match = LAT_LON.fullmatch(name)
         wrong = match is None or (match[1] == "gaussian" and match[4] is not None)
-        require(not wrong, f"grid={name!r} is not accepted; accepted: {FORMS}, like healpix:16 or gaussian:48x96")
+        require(not wrong, f"grid={shown(name)} is not accepted; accepted: {FORMS}, like healpix:16 or gaussian:48x96")
         assert match is not None
         height, width = int(match[2]), int(match[3])
         ends = None if match[4] is None else (float(match[4]), float(match[5]))
@@ -169,7 +170,9 @@ def _gauss(height: int) -> Array:
 @lru_cache(maxsize=16)
 def _lat_lon(kind: str, height: int, width: int, ends: tuple[float, float] | None, start: float) -> Grid:
     """A grid with its shortest name."""
-    require(height > 1 and width > 1, f"grid={kind}:{height}x{width} is not accepted; accepted: 2 or more each way")
+    good = 1 < height <= ROWS and 1 < width <= 2 * ROWS
+    accepted = f"2 to {ROWS:,} latitudes and 2 to {2 * ROWS:,} longitudes"
+    require(good, f"grid={kind}:{height}x{width} is not accepted; accepted: {accepted}")
     usual = (-90.0, 90.0) if height % 2 else (-90 + 90 / height, 90 - 90 / height)
     first, last = usual if ends is None else ends
     if max(abs(first - usual[0]), abs(last - usual[1])) < TOLERANCE * 180 / height:

@@ -19,7 +19,8 @@ from refine.models.refiner import Refiner
 from refine.progress import console, track
 from refine.settings.config import Config, StageConfig, TrainConfig
 from refine.storage.checkpoint import load_checkpoint, read_header
-from refine.storage.runs import new_run, read_metrics
+from refine.storage.locks import LOCK, alone
+from refine.storage.runs import read_metrics, run_of
 from refine.studies.contest import measurements
 from refine.studies.contest.contestant import Contestant, Subject
 from refine.studies.contest.diffusion import scheduler
@@ -126,10 +127,10 @@ class Study:
 
     def _train(self, model: Any, config: Config, stage: str, steps: int) -> None:
         """From where the run stands to its end; the weights are those of its checkpoint."""
-        run = new_run(config)
-        done = (run / "config.json").exists() and read_header(run)["info"].get(stage, {}).get("steps", 0) >= steps
-        if not done:
-            fit(model, config, run, stage)
+        with run_of(config) as run:
+            done = (run / "config.json").exists() and read_header(run)["info"].get(stage, {}).get("steps", 0) >= steps
+            if not done:
+                fit(model, config, run, stage)
         model.load_state_dict(load_checkpoint(run)[1])
         model.eval()
 
@@ -211,7 +212,7 @@ def study(which: str, seeds: int, updates: int, out: Path) -> Path:
     """Run what has not been run yet of ``hypotheses`` or of the ``frontier``, and keep it in ``study.json``.
 
     Raises:
-        RefineError: no data, or a folder that holds something else.
+        RefineError: no data, a folder that holds something else, or one that another process measures in.
     """
     names = HYPOTHESES if which == "hypotheses" else FRONTIER
     return run_all(Study(updates, out), names, range(seeds), which == "frontier")
@@ -224,6 +225,11 @@ def run_all(setting: Study, names: Sequence[str], seeds: Sequence[int], with_poi
     """
     if any(VARIANTS[name].kind == "diffusion" for name in names):
         scheduler("DDPMScheduler")  # so that a missing package is told now, not after the trainings before
+    with alone(setting.folder / LOCK, f"out={str(setting.folder)!r} is being measured"):
+        return _measured(setting, names, seeds, with_points)
+
+
+def _measured(setting: Study, names: Sequence[str], seeds: Sequence[int], with_points: bool) -> Path:
     store = Store(setting.folder / "study.json", StudyKey)
     store.about |= about(setting)
     setting.subject.show(setting.test[0][:SHOWN], shown(setting.folder))
@@ -267,6 +273,6 @@ def _keep(store: Store[StudyKey], key: StudyKey, work: Callable[..., dict[str, A
     """Do work, which returns figures, unless they are known."""
     if key in store:
         return
-    console.print(f"{key.experiment}, seed {key.seed}", highlight=False)
+    console.print(f"{key.experiment}, seed {key.seed}")
     start = time.process_time()
     store.add(key, work(*given), time.process_time() - start)

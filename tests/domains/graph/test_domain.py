@@ -14,6 +14,7 @@ import refine
 from refine.cli import main
 from refine.domains.graph import Graph, GraphConfig, GraphDomain
 from refine.domains.graph.graphs.archive import read_npz
+from refine.errors import RefineError
 from refine.testing import check_domain
 
 SMALL = ["model.width=16", "model.depth=1", "train.predictor.steps=6", "train.val_every=3", "train.val_items=8"]
@@ -99,6 +100,7 @@ def test_the_starter_draws_planar_graphs_of_64_nodes() -> None:
         (["model.quantizer.kind=vq"], ["model.quantizer"]),
         (["generate=-3"], ["generate", "-3"]),
         (["sampler.min_p=2"], ["min_p", "2"]),
+        (["weights=keep"], ["domain.weights", "keep", "drop"]),
     ],
 )
 def test_wrong_options_are_named(
@@ -109,7 +111,7 @@ def test_wrong_options_are_named(
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.parametrize("size", ["0", "-4", "many", "[3,0]"])
+@pytest.mark.parametrize("size", ["0", "-4", "many", "[3,0]", "1000000000", "9" * 30])
 def test_wrong_sizes_are_named(run: Path, size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = refused(capsys, "sample", f"run={run}", f"size={size}", "--out", str(tmp_path / "s"))
     assert "size" in done and not (tmp_path / "s").exists()
@@ -121,3 +123,33 @@ def test_a_graph_far_larger_than_in_training_is_drawn_exactly() -> None:
     model = refine.Model.from_pretrained(folder)
     (graph,) = model.sample(1, refine.Condition(size=torch.tensor([200])), seed=0).items
     assert isinstance(graph, Graph) and graph.num_nodes == 200 and nx.is_connected(graph.to_networkx())
+
+
+def test_options_of_reading_reach_the_files(tmp_path: Path) -> None:
+    for split, n in (("train", 5), ("val", 4), ("test", 3)):
+        g = nx.DiGraph((u, (u + 1) % n, {"weight": u, "label": "x"}) for u in range(n))
+        nx.set_node_attributes(g, {u: f"Person {u}" for u in g}, "label")
+        nx.write_graphml(g, tmp_path / f"{split}.graphml")
+    read = {"undirected": True, "weights": "drop", "node_attribute": None}
+    domain = GraphDomain(GraphConfig(folder=str(tmp_path), **read))
+    assert domain.labels == ([], ["x"])
+    assert [domain.dataset(s)[0].num_edges for s in ("train", "val", "test")] == [5, 4, 3]
+    for key in read:
+        other = {k: v for k, v in read.items() if k != key}
+        if key == "node_attribute":
+            assert len(GraphDomain(GraphConfig(folder=str(tmp_path), **other)).labels[0]) == 5
+        else:
+            with pytest.raises(RefineError, match=f"domain.{key}"):
+                GraphDomain(GraphConfig(folder=str(tmp_path), **other))
+
+
+def test_a_run_on_three_graphs_is_evaluated(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for split, n in (("train", 5), ("val", 6), ("test", 7)):
+        nx.write_edgelist(nx.cycle_graph(n), data / f"{split}.edgelist")
+    here = f"{tmp_path / 'r'}"
+    refine_command("train", "domain=graph", f"folder={data}", *SMALL, "train.predictor.steps=1", "sample.num=1", "--run", here)
+    refine_command("evaluate", f"run={here}", "evaluate.samples=3")
+    figures = json.loads((tmp_path / "r" / "evaluate-test.json").read_text())
+    assert {"bits_per_graph", "unique", "novel", "mmd_missing"} <= set(figures)

@@ -189,7 +189,7 @@ def test_sizes_are_exact_on_request_also_outside_of_training(model: GraphModel) 
     drawn = model.sample(60, seed=2).items
     known = {n for n, _ in model.sizes.sizes}
     assert {g.num_nodes for g in drawn} <= known
-    for bad in ([0, 3], [-1, 2]):
+    for bad in ([0, 3], [-1, 2], [3, 10**9], [20_001, 1]):
         with pytest.raises(RefineError, match="size"):
             model.sample(2, Condition(size=torch.tensor(bad)))
 

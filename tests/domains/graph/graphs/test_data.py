@@ -22,6 +22,10 @@ class Options:
     pyg: str | None = None
     generate: int = 0
     max_nodes: int | None = None
+    node_attribute: str | None = "label"
+    edge_attribute: str | None = "label"
+    undirected: bool = False
+    weights: str = "refuse"
 
 
 def test_data_by_options(bare: Path, tmp_path: Path) -> None:
@@ -58,6 +62,11 @@ def test_graphs_that_are_too_large_are_left_out_and_counted(bare: Path) -> None:
 def test_options_that_do_not_fit(options: Options, words: str) -> None:
     with pytest.raises(RefineError, match=words):
         source_of(options)
+
+
+def test_ways_of_reading_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(RefineError, match=r"domain.weights='keep' is not accepted; accepted: refuse, drop"):
+        load_split(Options(folder=str(tmp_path), weights="keep"), "train")
 
 
 def test_splits_that_are_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import networkx as nx
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from refine.domains.graph.graphs.archive import write_npz
-from refine.domains.graph.graphs.edge_list import read_edge_list
+from refine.domains.graph.graphs.formats.edge_list import read_edge_list
 from refine.domains.graph.graphs.folder import hash_split, read_folder
+from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.generators import generate
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.graphs.packed import PackedGraphs
@@ -38,6 +40,7 @@ def train(folder: Path) -> Graph:
         ("a.txt", "# a comment\n\n0\t1\n1 0\n 1 2 \n2 0\n% another\n3\r\n"),
         ("a.EDGES", "10 20\n20 30\n30 10\n400"),
         ("a.edges", "Ada Bob\nBob Cy\nCy Ada\nDan"),
+        ("a.edges", "0 1 {'weight': 3}\n1 2 {'weight': 3.0}\n2 0 {'weight': 3, 'colour': 'red'}\n3"),
     ],
 )
 def test_edge_lists(tmp_path: Path, name: str, text: str) -> None:
@@ -60,8 +63,9 @@ def test_an_edge_list_of_networkx(tmp_path: Path) -> None:
         ("0 1\n1 2\n# and\n0 1\n", "a.txt, line 4: '0', '1' again; multigraphs are not accepted"),
         ("0 1 1.0\n1 2 2.0\n", "a.txt, line 2: edges of different weight"),
         ("0 1 red\n", "a.txt, line 1: 'red' after two names"),
-        ("0 1 {'weight': 3}\n", "a.txt, line 1: .*after two names"),
-        ("0 1\n0 2 2 3\n", "a.txt, line 2: '2 3' after two names"),
+        ("0 1 {'weight': 3}\n0 2 {'weight': 4}\n", "a.txt, line 2: edges of different weight"),
+        ("0 1 {'weight': [}\n", "a.txt, line 1: .*after two names; accepted: a dictionary"),
+        ("0 1\n0 2 2 3\n", "a.txt, line 2: 2 values after two names"),
         ("", "a.txt has no nodes"),
         ("# nothing\n", "a.txt has no nodes"),
     ],
@@ -121,7 +125,7 @@ AB = '<node id="a"/><node id="b"/>'
         (graphml(AB + '<edge source="a" target="b"/>', "directed"), "a.graphml is directed"),
         (graphml(AB + '<edge source="a" target="b"/>' * 2), "a.graphml is a multigraph"),
         (graphml(AB + '<edge source="a" target="a"/>'), "a.graphml has a self-loop"),
-        (graphml(AB + '<edge source="a"/>'), "a.graphml cannot be read .*end of an edge has no name"),
+        (graphml(AB + '<edge source="a"/>'), "a.graphml has an edge without a target"),
         (graphml(""), "a.graphml has no nodes"),
         (
             graphml(
@@ -228,10 +232,10 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("nothing")
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "a.txt").write_text("0 1\n")
-    with pytest.raises(RefineError, match=r"has no graphs; accepted: files .graphml, .npz"):
+    with pytest.raises(RefineError, match=r"has no graphs; accepted: files .graphml, .gexf, .gml, .npz"):
         read_folder(str(tmp_path), "train")
     (tmp_path / "a.txt").write_text("0 1\n")
-    with pytest.raises(RefineError, match=r"has 1 graphs, none of them for val"):
+    with pytest.raises(RefineError, match=r"has 1 graph, none of them for val; give three or more, .*ego_graph"):
         read_folder(str(tmp_path), "val")
 
 
@@ -249,3 +253,23 @@ def test_a_folder_of_molecules(tmp_path: Path) -> None:
     (tmp_path / "b.smi").write_text("CCS\nCC)\n")
     with pytest.raises(RefineError, match=r"b.smi has 1 lines that cannot be used: line 2: 'CC\)'"):
         read_folder(str(tmp_path), "train")
+
+
+def test_names_taken_for_kinds_are_warned_of(tmp_path: Path) -> None:
+    for split, n in (("train", 6), ("val", 7), ("test", 8)):
+        g = nx.cycle_graph(n)
+        nx.set_node_attributes(g, {i: f"Person {split} {i}" for i in g}, "label")
+        nx.set_node_attributes(g, "person", "group")
+        nx.write_graphml(g, tmp_path / f"{split}.graphml")
+    with pytest.warns(UserWarning, match=r"21 nodes of .* have 21 kinds, as if they were names; domain.node_attribute=null"):
+        assert len(read_folder(str(tmp_path), "train").node_kinds) == 21
+    for reading, kinds in ((Reading(None), ()), (Reading("group"), ("person",))):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read_folder(str(tmp_path), "val", reading).node_kinds == kinds
+
+
+def test_a_split_beside_smiles_counts(tmp_path: Path) -> None:
+    pytest.importorskip("rdkit")
+    (tmp_path / "a.csv").write_text("smiles,split\nCC,train\nCO,val\nCN,test\nCCC,train\n")
+    assert [len(read_folder(str(tmp_path), split)) for split in ("train", "val", "test")] == [2, 1, 1]

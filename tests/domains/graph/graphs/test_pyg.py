@@ -80,7 +80,7 @@ def test_features_that_are_no_kinds_are_left_out_and_said(cache: Path) -> None:
         ("AirfRANS", r"domain.pyg='AirfRANS' needs task, which has no place in a name"),
         ("TUDataset:ENZYMES", r"domain.pyg='TUDataset:ENZYMES' cannot be had"),
         ("ZINC", r"domain.pyg='ZINC' cannot be had"),
-        ("KarateClub", r"domain.pyg='KarateClub' has 1 graphs, none of them for val"),
+        ("KarateClub", r"domain.pyg='KarateClub' has 1 graph, none of them for val"),
     ],
 )
 def test_names_that_cannot_be_used(cache: Path, text: str, words: str) -> None:

@@ -12,7 +12,6 @@ from refine.domains.graph.graphs.archive import read_npz
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.metrics.metrics import graph_metrics
 from refine.domains.graph.metrics.mmd import SIGMAS
-from refine.errors import RefineError
 
 from ..made_up import graph, graphs_folder
 
@@ -76,10 +75,21 @@ def test_kinds_are_compared_where_all_have_them() -> None:
     assert "tv_node_kinds" not in mixed and "tv_edge_kinds" not in mixed
 
 
-def test_one_graph_is_too_few() -> None:
-    graphs = community(range(3))
-    with pytest.raises(RefineError, match="the samples are 1 graph"):
-        graph_metrics(graphs[:1], graphs, graphs, "other")
+@pytest.mark.parametrize("sizes", [(1, 3, 3), (3, 1, 3), (1, 1, 1)])
+def test_sets_of_one_graph_have_all_figures_but_discrepancies(sizes: tuple[int, int, int]) -> None:
+    graphs = with_kinds(community(range(3)), 1, 1)
+    samples, reference, train = (graphs[:size] for size in sizes)
+    found = graph_metrics(samples, reference, train, "planar")
+    assert (found["unique"], found["novel"]) == (1.0, 0.0) and "vun" in found and "tv_node_kinds" in found
+    assert found["mmd_missing"].startswith("a discrepancy needs 2 graphs or more of each set; 1 is there of: ")
+    assert not any(key.startswith(("mmd_degree", "floor_degree", "ratio")) for key in found)
+
+
+def test_one_training_graph_has_no_floor() -> None:
+    graphs = community(range(6))
+    found = graph_metrics(graphs[:3], graphs[3:], graphs[:1], "other")
+    assert found["mmd_degree"] == graph_metrics(graphs[:3], graphs[3:], graphs[:3], "other")["mmd_degree"]
+    assert found["floor_missing"].endswith("1 is there of: train") and "ratio_average" not in found
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from refine.domains.image import ImageDomain
 from refine.domains.image.data.pixels import to_float
+from refine.domains.image.pictures.samples import shown
+from refine.errors import RefineError
 from refine.models.refiner import Refiner
-from refine.settings.config import ModelConfig
+from refine.models.samples import draw_samples
+from refine.settings.config import Config, ModelConfig
+from refine.storage.runs import load_run_config
 from refine.types import Condition, Samples
+
+from ..tiny_runs import model as tiny_model
 
 
 def made_up_samples(domain: ImageDomain, labels: list[int] | None, trail: bool) -> tuple[Samples, torch.Tensor]:
@@ -35,10 +43,10 @@ def test_samples_become_pictures_and_arrays(digits: ImageDomain, tmp_path: Path)
     samples, pixels = made_up_samples(digits, [3, 7, 3, 3, 7], trail=True)
     paths = digits.save(samples, tmp_path / "new", gif=True, strip=2)
     folder = tmp_path / "new"
-    assert sorted(p.relative_to(folder).as_posix() for p in paths) == sorted(
-        ["samples.png", "samples.npz", "refinement.png", "refinement.gif", *(f"images/{i:05d}.png" for i in range(5))]
-    )
-    assert sorted(p for p in folder.rglob("*") if p.is_file()) == sorted(paths)  # and nothing temporary
+    names = ["images", "refinement.gif", "refinement.png", "samples.npz", "samples.png"]
+    assert sorted(p.relative_to(folder).as_posix() for p in paths) == names
+    assert sorted(p.name for p in folder.iterdir()) == names  # and nothing temporary
+    assert sorted(p.name for p in (folder / "images").iterdir()) == [f"{i:05d}.png" for i in range(5)]
     for i in range(5):
         assert np.array_equal(np.asarray(Image.open(folder / f"images/{i:05d}.png")), pixels[i, 0].numpy())
 
@@ -75,7 +83,7 @@ def test_samples_become_pictures_and_arrays(digits: ImageDomain, tmp_path: Path)
 def test_without_labels_and_trail_there_is_a_square_and_no_refinement(digits: ImageDomain, tmp_path: Path) -> None:
     samples, pixels = made_up_samples(digits, None, trail=False)
     paths = digits.save(samples, tmp_path, gif=True)
-    assert {p.name for p in paths if p.parent == tmp_path} == {"samples.png", "samples.npz"}
+    assert {p.name for p in paths if p.parent == tmp_path} == {"samples.png", "samples.npz", "images"}
     grid = Image.open(tmp_path / "samples.png")
     assert grid.size == (3 * 58 + 2, 2 * 58 + 2)
     assert np.array_equal(cell(grid, 2 + 2 * 58, 2 + 58), pixels[5, 0].numpy())
@@ -95,3 +103,62 @@ def test_reconstructions_are_shown_below_their_inputs(digits: ImageDomain, tmp_p
     output = refiner.tokenizer.decode(refiner.tokenizer.encode(to_float(pixels[:64])))
     shown = np.rint((output[17, 0].clamp(-1, 1).numpy() + 1) * 127.5).astype(np.uint8)
     assert np.abs(cell(picture, left + 58, 2 + 3 * 58).astype(int) - shown).max() <= 1
+
+
+def test_a_grid_shows_the_first_of_each_class_however_many_are_drawn() -> None:
+    labels = torch.arange(3000) % 50
+    pixels = torch.arange(3000)[:, None, None, None].expand(-1, 1, 1, 1)
+    kept, of = pixels[:0], labels[:0]
+    for rows in torch.arange(3000).split(70):
+        kept, of = shown(torch.cat([kept, pixels[rows]]), torch.cat([of, labels[rows]]))
+    assert len(kept) == 40 * 16 and of.tolist() == sorted(of.tolist()) and int(of.max()) == 39
+    assert kept[of == 7].flatten().tolist() == [7 + 50 * i for i in range(16)]
+    assert len(shown(pixels, labels[:0])[0]) == 640
+
+
+def config_of(run: Path, **options: object) -> Config:
+    config = load_run_config(run)
+    config.commands["sample"] = replace(config.sample, **options)  # type: ignore[type-var]
+    return config
+
+
+def test_samples_are_written_as_they_are_drawn_and_do_not_depend_on_batches(tmp_path: Path) -> None:
+    model = Refiner.from_pretrained(tiny_model("laplacian", tmp_path / "run"))
+    drawn = []
+    for size in (2, 7):
+        folder = tmp_path / str(size)
+        draw_samples(model, config_of(tmp_path / "run", num=7, batch_size=size, strip=3, gif=True), folder)
+        with np.load(folder / "samples.npz") as file:
+            drawn.append({name: file[name] for name in file.files})
+    assert drawn[0].keys() == drawn[1].keys() and drawn[0]["labels"].tolist() == list(range(7))
+    assert all(np.array_equal(drawn[0][name], drawn[1][name]) for name in drawn[0] if name != "images")
+    assert np.abs(drawn[0]["images"].astype(int) - drawn[1]["images"]).max() <= 1
+    for name in ("refinement.png", "samples.png", "refinement.gif"):
+        one, other = (np.asarray(Image.open(tmp_path / size / name).convert("L"), np.int16) for size in "27")
+        assert one.shape == other.shape and np.abs(one - other).max() <= 2
+    assert Image.open(tmp_path / "2" / "refinement.png").height < 4 * 58
+
+    whole, calls = model.sample, list[bool]()
+
+    def fails_later(num: int, *given: object) -> Samples:
+        calls.append(bool(given[-1]))
+        if len(calls) == 3:
+            raise RuntimeError("midway")
+        return whole(num, *given)  # type: ignore[arg-type]
+
+    model.sample = fails_later  # type: ignore[method-assign,assignment]
+    with pytest.raises(RuntimeError, match="midway"):
+        draw_samples(model, config_of(tmp_path / "run", num=7, batch_size=2, strip=3), tmp_path / "cut")
+    assert [p.name for p in sorted((tmp_path / "cut" / "images").iterdir())] == [f"{i:05d}.png" for i in range(4)]
+    assert [p.name for p in (tmp_path / "cut").iterdir()] == ["images"]
+    assert calls == [True, True, False]  # trails of the samples that are shown, and of no others
+
+
+@pytest.mark.parametrize("options", [{"num": 100_000_000_000}, {"num": 0}, {"batch_size": 100_000_000_000}])
+def test_numbers_of_samples_are_bounded(options: dict[str, int], tmp_path: Path) -> None:
+    model = Refiner.from_pretrained(tiny_model("laplacian", tmp_path / "run"))
+    ((name, value),) = options.items()
+    folder = tmp_path / "out"
+    with pytest.raises(RefineError, match=rf"sample\.{name}={value} is not accepted; accepted: 1 to 10,000,000"):
+        draw_samples(model, config_of(tmp_path / "run", **options), folder)
+    assert not folder.exists()

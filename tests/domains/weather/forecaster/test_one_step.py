@@ -14,7 +14,7 @@ from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.forecaster.model import Forecaster
 from refine.domains.weather.sphere import resamplers as sphere
 from refine.errors import RefineError
-from refine.settings.config import QuantizerConfig
+from refine.settings.config import QuantizerConfig, TrainConfig
 from refine.types import Condition
 
 from ..rotations import precision
@@ -117,3 +117,16 @@ def test_probabilities_of_all_codes_sum_to_one(world: Path) -> None:
     nats = model.log_prob([codes], Condition(field=condition.field.expand(len(codes), -1, -1))).total.double()
     assert float(nats.exp().sum()) == pytest.approx(1, abs=1e-5)
     assert nats.std() > 0.15  # a uniform law would prove little
+
+
+def test_scales_count_as_the_training_weighs_them(model: Forecaster, domain: WeatherDomain) -> None:
+    batch = batch_of(domain, torch.float32)
+    weights = [float(k == 0) for k in range(model.num_levels)]
+    model.train()
+    loss, figures = model.training_loss(batch, TrainConfig(scale_weights=weights))
+    torch.testing.assert_close(loss, figures["nll_0"])
+    model.eval()
+    torch.testing.assert_close(
+        model.training_loss(batch, TrainConfig(scale_weights=weights))[0],
+        model.training_loss(batch, TrainConfig())[0],
+    )
