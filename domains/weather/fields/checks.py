@@ -82,8 +82,8 @@ def sample(ds: xr.Dataset, where: str) -> None:
 
 
 def extremes(field: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Of a field (time, \\*place) in memory: the lowest and highest finite value of each time, infinity and its negative
-    where there is none; and how many are missing or infinite. (T,) each"""
+    """Of a field (time, \\*place) in memory: the lowest and highest finite value of each time, infinity and its
+    negative where there is none; and how many are missing or infinite. (T,) each"""
     x = field.to_numpy().reshape(field.shape[0], -1)
     finite = np.isfinite(x)
     low = np.min(x, axis=1, where=finite, initial=np.inf).astype(np.float64)

@@ -191,7 +191,8 @@ def _near(times: xr.DataArray, when: Any, window: int) -> Array:
     near = np.flatnonzero(np.minimum(apart, YEAR - apart) <= window)
     require(len(near) > 0, f"no training time is within {window} days of the season of {when}")
     hours = hours_of(times[near], LEAST)
-    return near[nearest(times[near], hours) == nearest(one, hours)]
+    found: Array = near[nearest(times[near], hours) == nearest(one, hours)]
+    return found
 
 
 def _choose(near: Array, members: int, seed: int, *place: int) -> Array:
