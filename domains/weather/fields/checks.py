@@ -82,8 +82,8 @@ def sample(ds: xr.Dataset, where: str) -> None:
 
 
 def extremes(field: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Of a field (time, \\*place) in memory: the lowest and highest finite value of each time, infinity and its negative
-    where there is none; and how many are missing or infinite. (T,) each"""
+    """Of a field (time, \\*place) in memory: the lowest and highest finite value of each time, infinity and its
+    negative where there is none; and how many are missing or infinite. (T,) each"""
     x = field.to_numpy().reshape(field.shape[0], -1)
     finite = np.isfinite(x)
     low = np.min(x, axis=1, where=finite, initial=np.inf).astype(np.float64)
@@ -132,7 +132,7 @@ def first_missing(field: xr.DataArray) -> str:
 def missing_text(channel: str, where: str, count: int, size: int, first: str) -> str:
     """The message for a channel with ``count`` missing values of ``size``."""
     share = f"{count} of {size} values are missing ({count / size:.2g})"
-    hint = "leave the channel or those times out, or fill them first"
+    hint = "leave the channel out, or fill them first"
     return f"{where}: {channel}: {share}, the first at {first}; accepted: none ({hint})"
 
 

@@ -60,8 +60,8 @@ def whole_times(ds: xr.Dataset, what: str) -> xr.Dataset:
 
 
 def blocks(ds: xr.Dataset, size: int) -> Iterator[tuple[int, int]]:
-    """First and last row of parts of about ``size`` bytes: whole Dask chunks, those of the channel that has the longest,
-    as fields on levels often have shorter ones than others."""
+    """First and last row of parts of about ``size`` bytes: whole Dask chunks, those of the channel that has the
+    longest, as fields on levels often have shorter ones than others."""
     row = ds.nbytes / max(ds.sizes["time"], 1)
     cuts = [field.chunksizes.get("time", (ds.sizes["time"],)) for field in ds.data_vars.values()]
     start = stop = 0

@@ -75,8 +75,8 @@ def unwritten(store: str, fields: Iterable[xr.DataArray], where: str) -> list[st
     """What has to be said of the chunks that a local store does not have.
 
     Zarr leaves chunks unwritten that hold nothing but the fill value, and reads those that were lost like them. Where
-    that is a missing value, they count as missing. Fields of precipitation, snow or ice may rest at zero, and of unknown ones nobody
-    can tell; others, like temperatures and winds, are never constant over a chunk.
+    that is a missing value, they count as missing. Fields of precipitation, snow or ice may rest at zero, and of
+    unknown ones nobody can tell; others, like temperatures and winds, are never constant over a chunk.
 
     Args:
         store: path of a zarr store.

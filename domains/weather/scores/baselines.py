@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from refine.domains.weather.ensembles.initial_times import shifted
 from refine.domains.weather.fields import checks
-from refine.domains.weather.scores.climatology import YEAR, Climatology, bands, season
+from refine.domains.weather.scores.climatology import YEAR, Climatology, bands, hours_of, nearest
 from refine.domains.weather.scores.verification import LEAD, NUMBER, TIME, Matched, reader, valid_times
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import RefineError, require
@@ -29,6 +29,7 @@ Leads = Sequence[np.timedelta64] | Array
 MEMBERS = 50
 NEAR = 15  # days of the year from which probabilistic climatology draws, on either side
 NEAR_CHANGES = 30  # days of the year from which dressed persistence draws
+LEAST = 4  # times near in the year that an hour of the day needs, to be drawn from alone
 
 
 def persistence(truth: xr.Dataset, times: Array, leads: Leads) -> xr.Dataset:
@@ -69,15 +70,12 @@ class Damping:
         earlier = [checks.predecessors(train, lead) for lead in leads]
         for lead, before in zip(leads, earlier, strict=True):
             require(bool((before >= 0).any()), f"no two training times are {lead} apart")
-        basis = season(train[TIME])
         kept: dict[str, Array] = {}
         deviation: dict[str, Array] = {}
         for name in climatology.coefficients:
             parts: list[tuple[Array, Array]] = []
-            terms = climatology.coefficients[name]
             for rows, x in bands(train[name]):
-                x = x - np.tensordot(basis[:, : len(terms)], terms[:, rows], 1).astype(np.float32)
-                parts.append(_regressed(x, earlier))
+                parts.append(_regressed(x - climatology.mean(name, train[TIME], rows), earlier))
             kept[name], deviation[name] = (np.concatenate(v, axis=1) for v in zip(*parts, strict=True))
         return cls(kept, deviation)
 
@@ -120,12 +118,12 @@ def gaussian_crps(forecast: xr.Dataset, damping: Damping, truth: xr.Dataset) -> 
 def probabilistic_climatology(
     train: xr.Dataset, times: Array, leads: Leads, members: int = MEMBERS, seed: int = 0
 ) -> xr.Dataset:
-    """Training fields of the season of the valid time, drawn without a second use; all channels of one day."""
+    """Training fields of the season and the hour of the valid time, drawn without a second use; all channels of one
+    time."""
     drawn = np.zeros((len(times), members, len(leads)), dtype=int)
-    days = train[TIME].dt.dayofyear.values
     for i, start in enumerate(times):
         for k, lead in enumerate(leads):
-            near = _near(days, train, shifted(start, lead), NEAR)
+            near = _near(train[TIME], shifted(start, lead), NEAR)
             drawn[i, :, k] = _choose(near, members, seed, i, k)
     read = reader(train)
     return _lazy(train, times, leads, members, lambda channel, i: read(channel, drawn[i]))
@@ -134,16 +132,15 @@ def probabilistic_climatology(
 def dressed_persistence(
     truth: xr.Dataset, train: xr.Dataset, times: Array, leads: Leads, members: int = MEMBERS, seed: int = 0
 ) -> xr.Dataset:
-    """The initial field and changes over the lead that training years saw in this season."""
+    """The initial field and changes over the lead that training years saw in this season, from this hour on."""
     rows, read = _rows(truth, times), reader(truth)
     seen = reader(train)
     drawn = np.zeros((2, len(times), members, len(leads)), dtype=int)  # later and earlier day
-    days = train[TIME].dt.dayofyear.values
     for k, lead in enumerate(leads):
         before = checks.predecessors(train, lead)
         later = np.flatnonzero(before >= 0)
         for i, start in enumerate(times):
-            near = later[_near(days[before[later]], train, start, NEAR_CHANGES)]
+            near = later[_near(train[TIME][before[later]], start, NEAR_CHANGES)]
             chosen = _choose(near, members, seed, i, k)
             drawn[:, i, :, k] = chosen, before[chosen]
 
@@ -185,15 +182,17 @@ def _usual(climatology: Climatology, channel: str, start: Any, leads: Leads) -> 
     return climatology.mean(channel, valid_times([start], leads))
 
 
-def _near(days: Array, train: xr.Dataset, when: Any, window: int) -> Array:
-    """Places of ``days`` (of the year) that are near that of a time."""
+def _near(times: xr.DataArray, when: Any, window: int) -> Array:
+    """Places of the times that are near one in the year, and have its hour of the day, or the nearest that is there."""
     import xarray as xr
 
-    day = int(xr.DataArray(np.array([when]), dims=TIME).dt.dayofyear.values[0])
-    apart = np.abs(days - day)
+    one = xr.DataArray(np.array([when]), dims=TIME)
+    apart = np.abs(times.dt.dayofyear.values - one.dt.dayofyear.values)
     near = np.flatnonzero(np.minimum(apart, YEAR - apart) <= window)
     require(len(near) > 0, f"no training time is within {window} days of the season of {when}")
-    return near
+    hours = hours_of(times[near], LEAST)
+    found: Array = near[nearest(times[near], hours) == nearest(one, hours)]
+    return found
 
 
 def _choose(near: Array, members: int, seed: int, *place: int) -> Array:

@@ -173,7 +173,7 @@ def _measure(
     if "energy" in parts:
         found |= {"from_truth": from_truth, "between": between}
     if "brier" in parts:
-        found["brier"] = measures.briers(members, truth, [usual + q for q in climatology.quantiles[name]], area)
+        found["brier"] = measures.briers(members, truth, [usual + q for q in climatology.thresholds(name, when)], area)
     if "ranks" in parts and len(m) > 1:
         found["ranks"] = measures.ranks(members, truth, area)
     if "spectra" in parts and m.ndim == 4:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from refine.domains.weather.fields import checks
 from refine.domains.weather.fields.sources import open_fields
+from refine.domains.weather.fields.whole import whole_times
 from refine.errors import RefineError
 
 from ..made_up_fields import make_fields
@@ -78,14 +79,20 @@ def test_times_that_are_no_dates(tmp_path: Path) -> None:
     refused(ds.isel(time=slice(0, 0)), tmp_path, r"there are no times")
 
 
-def test_missing_values_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
+def test_times_that_miss_values_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first and the last, which opening looks at; refused only where no time is left."""
     ds = make_fields(5)
     ds["temperature"][0, 1, 6, 3] = np.nan
     ds["temperature"][4, 1, 0, :] = np.nan
-    message = (
-        r"temperature_850: 17 of 384 values are missing \(0\.044\), the first at time 2001-02-20T00:00:00, latitude 5"
-    )
-    refused(ds, tmp_path, message)
+    ds.to_netcdf(tmp_path / "some.nc")
+    found = whole_times(open_fields(tmp_path / "some.nc"), "domain.train")
+    np.testing.assert_array_equal(found["time"], ds["time"][1:4])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "domain.train: 2 of 5 times are left out: temperature_850 misses 17 values" in said
+    ds["temperature"][:, 1, 6, 3] = np.nan
+    ds.to_netcdf(tmp_path / "all.nc")
+    with pytest.raises(RefineError, match=r"temperature_850: 21 of 640 values are missing .*first at time 2001-02-20"):
+        whole_times(open_fields(tmp_path / "all.nc"), "domain.train")
 
 
 @pytest.mark.parametrize(

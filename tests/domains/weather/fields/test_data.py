@@ -79,8 +79,10 @@ def test_steps_that_are_none(data: Path, step: str) -> None:
         opened(data, step=step)
 
 
-def test_a_channel_by_two_names_is_one(data: Path) -> None:
-    found = opened(data, variables=["z500", "t2m", "geopotential_500"], grid="gaussian:8x16")
+def test_a_channel_by_two_names_is_refused(data: Path) -> None:
+    with pytest.raises(RefineError, match=r"domain\.variables has z500 and geopotential_500, which are one channel"):
+        opened(data, variables=["z500", "t2m", "geopotential_500"], grid="gaussian:8x16")
+    found = opened(data, variables=["z500", "t2m"], grid="gaussian:8x16")
     assert found.channels == ["geopotential_500", "2m_temperature"] == list(found.fields().data_vars)
 
 
