@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from refine.errors import RefineError, require, shown
-from refine.items import collate_of
 from refine.kinds import DOMAINS
 from refine.progress import track
-from refine.types import Condition, Samples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from refine.types import Samples
 
 
 class Capability(abc.ABC):
@@ -107,6 +107,10 @@ class Inpaints(Capability):
         Raises:
             RefineError: no such item, scales or class.
         """
+        import torch
+
+        from refine.types import Condition
+
         wanted = config.inpaint
         batch = _item(self, wanted.item)
         kept, scales = wanted.keep_scales, model.num_levels
@@ -132,6 +136,8 @@ class Inpaints(Capability):
 
 def _item(domain: Any, name: str) -> dict[str, Tensor]:
     """A batch of one: the item that ``split:number`` names."""
+    from refine.items import collate_of
+
     split, _, number = name.partition(":")
     accepted = "accepted: SPLIT:NUMBER, as test:17; splits are train, val and test"
     good = split in ("train", "val", "test") and number.isascii() and number.isdigit() and len(number) < 10

@@ -109,7 +109,7 @@ def test_a_quantizer_is_named_by_the_configuration_and_found_again(tmp_path: Pat
         for bad, message in (
             (
                 "model.quantizer.options.reach=far",
-                r"model\.quantizer\.options\.reach='far' is not accepted; expected float",
+                r"model\.quantizer\.options\.reach='far' is not accepted; accepted: finite numbers",
             ),
             ("model.quantizer.options.rich=1", r"model\.quantizer\.options\.rich.*reach"),
         ):

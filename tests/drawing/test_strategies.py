@@ -182,7 +182,7 @@ def test_options_are_typed() -> None:
         (
             ["best"],
             {"best": {"times": "often"}},
-            r"sampler\.options\.best\.times='often' is not accepted; expected int",
+            r"sampler\.options\.best\.times='often' is not accepted; accepted: finite whole",
         ),
         (["best"], {"best": {"time": 3}}, r"sampler\.options\.best\.time.*times"),
         (["best"], {"best": 3}, r"sampler\.options\.best=3 is not accepted: it is a section of keys"),

@@ -108,7 +108,7 @@ def test_a_domain_has_its_own_keys_of_the_model(cli: Any) -> None:
     assert "model.network.layers=1" in out and "model.letters=3" in out and "model.quantizer" not in out
     for wrong, message in (
         ("model.quantizer.kind=vq", "'model.quantizer.kind' is not a key. All keys are shown by --help"),
-        ("model.letters=many", "model.letters='many' is not accepted; expected int"),
+        ("model.letters=many", "model.letters='many' is not accepted; accepted: finite whole numbers"),
         ("stage=tokenizer", "stage='tokenizer' is not accepted; accepted: predictor, all"),
         ("label=2", "sample.label=2 is not accepted"),
     ):

@@ -76,7 +76,7 @@ def test_one_round_is_the_model_without_rounds() -> None:
     ("options", "message"),
     [
         ({"rounds": 2, "attention": "prefix"}, r"rounds=2 needs model\.predictor\.attention=markov"),
-        ({"rounds": 0}, r"model\.predictor\.rounds=0 is not accepted; accepted: a whole number of 1 or more"),
+        ({"rounds": 0}, r"model\.predictor\.rounds=0 is not accepted; accepted: whole numbers from 1 to 10,000"),
         ({"rounds": 1.5}, "rounds=1.5 is not accepted"),
         ({"rounds": [1, 2, 3]}, "a list needs one number for each of 2 scales"),
     ],

@@ -280,7 +280,7 @@ def test_messages_name_the_key_that_named_the_data(tmp_path: Path) -> None:
         ("start=2031-01-01", "forecasts can start from 2021-01-02T00:00 to 2021-01-20T00:00"),
         ("lead=5h", "ensemble.lead='5h' is not accepted; accepted: whole steps of 24 h"),
         ("members=0", "ensemble.members=0"),
-        ("members=many", "expected int"),
+        ("members=many", "accepted: whole numbers from 1 to"),
         ("out=f.nc", "ensemble.out='f.nc' is not accepted; accepted: a zarr store such as forecast.zarr"),
         ("at=London", "at='London'"),
         ("fields=nothing.nc", "nothing.nc"),

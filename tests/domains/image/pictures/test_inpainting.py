@@ -139,7 +139,10 @@ def test_a_mask_that_paints_everything_samples(one: Path, capsys: pytest.Capture
         (["image=tall.png", "mask=odd.png"], "is 5x7; expected 9x6 (the image's) or 8x8 (the model's)"),
         (["image=test:5", "mask=black.png"], "black.png leaves nothing to paint; white is painted, black is kept"),
         (["image=test:5", "place=[0,0,8,8]"], "[0, 0, 8, 8] leaves nothing to paint"),
-        (["image=test:5", "place=[0,0,8]"], "inpaint.place=[0, 0, 8] is not accepted; accepted: [top, left, height"),
+        (
+            ["image=test:5", "place=[0,0,8]"],
+            "inpaint.place=[0, 0, 8] is not accepted; accepted: lists of 4 whole numbers",
+        ),
         (["image=test:5", "place=[4,0,5,8]"], "inside the model's 8x8"),
         (["image=test:5", "keep_scales=4"], "inpaint.keep_scales=4 is not accepted; accepted: 0 to 3"),
         (["image=test:5", "keep_scales=-1", "mask=low.png"], "inpaint.keep_scales=-1 is not accepted"),
