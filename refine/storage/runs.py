@@ -55,10 +55,14 @@ def new_run(config: Config) -> Path:
         RefineError: the folder holds something else, a run of another domain or model, or links that lead out of it.
     """
     path = _place(config)
-    path.mkdir(parents=True, exist_ok=True)
     config.run = str(path)
-    write_text(path / CONFIG, to_yaml(config))
+    _write(config, path)
     return path
+
+
+def _write(config: Config, path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    write_text(path / CONFIG, to_yaml(config))
 
 
 def _place(config: Config) -> Path:
@@ -76,13 +80,13 @@ def _place(config: Config) -> Path:
 
 @contextmanager
 def begun(config: Config) -> Iterator[None]:
-    """:func:`new_run`, taken back where what follows fails before anything was trained: a value that is refused late
-    does not stay in a run, and what cannot start leaves no folder."""
-    path = _place(config)
+    """The configuration in the folder of :func:`run_of`, taken back where what follows fails before anything was
+    trained: a value that is refused late does not stay in a run, and what cannot start leaves no folder."""
+    path = Path(str(config.run))
     before = read_text(path / CONFIG) if (path / CONFIG).is_file() else None
     trained = _trained(path)
     try:
-        new_run(config)
+        _write(config, path)
         yield
     except Exception:
         if _trained(path) == trained:

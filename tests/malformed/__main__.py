@@ -20,8 +20,6 @@ SOURCES = [keys, runs]  # modules with a function cases()
 
 def main(pattern: str = "") -> int:
     """Run the cases, and say which are bad."""
-    import refine.learning.train  # noqa: F401  what takes seconds to import is imported once
-
     with tempfile.TemporaryDirectory() as cache:
         os.environ.setdefault("REFINE_CACHE", cache)
         cases = [case for source in SOURCES for case in source.cases() if re.search(pattern, case.name)]

@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from processes import start
+
 LONGEST = 1300  # characters that a message may have
 MEMORY, SECONDS = 3 * 2**30, 60  # bytes beyond those of the process that is forked, and seconds of CPU time
-ENDLESS = 600  # seconds after which a process that does nothing is ended
+ENDLESS = 300  # seconds after which a process that does nothing is ended
 
 
 @dataclass(frozen=True)
@@ -72,22 +72,21 @@ class Outcome:
 
 
 def run(case: Case, memory: int = MEMORY, seconds: int = SECONDS) -> Outcome:
-    """A case in a process that is forked from this one, which has imported what it needs."""
+    """A case in a process of its own (:mod:`processes`)."""
     with tempfile.TemporaryDirectory() as home:
         folder, out = Path(home) / "here", Path(home) / "out"
         folder.mkdir()
         if case.prepare is not None:
             case.prepare(folder)
         before = _content(folder)
-        if (child := os.fork()) == 0:
-            _child(case, folder, out, memory, seconds)
-        timer = threading.Timer(ENDLESS, os.kill, (child, signal.SIGKILL))
-        timer.start()
-        _, status = os.waitpid(child, 0)
-        timer.cancel()
+        process = start(_child, case.arguments, folder, out, memory, seconds)
+        process.join(ENDLESS)
+        if process.is_alive():
+            process.kill()
+            process.join()
         after = _content(folder)
         changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
-        return Outcome(os.waitstatus_to_exitcode(status), out.read_text(errors="replace"), changed)
+        return Outcome(process.exitcode or 0, out.read_text(errors="replace"), changed)
 
 
 def bad(cases: Iterable[Case]) -> list[str]:
@@ -100,7 +99,7 @@ def bad(cases: Iterable[Case]) -> list[str]:
     return found
 
 
-def _child(case: Case, folder: Path, out: Path, memory: int, seconds: int) -> None:
+def _child(arguments: tuple[str, ...], folder: Path, out: Path, memory: int, seconds: int) -> None:
     """The forked process; it never returns."""
     code = 70
     try:
@@ -115,7 +114,7 @@ def _child(case: Case, folder: Path, out: Path, memory: int, seconds: int) -> No
         sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
         from refine.cli import main
 
-        main(case.arguments)
+        main(arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
     except BaseException:

@@ -595,9 +595,7 @@ def test_sections_may_be_dicts(tmp_path: Path) -> None:
         assert Refiner.from_pretrained(tmp_path / "model").config == other.config
     with pytest.raises(RefineError, match=r"model\.predictor\.widht"):
         tiny_refiner(ModelConfig(predictor={"widht": 16}))  # type: ignore[arg-type]
-    with pytest.raises(
-        RefineError, match=r"model\.quantizer\.stages='many' is not accepted; accepted: whole numbers from 1 to 62"
-    ):
+    with pytest.raises(RefineError, match=r"model\.quantizer\.stages='many' is not accepted; accepted: whole numbers"):
         tiny_refiner(ModelConfig(quantizer={"stages": "many"}))  # type: ignore[arg-type]
 
 

