@@ -75,17 +75,25 @@ class GraphModel(Model):
         """Scales of the deepest training pyramid, and one for kinds where there are some."""
         return self.sizes.scales + any(self.domain.label_counts)
 
+    @property
+    def _informed(self) -> GraphPredictor:
+        """The predictor, which is told whether graphs of this model may fall apart."""
+        self.predictor.connected = bool(self.info.get("connected", False))  # unknown of older checkpoints
+        return self.predictor
+
     # -- training ----------------------------------------------------------------------------------------------------
 
     def training_items(self, split: str, seed: int) -> Items:
         graphs = self.domain.dataset(split)
         assert self.sizes  # counted now, before anything is published
+        if "connected" not in self.info:
+            self.info["connected"] = self.domain.dataset("train").all_connected
         times = max(1, EPOCHS // len(graphs)) if split == "train" else 8
         return PyramidItems(graphs, times, seed, self.config)
 
     def training_loss(self, batch: dict[str, Any], settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
         x: Examples = batch["examples"]
-        tokens, answers, kinds = self.predictor.log_prob(x)
+        tokens, answers, kinds = self._informed.log_prob(x)
         loss = -(tokens.sum() + answers.sum()) / max(1, len(x.nodes) + len(answers))
         figures = {"nll": loss, "tokens": -tokens.sum() / max(1, len(x.nodes)), "stars": -answers.mean()}
         if len(kinds):
@@ -115,7 +123,7 @@ class GraphModel(Model):
 
         def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
             nats.append(
-                ScaleScore(self.predictor, noise, len(codes) - k, self.config.label_rounds)(level, goal, codes[k])
+                ScaleScore(self._informed, noise, len(codes) - k, self.config.label_rounds)(level, goal, codes[k])
             )
             return codes[k]
 
@@ -129,7 +137,7 @@ class GraphModel(Model):
         else:  # deeper than in training: the first scales count as one
             nats = [torch.stack(nats[: len(nats) - most + 1]).sum(0), *nats[len(nats) - most + 1 :]]
         if any(self.domain.label_counts):
-            score = ScaleScore(self.predictor, noise, 0, self.config.label_rounds)
+            score = ScaleScore(self._informed, noise, 0, self.config.label_rounds)
             nats.append(score.labels(graphs, labels))
         return torch.stack(nats, 1)
 
@@ -171,7 +179,7 @@ class GraphModel(Model):
 
         def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
             place = max(0, law.scales - depth + k)  # the last is the finest, as in training
-            codes = ScaleDraw(self.predictor, noise, depth - k, settings[place], self.config.label_rounds)(level, goal)
+            codes = ScaleDraw(self._informed, noise, depth - k, settings[place], self.config.label_rounds)(level, goal)
             tokens.append(codes.token)
             return codes
 
@@ -183,7 +191,7 @@ class GraphModel(Model):
             stages.append((graphs, torch.repeat_interleave(1 + (tokens.pop() > 0))))
         labels = Labels(None, None)
         if any(self.domain.label_counts):
-            labels = ScaleDraw(self.predictor, noise, 0, settings[-1], self.config.label_rounds).labels(graphs)
+            labels = ScaleDraw(self._informed, noise, 0, settings[-1], self.config.label_rounds).labels(graphs)
         items = labels.put(graphs)
         trails = [descend(*stage) for stage in stages] if trail else []
         if trail and labels != Labels(None, None):

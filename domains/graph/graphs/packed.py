@@ -44,6 +44,18 @@ class PackedGraphs(Sequence[Graph]):
     edge_kinds: tuple[str, ...] = ()
     origin: str = ""
 
+    @property
+    def all_connected(self) -> bool:
+        """Whether no graph is in several pieces."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        ends = self.edges + np.repeat(self.node_start[:-1], self.num_edges)[:, None]
+        links = coo_array(
+            (np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=[self.node_start[-1]] * 2
+        )
+        return bool(connected_components(links, directed=False, return_labels=False) == len(self))
+
     @cached_property
     def node_start(self) -> Array:
         """(G + 1,) where the nodes of each graph begin, and where the last ones end."""

@@ -18,6 +18,7 @@ from refine.domains.graph.network.star import Seats, along_links, relative
 from refine.domains.graph.network.view import (
     join,
     partial,
+    star_laws,
     star_pairs,
     view_answers,
     view_coarse,
@@ -41,7 +42,7 @@ class Examples:
         centre, other, edge: (T,) of each star question (:class:`refine.domains.graph.splitting.splits.Stars`), in the
             view.
         codes: (T,) the truth, of :mod:`refine.domains.graph.network.star`.
-        open: (T,) bool, whether OTHER could be the answer.
+        possible: (T, 3) bool, which answers could be (:mod:`refine.domains.graph.network.laws`).
         seats: of the questions.
         pairs: (3, P) question, question, edge of linked neighbours.
         labelled: (2, L) which node or edge of the view is asked for its kind (the other is -1), and
@@ -55,7 +56,7 @@ class Examples:
     other: Tensor
     edge: Tensor
     codes: Tensor
-    open: Tensor
+    possible: Tensor
     seats: Seats
     pairs: Tensor
     labelled: Tensor
@@ -183,8 +184,9 @@ def examples(
     pairs = torch.stack(star_pairs(state, view))
     order = along_links(stars.centre, (pairs[0], pairs[1]), uniform(graphs.graph[state.parent[stars.centre]]))
     seats = Seats.of(stars.centre, order.index)
-    answers, possible = relative(stars.answers(state.codes), seats)
-    asked = torch.ones_like(possible)
+    answers = relative(stars.answers(state.codes), seats)
+    possible = star_laws(state, seats).along(seats, answers)
+    asked = torch.ones_like(answers, dtype=torch.bool)
     if shown is not None:
         known = shown(seats)
         view = view_answers(view, state, torch.where(known, answers, -1))
@@ -202,7 +204,7 @@ def examples(
         other=stars.other[asked] + n,
         edge=stars.edge[asked] + e,
         codes=answers[asked],
-        open=possible[asked],
+        possible=possible[asked],
         seats=seats,
         pairs=pairs,
         labelled=none,

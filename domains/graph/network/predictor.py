@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from refine.domains.graph.config import GraphModelConfig
 from refine.domains.graph.network.examples import Examples
+from refine.domains.graph.network.laws import must_link
 from refine.domains.graph.network.network import GraphNetwork, View, mlp
-from refine.domains.graph.network.star import OTHER, StarHead
+from refine.domains.graph.network.star import StarHead
 from refine.domains.graph.network.subset import subset_log_prob
 from refine.domains.graph.network.view import EDGE_KINDS, NODE_KINDS, NOW
 from refine.domains.graph.splitting.counts import BINS, KINDS
@@ -23,11 +24,15 @@ class GraphPredictor(nn.Module):
         config: its sizes.
         node_labels: kinds of nodes, 0 where a set has none.
         edge_labels: kinds of edges.
+
+    Attributes:
+        connected: no graph falls apart: a node without neighbours never splits into two that are not linked.
     """
 
     def __init__(self, config: GraphModelConfig, node_labels: int = 0, edge_labels: int = 0) -> None:
         super().__init__()
         width, self.counts = config.width, config.counts
+        self.connected = False
         hidden = int(width * config.mlp_ratio) > 0
         require(hidden, f"model.mlp_ratio={config.mlp_ratio} is not accepted: of width {width} nothing is left")
         nodes, edges = ([n + 2] if n else [] for n in (node_labels, edge_labels))
@@ -59,6 +64,9 @@ class GraphPredictor(nn.Module):
         chosen = torch.zeros_like(table, dtype=torch.bool)
         chosen[row, column] = two = x.tokens > 0
         nats = subset_log_prob(table, chosen)
+        edges = x.view.edges
+        sure = must_link(edges[:, edges[0] < len(two)], two, self.connected)  # graphs that are asked come first
+        linked = torch.where(sure, torch.inf, linked)
         pair = F.logsigmoid(torch.where(x.tokens == 1, linked, -linked))
         return nats.index_add(0, graph[two], pair[two])
 
@@ -67,13 +75,13 @@ class GraphPredictor(nn.Module):
         if not len(x.codes):
             return h.new_zeros(0)
         if self.star is None:
-            logits = close(self.answers(h, e, x.centre, x.other, x.edge), x.open)
-            return -F.cross_entropy(logits, x.codes, reduction="none")
+            logits = self.answers(h, e, x.centre, x.other, x.edge)
+            return -F.cross_entropy(close(logits, x.possible), x.codes, reduction="none")
         questions = self.star.questions(h, e, x.centre, x.other, x.edge)
         biases = self.star.biases(e, (x.pairs[0], x.pairs[1], x.pairs[2]), x.seats)
         apart = x.view.node_kind[x.centre, 0] == NOW + 1
-        logits = close(self.star(questions, apart, x.codes, biases, x.seats), x.open)
-        return -F.cross_entropy(logits, x.codes, reduction="none")
+        logits = self.star(questions, apart, x.codes, biases, x.seats)
+        return -F.cross_entropy(close(logits, x.possible), x.codes, reduction="none")
 
     def answers(self, h: Tensor, e: Tensor, centre: Tensor, other: Tensor, edge: Tensor) -> Tensor:
         """(T, 3) logits of answers with ``head="rounds"``, given those that the view shows."""
@@ -102,11 +110,9 @@ def split_logits(logits: Tensor) -> tuple[Tensor, Tensor]:
     return torch.logaddexp(linked, unlinked) - one, linked - unlinked
 
 
-def close(logits: Tensor, open_: Tensor) -> Tensor:
-    """Without OTHER where no child has been named yet."""
-    closed = torch.zeros_like(logits, dtype=torch.bool)
-    closed[:, OTHER] = ~open_
-    return logits.masked_fill(closed, -torch.inf)
+def close(logits: Tensor, possible: Tensor) -> Tensor:
+    """(T, 3) logits without answers that are not ``possible``."""
+    return logits.masked_fill(~possible, -torch.inf)
 
 
 def padded(values: Tensor, graph: Tensor) -> tuple[Tensor, Tensor, Tensor]:

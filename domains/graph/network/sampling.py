@@ -11,14 +11,16 @@ from torch import Tensor
 from refine.codes.laws import ScaleSampler
 from refine.domains.graph.network.examples import Shown, examples, nothing, with_labels
 from refine.domains.graph.network.labels import Labels, label_rounds, view_labels
+from refine.domains.graph.network.laws import must_link
 from refine.domains.graph.network.network import View
 from refine.domains.graph.network.predictor import GraphPredictor, close, padded, split_logits
-from refine.domains.graph.network.star import BOTH, SAME, Seats, StarReader, along_links
+from refine.domains.graph.network.star import BOTH, Seats, StarReader, along_links
 from refine.domains.graph.network.subset import draw_subset
 from refine.domains.graph.network.view import (
     NOW,
     Partial,
     partial,
+    star_laws,
     star_pairs,
     view_answers,
     view_coarse,
@@ -156,7 +158,8 @@ class ScaleDraw(ScaleRounds):
         table, row, column = padded(split, graphs.graph)
         numbers = torch.zeros_like(table).index_put((row, column), choice)
         two = draw_subset(table, missing[grows], numbers)[row, column]
-        pairs = torch.stack([torch.zeros_like(linked), linked], 1)
+        sure = must_link(graphs.edges, two, self.predictor.connected)
+        pairs = torch.stack([torch.where(sure, -torch.inf, 0.0), torch.where(sure, 0.0, linked)], 1)
         is_linked = self.sampler.draw(pairs, self.uniform(coarse.graph, coarse.num, LINK)[nodes]) == 1
         drawn = torch.where(two, torch.where(is_linked, LINKED, UNLINKED), ONE)
         return token.masked_scatter(nodes, drawn)
@@ -174,13 +177,12 @@ class ScaleDraw(ScaleRounds):
         seats = Seats.of(asked.centre, rank.index)
         reader = self._reader(state, view, pairs, seats)
         codes = torch.empty_like(asked.centre)
-        named = torch.zeros(seats.shape[0], dtype=torch.bool, device=codes.device)
+        laws = star_laws(state, seats)
         for r, _, now in rank:
             here = now.nonzero()[:, 0]
-            rows = seats.star[here]
-            codes[here] = drawn = self.sampler.draw(close(reader.ask(r, here), named[rows]), uniform[here])
+            codes[here] = drawn = self.sampler.draw(close(reader.ask(r, here), laws.possible(here)), uniform[here])
             reader.tell(r, here, drawn)
-            named[rows] |= drawn == SAME
+            laws.tell(here, drawn)
         answers = torch.where(codes == BOTH, 3, codes + 1)
         return asked.put(state.codes, answers)
 

@@ -81,18 +81,13 @@ def along_links(centre: Tensor, pairs: tuple[Tensor, Tensor], uniform: Tensor) -
     return Rounds(place[start.star, start.rank])
 
 
-def relative(answers: Tensor, seats: Seats) -> tuple[Tensor, Tensor]:
-    """Answers 1 (child 0), 2 (child 1), 3 (both) as SAME, OTHER and BOTH of the first that is not both.
-
-    Returns:
-        (T,) codes, and (T,) bool whether OTHER could have been the answer: some earlier one was not both.
-    """
+def relative(answers: Tensor, seats: Seats) -> Tensor:
+    """(T,) answers 1 (child 0), 2 (child 1), 3 (both) as SAME, OTHER and BOTH of the first that is not both."""
     table = seats.table(answers)
     single = (table == 1) | (table == 2)
     earlier = single.cumsum(1) > single  # strictly before
     first = torch.where(single & ~earlier, table, 0).sum(1)  # the child that the first one names, 0 for none
-    codes = torch.where(answers == 3, BOTH, torch.where(answers == first[seats.star], SAME, OTHER))
-    return codes, earlier[seats.star, seats.rank]
+    return torch.where(answers == 3, BOTH, torch.where(answers == first[seats.star], SAME, OTHER))
 
 
 def link_walks(near: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from refine.domains.graph.network.laws import StarLaws
 from refine.domains.graph.network.network import REACH, View
+from refine.domains.graph.network.star import Seats
 from refine.domains.graph.splitting.counts import shown
 from refine.domains.graph.splitting.sparse import Graphs, triangles, walk_features
 from refine.domains.graph.splitting.splits import UNLINKED, Splits, Stars, split, stars
@@ -150,6 +152,13 @@ def view_finished(graphs: Graphs) -> View:
     """What the predictor sees of graphs whose nodes and edges all stand."""
     kind, sizes = torch.full_like(graphs.graph, FINISHED), graphs.sizes
     return make_view(graphs, kind, torch.zeros_like(graphs.edges[0]), sizes, torch.stack([sizes, sizes], 1))
+
+
+def star_laws(state: Partial, seats: Seats) -> StarLaws:
+    """What the questions of a state may be answered."""
+    kind = state.kind[state.stars.other]
+    left_over = (kind == SINGLE) | (kind == DONE + 1) | (kind == PENDING + 1)
+    return StarLaws(seats, state.kind[state.stars.centre] == NOW + 1, left_over)
 
 
 def star_pairs(state: Partial, view: View) -> tuple[Tensor, Tensor, Tensor]:

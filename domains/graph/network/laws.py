@@ -1,0 +1,89 @@
+"""What the forward process never makes, and what is therefore neither drawn nor given a probability.
+
+Pairs are a matching with as many pairs as there can be, so nodes that it leaves over have no links among each other.
+Two of them become siblings that are not linked only if they share a neighbour, or have none at all
+(:mod:`refine.domains.graph.splitting.pairing`). It follows, whatever the graph:
+
+1. Siblings that are not linked share a neighbour, if they have any: one answer of their star is BOTH.
+2. A node that splits beside one that does not is linked inside: of two neighbours not both were left over.
+3. Linked siblings have neighbours that were left over on one side only, or one alone on both: else the four would have
+   made two pairs.
+4. Where all graphs are connected, a node without neighbours splits into linked siblings.
+
+With 1 and 4 graphs never fall apart. Longer alternating paths rule out more codes, which are not closed here: whether
+they are possible depends on several codes at once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from refine.domains.graph.network.star import BOTH, OTHER, SAME, Seats
+
+
+def must_link(edges: Tensor, two: Tensor, connected: bool) -> Tensor:
+    """(N,) bool: nodes that are linked inside if they split (laws 2 and 4).
+
+    Args:
+        edges: (2, E) of the coarse graphs.
+        two: (N,) bool, which nodes split.
+        connected: whether all graphs are.
+    """
+    (u, v), count = edges, torch.zeros(len(two), dtype=torch.int64, device=two.device)
+    one = count.index_add(0, u, (~two[v]).long()).index_add(0, v, (~two[u]).long()) > 0
+    if not connected:
+        return one
+    return one | (count.index_add(0, edges.flatten(), torch.ones_like(edges.flatten())) == 0)
+
+
+class StarLaws:
+    """Which answers of stars are possible, given those before them in their star: laws 1 and 3, and that OTHER is told
+    from SAME only when a child was named.
+
+    Args:
+        seats: of the questions.
+        apart: (T,) bool, the children of the centre are not linked.
+        left_over: (T,) bool, the neighbour is one that the matching left over, or a pair of such.
+    """
+
+    def __init__(self, seats: Seats, apart: Tensor, left_over: Tensor) -> None:
+        self.star, self.apart = seats.star, apart
+        stars = seats.shape[0]
+        count = torch.bincount(seats.star, minlength=stars)
+        self.last = seats.rank == count[seats.star] - 1
+        of_star = torch.bincount(seats.star[left_over], minlength=stars)
+        self.one_side = left_over & ~apart & (of_star[seats.star] > 1)
+        self.named = torch.zeros(stars, dtype=torch.bool, device=apart.device)
+        self.shared = self.named.clone()
+        self.side = torch.full((stars,), -1, device=apart.device)
+
+    def possible(self, here: Tensor) -> Tensor:
+        """(len(here), 3) bool of the questions ``here``, one at most of each star."""
+        star = self.star[here]
+        out = torch.ones(len(here), 3, dtype=torch.bool, device=here.device)
+        out[:, OTHER] = self.named[star]
+        must = self.apart[here] & self.last[here] & ~self.shared[star]
+        out[:, SAME] &= ~must
+        out[:, OTHER] &= ~must
+        one, side = self.one_side[here], self.side[star]
+        out[:, BOTH] &= ~one
+        out[:, SAME] &= ~(one & (side == OTHER))
+        out[:, OTHER] &= ~(one & (side == SAME))
+        return out
+
+    def tell(self, here: Tensor, codes: Tensor) -> None:
+        """Their answers."""
+        star = self.star[here]
+        self.named[star] |= codes == SAME
+        self.shared[star] |= codes == BOTH
+        self.side[star] = torch.where(self.one_side[here], codes, self.side[star])
+
+    def along(self, seats: Seats, codes: Tensor) -> Tensor:
+        """(T, 3) bool of all questions, if answers are ``codes`` (T,)."""
+        out = torch.ones(len(codes), 3, dtype=torch.bool, device=codes.device)
+        for rank in range(seats.shape[1]):
+            here = (seats.rank == rank).nonzero()[:, 0]
+            out[here] = self.possible(here)
+            self.tell(here, codes[here])
+        return out
