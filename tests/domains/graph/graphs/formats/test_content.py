@@ -39,7 +39,11 @@ def test_too_many_lines_are_refused_before_they_are_all_made(tmp_path: Path, mon
         list(read_lines(tmp_path / "a.txt"))
 
 
-@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b"0 1\n" * 99)[:-9], gzip.compress(b"\xff\xfe")])
+@pytest.mark.parametrize(
+    "data",
+    [b"no gzip", gzip.compress(b"0 1\n" * 99)[:-9], gzip.compress(b"\xff\xfe")],
+    ids=["no gzip", "cut", "no text"],
+)
 def test_what_cannot_be_unpacked_or_is_no_text(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.txt.gz").write_bytes(data)
     with pytest.raises(RefineError, match=r"a.txt.gz cannot be read"):
