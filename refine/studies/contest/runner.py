@@ -128,10 +128,11 @@ class Study:
 
     def _train(self, model: Any, config: Config, stage: str, steps: int) -> None:
         """From where the run stands to its end; the weights are those of its checkpoint."""
-        run = Path(str(config.run))
-        if not (run / "config.json").exists() or read_header(run)["info"].get(stage, {}).get("steps", 0) < steps:
-            with run_of(config), begun(config):
-                fit(model, config, run, stage)
+        with run_of(config) as run:
+            done = (run / "config.json").exists() and read_header(run)["info"].get(stage, {}).get("steps", 0) >= steps
+            if not done:
+                with begun(config):
+                    fit(model, config, run, stage)
         model.load_state_dict(load_checkpoint(run)[1])
         model.eval()
 
