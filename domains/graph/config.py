@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from refine.settings.bounds import Text, above, below, each, one_of, whole
 from refine.settings.places import Place
-
-
-@dataclass(frozen=True)
-class Attribute(Text):
-    """The name of an attribute, or none, where the default is a name."""
-
-    @property
-    def words(self) -> str:
-        return f"{super().words}, or null"
-
-    def admits(self, value: Any) -> bool:
-        return value is None or super().admits(value)
 
 
 @dataclass
@@ -34,8 +22,8 @@ class GraphConfig:
     generate: Annotated[int, whole(0, 1_000_000)] = 0
     max_nodes: Annotated[int, whole(1, 1_000_000)] = 1000  # larger graphs are refused
     # of files: the attribute that holds the kind of a node; null: none does
-    node_attribute: Annotated[str | None, Attribute()] = "label"
-    edge_attribute: Annotated[str | None, Attribute()] = "label"  # the same of edges
+    node_attribute: Annotated[str | None, Text()] = "label"
+    edge_attribute: Annotated[str | None, Text()] = "label"  # the same of edges
     undirected: bool = False  # directed edges are read, as undirected ones
     # refuse: edges that differ in weight | drop: weights are not read
     weights: Annotated[str, one_of("refuse", "drop")] = "refuse"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refine.domains.weather.ensemble_command import run_ensemble
+from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.pictures.report import report_evaluation
 from refine.domains.weather.pictures.tables import headline, tables
 from refine.domains.weather.scores.evaluation import evaluate_store
@@ -25,6 +26,8 @@ def verify(model: Any, source: Path, config: Config, folder: Path) -> dict[str, 
     Returns:
         The main scores by lead, and the floors of the codes; everything else stands in ``scores.json`` beside it.
     """
+    if config.evaluate.forecast is not None:
+        open_forecast(config.evaluate.forecast)  # what is not there is said at once
     floors = model.floors(spread(model.domain.dataset(config.evaluate.split), config.evaluate.items))
     figures: dict[str, Any] = {}
 

@@ -82,6 +82,7 @@ class Evaluate(Command):
 
         settings, out = config.evaluate, path.parent
         domain, dataset = model.domain, model.domain.dataset(settings.split)
+        verified = domain.verify(model, source, config, out) if isinstance(domain, Forecasts) else {}
         if settings.balanced:
             classes = domain.condition.num_classes
             require(classes > 0, "evaluate.balanced=true is not accepted: this model is not conditioned on classes")
@@ -97,8 +98,7 @@ class Evaluate(Command):
         figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
         figures |= {"samples": len(samples.items), "balanced": settings.balanced}
         figures |= domain.metrics(model, samples, settings, out)
-        if isinstance(domain, Forecasts):
-            figures |= domain.verify(model, source, config, out)
+        figures |= verified
         write_text(path, json.dumps(figures, indent=2) + "\n")
         show(figures)
         console.print(f"Written: {path}", soft_wrap=True)

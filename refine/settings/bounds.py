@@ -10,7 +10,8 @@ They stand in the annotation of a field, of any dataclass of options::
 
 A configuration is checked against them wherever plain data becomes a dataclass (:func:`refine.settings.typed.typed`),
 before anything is read or written; a dataclass that a program made itself is, where a domain, a model or a sampler is
-made of it (:func:`check`). Help and messages show them. A field whose default is None may be None, too.
+made of it (:func:`check`). Help and messages show them. A field may be None where its annotation says so or its default
+is None.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, get_type_hints
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, get_args, get_type_hints
 
 from refine.errors import RefineError, not_accepted, shown
 
@@ -280,5 +281,10 @@ def _bounded(values: Any, prefix: str) -> Iterator[tuple[str, Any, Bound]]:
         value = getattr(values, f.name)
         if is_dataclass(value) and not isinstance(value, type):
             yield from _bounded(value, f"{prefix}{f.name}.")
-        elif f.name in bounds and not (value is None and f.default is None and f.default is not MISSING):
+        elif f.name in bounds and not (value is None and (f.default is None or _may_be_none(type(values), f.name))):
             yield prefix + f.name, value, bounds[f.name]
+
+
+def _may_be_none(cls: type, name: str) -> bool:
+    """Whether the annotation of a field says so."""
+    return type(None) in get_args(get_type_hints(cls)[name])

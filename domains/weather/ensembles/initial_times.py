@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
 
 DATES = "a date such as 2021-01-31 or 2021-01-31T12:00"
 ACCEPTED = f"null for the last that can be verified, {DATES}, a list of dates, FIRST..LAST, every:8d, or all"
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}(?::\d{2})?)?")
 DURATION = re.compile(r"(\d+)\s*(d|h)")
+MOST_STEPS = 100_000  # of a forecast: 250 years of days
 
 
 def stamps(times: Any) -> list[str]:
@@ -49,7 +50,8 @@ def parse_duration(text: Any, key: str, accepted: str) -> np.timedelta64:
         RefineError: anything else; ``accepted`` says what would do.
     """
     match = DURATION.fullmatch(str(text).strip())
-    require(match is not None and int(match[1]) > 0, f"{key}={text!r} is not accepted; accepted: {accepted}")
+    good = match is not None and len(match[1]) < 8 and int(match[1]) > 0  # more than anybody's life
+    require(good, f"{key}={shown(text)} is not accepted; accepted: {accepted}")
     assert match is not None
     return np.timedelta64(int(match[1]) * (24 if match[2] == "d" else 1), "h")
 
@@ -65,6 +67,8 @@ def lead_steps(lead: Any, step: np.timedelta64) -> int:
     accepted += "" if 10 * each % 24 else f"{10 * each // 24}d"
     total = hours(parse_duration(lead, "ensemble.lead", accepted))
     require(total % each == 0, f"ensemble.lead={lead!r} is not accepted; accepted: {accepted}")
+    accepted += f"; {MOST_STEPS:,} steps at most"
+    require(total // each <= MOST_STEPS, f"ensemble.lead={lead!r} is not accepted; accepted: {accepted}")
     return total // each
 
 
