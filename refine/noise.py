@@ -53,8 +53,8 @@ class Noise:
         device: torch.device | str = "cpu",
         stream: int = 0,
     ) -> Tensor:
-        """(sum of sizes,) float32 in [0, 1) for scale k, or of each item's own k: ``sizes[b]`` numbers for item b of the
-        batch, one item after another; the numbers that :meth:`uniform` begins with."""
+        """(sum of sizes,) float32 in [0, 1) for scale k, or for a scale of each item: ``sizes[b]`` numbers for item b
+        of the batch, one item after another; the numbers that :meth:`uniform` begins with."""
         counts = sizes.tolist() if isinstance(sizes, Tensor) else sizes
         scales = [k] * len(self.index) if isinstance(k, int) else k
         items = zip(self.index, scales, counts, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -78,25 +78,35 @@ def all_mass_paths(start: Graphs) -> list[list[Splits]]:
 
 
 def all_states(start: Graphs) -> list[Graphs]:
-    """Every graph on the way from one node to masses that are all 1, not counting those."""
+    """Every graph on the way from one node to masses that are all 1, not counting those, in one numbering each."""
     waiting, found = [start], {}
     while waiting:
         coarse = waiting.pop()
         assert coarse.mass is not None
-        name = (*coarse.mass.tolist(), *coarse.edges.flatten().tolist())
+        name = min(map(named(coarse), itertools.permutations(range(coarse.num_nodes))))
         if name not in found and bool((coarse.mass > 1).any()):
             found[name] = coarse
             waiting += [split(coarse, codes)[0] for codes in all_codes(coarse)]
     return list(found.values())
 
 
+def named(graphs: Graphs) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    """What one graph with masses looks like, by how its nodes are called."""
+    assert graphs.mass is not None
+    masses, edges = graphs.mass.tolist(), graphs.edges.T.tolist()
+
+    def name(order: tuple[int, ...]) -> tuple[int, ...]:
+        moved = sorted(tuple(sorted((order[u], order[v]))) for u, v in edges)
+        return (*(masses[order.index(i)] for i in range(len(order))), *itertools.chain(*moved))
+
+    return name
+
+
 def side_by_side(paths: list[list[Splits]]) -> list[Splits]:
     return [Splits.side_by_side(scale) for scale in zip(*paths, strict=True)]
 
 
-def log_names(
-    model: GraphModel, paths: list[list[Splits]], noise: Noise, start: Graphs | None = None
-) -> torch.Tensor:
+def log_names(model: GraphModel, paths: list[list[Splits]], noise: Noise, start: Graphs | None = None) -> torch.Tensor:
     """(paths,) log of how many of them are one event: the children of a node are told apart by their masses, else by
     the first answer of its star that is not "both", which may name either. Paths begin with one node each, or with the
     graphs ``start``."""

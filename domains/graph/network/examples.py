@@ -156,9 +156,11 @@ class Scales:
     def side_by_side(cls, parts: Sequence[Scales]) -> Scales:
         """The scales of all of them, and the finished graphs of the first; with counts, all coarse ones."""
         coarse, codes = Graphs.side_by_side([p.coarse for p in parts]), Splits.side_by_side([p.codes for p in parts])
-        tables = (torch.cat([getattr(p, name) for p in parts]) for name in ("goal", "owner", "rest"))
-        told = (coarse, Labels(codes.inside, codes.count)) if codes.count is not None else (None, None)
-        return cls(coarse, codes, *tables, told[0] or parts[0].finished, told[1] or parts[0].labels, parts[0].num)
+        goal, owner, rest = (torch.cat([getattr(p, name) for p in parts]) for name in ("goal", "owner", "rest"))
+        finished, labels = parts[0].finished, parts[0].labels
+        if codes.count is not None:
+            finished, labels = coarse, Labels(codes.inside, codes.count)
+        return cls(coarse, codes, goal, owner, rest, finished, labels, parts[0].num)
 
     @classmethod
     def flat(cls, pyramid: GraphPyramid, labels: Labels) -> Scales:
@@ -336,6 +338,7 @@ def random_examples(
     known = rounds.known(turn)
     assert x.scale is not None and x.rounds is not None
     of_labels = scale if config.counts else torch.full((num,), most if deepest is None else deepest)
-    x = replace(x, scale=torch.cat([x.scale, of_labels]), rounds=torch.cat([x.rounds, torch.bincount(owner, minlength=num)]))
+    codes = torch.bincount(owner, minlength=num)
+    x = replace(x, scale=torch.cat([x.scale, of_labels]), rounds=torch.cat([x.rounds, codes]))
     # all that is unknown is asked: any order may follow
     return with_labels(x, scales.finished, scales.labels, known, ~known)

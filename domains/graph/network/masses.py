@@ -135,7 +135,8 @@ class MassHead(nn.Module):
         width = torch.where(by_half > 0, 1 << (by_half - 1).clamp_min(0), 1)
         table = self.light(h)
         logits = table.gather(1, by_half) + table.gather(1, BINS + bin_counts(light, BINS)) - width.to(h.dtype).log()
-        return logits.masked_fill(light > half[:, None], -torch.inf)
+        out: Tensor = logits.masked_fill(light > half[:, None], -torch.inf)
+        return out
 
     def links(self, h: Tensor, mass: Tensor, light: Tensor) -> Tensor:
         """(n,) logits of children being linked, given their masses."""

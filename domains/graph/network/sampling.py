@@ -87,8 +87,8 @@ class ScaleScore(ScaleRounds):
         grows[coarse.graph[codes.token > 0]] = True
         if codes.count is not None:
             graphs, nodes, edges = coarse.take(grows)
-            told = codes[nodes, edges]
-            nats[grows] = self.labels(graphs, Labels(told.inside, told.count), grows.nonzero()[:, 0])
+            own = codes[nodes, edges]
+            nats[grows] = self.labels(graphs, Labels(own.inside, own.count), grows.nonzero()[:, 0])
         for turn in range(-1, rounds.num):
             active = grows if turn < 0 else torch.zeros_like(grows)
             active[coarse.graph[rounds.now(turn)]] = True
@@ -97,9 +97,9 @@ class ScaleScore(ScaleRounds):
             order = partial_(self._star_order, place, coarse.num, turn)
             turns = torch.full_like(place, turn)
             for shown in self._steps(graphs, codes[nodes, edges], rounds.index[nodes], turn):
-                own, told = codes[nodes, edges], rounds.index[nodes]
+                own, colours = codes[nodes, edges], rounds.index[nodes]
                 maximum = self.predictor.maximum
-                x = examples(graphs, own, goal[active], told, turns, order, shown, maximum=maximum)
+                x = examples(graphs, own, goal[active], colours, turns, order, shown, maximum=maximum)
                 tokens, answers, _ = self.predictor.log_prob(x)
                 nats = nats.index_add(0, place, tokens) if turn < 0 else nats.index_add(0, place[x.owners[1]], answers)
         return nats

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
 import pytest
 import torch
+from enumerated_graphs import all_paths, log_names, side_by_side
 from graph_toys import generators, of, tiny_model
 from processes import die, killed
 
@@ -17,13 +17,11 @@ from refine.cli import main
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.model import GraphModel
 from refine.domains.graph.network.labels import Labels
-from refine.domains.graph.network.sampling import ScaleScore
-from refine.domains.graph.network.view import partial
 from refine.domains.graph.splitting.counts import BINS, bin_counts
 from refine.domains.graph.splitting.pairing import build_pyramid
 from refine.domains.graph.splitting.sizes import SizeLaw
 from refine.domains.graph.splitting.sparse import Graphs
-from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, split, unknown
+from refine.domains.graph.splitting.splits import split
 from refine.errors import RefineError
 from refine.noise import Noise
 from refine.settings.config import SamplerConfig, TrainConfig
