@@ -73,7 +73,7 @@ def test_edges_within_blocks_are_close_and_merge_first() -> None:
 def test_alike_is_the_cosine_of_rows_of_counts() -> None:
     graphs = exact(Graphs.of([ZOO["dense"], ZOO["tree"]]))
     _, coarse = merge(graphs, generators(2))
-    n, (u, v) = coarse.num_nodes, coarse.edges
+    u, v = coarse.edges
     assert coarse.count is not None and coarse.mass is not None and coarse.inside is not None
     rows = torch.diag((2 * coarse.inside + coarse.mass).double())
     rows[u, v] = rows[v, u] = coarse.count.double()
