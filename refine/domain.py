@@ -255,6 +255,18 @@ class Domain(abc.ABC):
         """
         return {}
 
+    def check_metrics(self, model: Any, config: Any) -> None:
+        """Refuse what :meth:`metrics` would refuse, before anything is drawn; nothing by default.
+
+        Args:
+            model: as in :meth:`metrics`.
+            config: as there.
+
+        Raises:
+            RefineError: a key of the section, or a package that is missing.
+        """
+        return None
+
     def starter(self) -> Path | None:
         """Folder of the checkpoint that ships with the domain, if one does."""
         return None

@@ -14,8 +14,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
-from refine.drawing.sampler import build_sampler
-from refine.drawing.strategies import build_strategies
+from refine.drawing.strategies import check_sampler
 from refine.errors import not_accepted, require
 from refine.kinds import DOMAINS
 from refine.learning.adversarial import build_reconstruction
@@ -89,8 +88,7 @@ def check_early(config: Config, fresh: Model) -> None:
             are none.
     """
     plain_data({"domain": asdict(fresh.domain.config), "model": asdict(fresh.config)})  # as a checkpoint takes it
-    build_sampler(config.sampler, fresh.num_levels)
-    build_strategies(config.sampler)
+    check_sampler(config.sampler, fresh.num_levels)
     build_objective(config.train.objective)
     if config.train.scale_weights is not None:
         scale_weights(config.train.scale_weights, fresh.num_levels)

@@ -169,5 +169,7 @@ def test_a_damaged_autoencoder_is_named(data: Digits, tmp_path: Path) -> None:
     for content in (b"", b"junk" * 99):
         setting = Setting(data, 0, 256, 1, tmp_path)
         setting.codec_file.write_bytes(content)
-        with pytest.raises(RefineError, match=r"seed-0\.safetensors cannot be read .*; remove it to have it made again"):
+        with pytest.raises(
+            RefineError, match=r"seed-0\.safetensors cannot be read .*; remove it to have it made again"
+        ):
             setting.trained_codec()

@@ -174,4 +174,3 @@ def cases() -> Iterator[Case]:
     for name, arrays in archives():
         if name not in ("split negative", "split large"):  # which say nothing
             yield Case(f"graphs/{name}", train, partial(placed, "graphs/a.npz", partial(npz, arrays)), ("a.npz",))
-

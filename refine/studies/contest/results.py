@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refine.errors import require, shown
+from refine.errors import RefineError, require, shown
 from refine.storage.files import regular
 from refine.studies.contest.variants import REFERENCE
 from refine.studies.store import Store, StudyKey
@@ -151,7 +151,8 @@ class Results:
         value = _at(figures, where)
         accepted = "accepted: a list or null"
         require(
-            value is None or isinstance(value, list), f"{self.path}: {shown(value)} of {what} is not accepted; {accepted}"
+            value is None or isinstance(value, list),
+            f"{self.path}: {shown(value)} of {what} is not accepted; {accepted}",
         )
         return value or []
 
@@ -165,8 +166,8 @@ def read_results(path: Path) -> Results:
     regular(path)
     store = Store(path, StudyKey)
     updates = store.about.get("updates")
-    known = type(updates) is int
-    require(known, f"{path} is not a file of refine study: about.updates={shown(updates)} is no whole number")
+    if type(updates) is not int:
+        raise RefineError(f"{path} is not a file of refine study: about.updates={shown(updates)} is no whole number")
     figures: dict[str, dict[int, Mapping[str, Any]]] = {}
     seconds = 0.0
     for key, record in store.records.items():
