@@ -226,7 +226,7 @@ class Domain(abc.ABC):
             batches: what is drawn; the first samples have a trail, where one is shown.
             num: how many items there will be.
             folder: it is there.
-            options: as for :meth:`save`: ``gif`` and ``strip``.
+            options: as for :meth:`save`: ``gif``, ``strip`` and ``pictures``.
         """
         if type(self).save is Domain.save:
             return _archive(batches, folder)

@@ -40,10 +40,17 @@ class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studie
         return self.save_batches([samples], len(samples.items), folder, gif, strip)
 
     def save_batches(
-        self, batches: Iterable[Samples], num: int, folder: Path, gif: bool = False, strip: int = 8, **options: Any
+        self,
+        batches: Iterable[Samples],
+        num: int,
+        folder: Path,
+        gif: bool = False,
+        strip: int = 8,
+        pictures: bool = True,
+        **options: Any,
     ) -> list[Path]:
         """See :class:`refine.domains.image.pictures.samples.SampleFiles`."""
-        with SampleFiles(self, num, folder, gif, strip) as files:
+        with SampleFiles(self, num, folder, gif, strip, pictures) as files:
             for samples in batches:
                 files.add(samples)
             return files.finish()

@@ -25,6 +25,7 @@ class SampleConfig:
     split: Annotated[str, SPLITS] = "val"
     batch_size: Annotated[int, whole(1, 1_000_000)] = 64  # samples drawn at once
     out: Place = None  # folder to write to; null for samples/ in the run
+    pictures: bool = True  # also pictures of many samples; a training with false draws nothing at its end
     gif: bool = False  # also an animation of the refinement, where the domain has one
     strip: Annotated[int, whole(0, 1000)] = 8  # samples shown in the refinement strip
 

@@ -158,7 +158,10 @@ def last_published(fresh: Model, folder: Path) -> Model:
 
 
 def draw_pictures(model: Model, config: Config, folder: Path) -> None:
-    """Curves, the domain's own pictures, and samples."""
+    """Curves, the domain's own pictures, and samples; nothing with ``sample.pictures=false``."""
+    if not config.sample.pictures:
+        console.print(f"Checkpoint: {folder}", soft_wrap=True)
+        return
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     written = [*plot_curves(folder, pictures), *model.domain.plot_training(model, pictures)]
