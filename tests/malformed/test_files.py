@@ -1,5 +1,5 @@
-"""Files of users that are cut off, or have other bytes: read, or refused in one message that names them; nothing else is
-ever raised."""
+"""Files of users that are cut off, or have other bytes: read, or refused in one message that names them; nothing else
+is ever raised."""
 
 from __future__ import annotations
 
