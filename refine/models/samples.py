@@ -34,6 +34,6 @@ def draw_samples(model: Model, config: Any, folder: Path) -> list[Path]:
     batches = model.sample_batches(wanted.num, condition, config.seed, config.sampler, shown, wanted.batch_size)
     begun = chain([next(batches)], batches)  # what cannot be drawn leaves no folder
     folder.mkdir(parents=True, exist_ok=True)
-    options = {"gif": gif, "strip": strip, "pictures": wanted.pictures}
+    options = {"gif": gif, "strip": strip} | ({} if wanted.pictures else {"pictures": False})
     files: list[Path] = model.domain.save_batches(begun, wanted.num, folder, **options)
     return files
