@@ -106,7 +106,7 @@ def look_at(model: Model, config: Config, folder: Path, stages: Sequence[str]) -
 
     Raises:
         RefineError: data that cannot be used, a stage that needs another first, too few steps to fit the quantizer in,
-            a trainer that Lightning does not make, or a damaged resume file.
+            samples that nobody can ask for, a trainer that Lightning does not make, or a damaged resume file.
     """
     steps, after, stage = config.train.tokenizer.steps, config.train.fit_after, stages[0]
     fits = "tokenizer" not in stages or steps > after or bool(cast(Tokenizer, model.tokenizer).quantizer.fitted)
@@ -118,6 +118,9 @@ def look_at(model: Model, config: Config, folder: Path, stages: Sequence[str]) -
     for split in ("train", "val"):
         items = model.domain.dataset(split)
         require(len(items) > 0, f"there are no {'training' if split == 'train' else 'validation'} items")
+    if model.domain.unconditional:
+        wanted = config.sample
+        model.domain.ask(1, wanted.label, wanted.size, wanted.split)
     model.check_stage(stage)
     check_trainer(config, folder, stage)
     check_resume(model, config, folder, stage)

@@ -21,7 +21,7 @@ OF_MODEL = {
     "weather": ("ensemble", "evaluate"),
     "graph": ("sample", "evaluate"),
 }
-NAMES = ("kind", "stage", "run", "data", "folder", "pyg", "static", "init", "strategy", "max_time", "guided", "lead")
+NAMES = ("kind", "stage", "data", "folder", "pyg", "static", "init", "strategy", "max_time", "guided", "lead")
 NAMES += ("start", "fields", "at", "forecast", "image", "mask", "grid", "step", "domain")  # of what there is
 NEEDED = {"study": ("which=frontier",), "reproduce": ("table=1",)}  # of commands that work on no model
 
