@@ -20,6 +20,7 @@ import abc
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from refine.errors import RefineError, not_accepted, shown
@@ -249,6 +250,7 @@ OF_TYPES: dict[type, Bound] = {
 """What values of a type are held to where a field says no more."""
 
 
+@cache
 def bounds_of(cls: type) -> dict[str, Bound]:
     """The bound of each field of a dataclass that has one: what its annotation says, else what its type is held to."""
     out = {}
@@ -276,15 +278,17 @@ def check(values: Any, where: str = "") -> None:
 
 
 def _bounded(values: Any, prefix: str) -> Iterator[tuple[str, Any, Bound]]:
-    bounds = bounds_of(type(values))
+    bounds, optional = bounds_of(type(values)), _optional(type(values))
     for f in fields(values):
         value = getattr(values, f.name)
         if is_dataclass(value) and not isinstance(value, type):
             yield from _bounded(value, f"{prefix}{f.name}.")
-        elif f.name in bounds and not (value is None and (f.default is None or _may_be_none(type(values), f.name))):
+        elif f.name in bounds and not (value is None and f.name in optional):
             yield prefix + f.name, value, bounds[f.name]
 
 
-def _may_be_none(cls: type, name: str) -> bool:
-    """Whether the annotation of a field says so."""
-    return type(None) in get_args(get_type_hints(cls)[name])
+@cache
+def _optional(cls: type) -> frozenset[str]:
+    """The fields that may be None."""
+    hints = get_type_hints(cls)
+    return frozenset(f.name for f in fields(cls) if f.default is None or type(None) in get_args(hints[f.name]))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -40,6 +41,7 @@ HUB = re.compile(r"[\w.-]+/[\w.-]+")  # owner/name
 T = TypeVar("T")
 
 
+@cache
 def places_of(cls: type) -> list[str]:
     """Names of the fields of a dataclass that name places."""
     hints = get_type_hints(cls, include_extras=True)
