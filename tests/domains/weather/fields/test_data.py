@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from refine.domains.weather.config import WeatherConfig
 from refine.domains.weather.fields.calendar import DAILY, FORCINGS
@@ -65,12 +67,54 @@ def test_splits_that_cannot_be(data: Path, options: dict[str, Any], split: str, 
 
 
 @pytest.mark.parametrize("step", ["24h", "1d", "2d"])
-def test_steps_of_whole_days_see_the_sunlight_of_a_day(data: Path, step: str) -> None:
+def test_steps_of_whole_days_from_one_hour_see_the_sunlight_of_a_day(data: Path, step: str) -> None:
     assert opened(data, step=step).forcings == DAILY
 
 
 def test_shorter_steps_see_the_hour(data: Path) -> None:
     assert opened(data, step="6h").forcings == FORCINGS
+
+
+def six_hourly(path: Path, days: int = 10) -> Path:
+    """Noise four times a day for ``days`` days, the first eight of which train."""
+    ds = make_fields(4 * days)[["2m_temperature"]]
+    times = ds["time"].values[0] + np.arange(4 * days) * np.timedelta64(6, "h")
+    ds.assign_coords(time=times).to_netcdf(path)
+    return path
+
+
+def test_steps_of_days_see_the_hour_where_training_data_have_several(tmp_path: Path) -> None:
+    source = six_hourly(tmp_path / "fields.nc")
+    domain = opened(source)
+    assert domain.forcings == FORCINGS and domain.config.hourly is True
+    pairs = domain.dataset("train")
+    hours = pairs.times.astype("datetime64[h]").astype(int) % 24
+    assert set(hours) == {0, 6, 12, 18}
+    lit = [pairs[i]["forcing"][FORCINGS.index("solar")].argmax() % 16 for i in range(4)]
+    assert [(h - 6 * i) % 24 for i, h in enumerate(hours[:4])] == [hours[0]] * 4
+    assert [int(x - y) % 16 for x, y in pairwise(lit)] == [4, 4, 4]  # the sun goes west by a quarter of 16 columns
+
+
+def test_the_hours_of_the_training_split_count(tmp_path: Path) -> None:
+    source = six_hourly(tmp_path / "fields.nc")
+    ds = xr.open_dataset(source)
+    noon = ds["time"].dt.hour == 12
+    later = ds["time"] > ds["time"][20]
+    ds.isel(time=np.flatnonzero(noon | later)).to_netcdf(tmp_path / "mixed.nc")
+    days = {"train": ["2001-02-20", "2001-02-24"], "val": ["2001-02-26", "2001-02-28"]}
+    assert opened(tmp_path / "mixed.nc", **days).forcings == DAILY
+    assert opened(tmp_path / "mixed.nc").forcings == FORCINGS
+    assert opened(tmp_path / "mixed.nc", hourly=False).forcings == DAILY
+    assert opened(tmp_path / "mixed.nc", hourly=True, **days).forcings == FORCINGS
+
+
+@pytest.mark.parametrize(("step", "names"), [("24h", DAILY), ("2d", DAILY), ("6h", FORCINGS)])
+def test_options_from_before_forcings_could_be_chosen_keep_their_rule(
+    tmp_path: Path, step: str, names: tuple[str, ...]
+) -> None:
+    options = {"data": str(six_hourly(tmp_path / "fields.nc")), "step": step}
+    assert WeatherData(WeatherConfig(**WeatherData.older(options))).forcings == names
+    assert WeatherData(WeatherConfig(**WeatherData.older({**options, "hourly": True}))).forcings == FORCINGS
 
 
 @pytest.mark.parametrize("step", ["0h", "24", "h", "1.5d", "24 h", "-6h", ""])
