@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from refine.domains.weather.fields.whole import whole_times
 from refine.domains.weather.sphere.grids import Grid
 from refine.domains.weather.sphere.regrid import Regridder
 from refine.errors import RefineError, not_accepted, require, shown
+from refine.progress import warn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -178,7 +179,15 @@ def _in_split(ds: xr.Dataset, config: WeatherConfig, split: str) -> NDArray[np.b
         inside[chosen] = True
         return inside
     if "split" in ds.coords:
-        return np.asarray(ds["split"].to_numpy() == SPLITS.index(split))
+        given = ds["split"].to_numpy()
+        names: Sequence[Any] = SPLITS if given.dtype.kind == "U" else range(3) if given.dtype.kind in "biuf" else ()
+        known = np.isin(given, names)
+        accepted = "0, 1, 2 or train, val, test, unless domain.train, domain.val and domain.test are given"
+        source = ds.attrs.get("source", "the data")
+        require(bool(known.any()), f"{source}: split begins with {shown(str(given[0]))}; accepted: {accepted}")
+        if not known.all():
+            warn(f"{source}: {(~known).sum()} of {len(given)} times are in no split: theirs is none of {accepted}")
+        return np.asarray(known & (given == names[SPLITS.index(split)]))
     place = np.arange(ds.sizes["time"]) / ds.sizes["time"]
     return np.asarray(np.digitize(place, SHARES) == SPLITS.index(split))
 
