@@ -59,7 +59,7 @@ def marks(name: str, values: NDArray[Any], where: str) -> NDArray[Any]:
     in_no_run = name == "branch" and bool(missing.any())
     if in_no_run:
         warn(f"{where}: branch is missing at {missing.sum()} of {len(values)} times, which are paired with none")
-    if values.dtype.kind not in "OU":
+    if not texts.any():
         return values
     named = np.where(missing, "", values).astype(str)
     return np.where(missing, np.nan, np.unique(named, return_inverse=True)[1]) if in_no_run else named
