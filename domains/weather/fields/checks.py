@@ -61,7 +61,7 @@ def marks(name: str, values: NDArray[Any], where: str) -> NDArray[Any]:
         warn(f"{where}: branch is missing at {missing.sum()} of {len(values)} times, which are paired with none")
     if not texts.any():
         return values
-    named = np.where(missing, "", values).astype(str)
+    named = np.array(["" if absent else value for value, absent in zip(values.tolist(), missing, strict=True)])
     return np.where(missing, np.nan, np.unique(named, return_inverse=True)[1]) if in_no_run else named
 
 
