@@ -15,6 +15,7 @@ from refine.domains.weather.ensembles.initial_times import hours
 from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.ensembles.unfinished import is_free, partial_folder
 from refine.domains.weather.ensembles.writing import write_ensemble
+from refine.domains.weather.fields.whole import possible_only
 from refine.domains.weather.pictures.summary import summarise, summary_table
 from refine.drawing.sampler import samplers_of
 from refine.drawing.strategies import build_strategies
@@ -168,7 +169,7 @@ def show(
     from refine.domains.weather.pictures.forecast_pictures import forecast_pictures
     from refine.domains.weather.pictures.report import report_forecast
 
-    out, forecast, truth = Plain(), open_forecast(paths[0]), domain.fields()
+    out, forecast, truth = Plain(), open_forecast(paths[0]), possible_only(domain.fields())
     figures = summarise(forecast, truth)
     leads = forecast["prediction_timedelta"].values
     out.print(summary_table(dict(list(figures.items())[:TABLE_CHANNELS]), leads, stamps[0]))

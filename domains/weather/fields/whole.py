@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refine.domains.weather.fields import checks
+from refine.domains.weather.fields.names import describe
 from refine.errors import RefineError
 from refine.progress import track, warn
 
@@ -70,6 +71,18 @@ def reason(found: Mapping[str, Bad]) -> str:
     if first.missing:
         why = f"{name} misses {first.missing} values, the first at {first.first}"
     return f"{why}, and so do {len(found) - 1} other channels" if len(found) > 1 else why
+
+
+def possible_only(ds: xr.Dataset) -> xr.Dataset:
+    """The canonical dataset with a channel missing at the times at which it has values that cannot be; lazily."""
+    found = {}
+    for name, field in ds.data_vars.items():
+        least, most = describe(str(name)).range
+        place = [d for d in field.dims if d != "time"]
+        finite = field.where(abs(field) < np.inf)
+        good = ~((finite < least) | (finite > most)).any(place)
+        found[name] = finite.where(good).assign_attrs(field.attrs)
+    return ds.assign(found)
 
 
 def blocks(ds: xr.Dataset, size: int) -> Iterator[tuple[int, int]]:
