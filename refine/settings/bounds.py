@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import abc
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -180,6 +181,30 @@ class Text(Bound):
 
 
 @dataclass(frozen=True)
+class Form(Bound):
+    """Texts of a form; see :func:`form`."""
+
+    pattern: str
+    described: str
+
+    @property
+    def words(self) -> str:
+        return self.described
+
+    @property
+    def short(self) -> str:
+        return ""
+
+    def admits(self, value: Any) -> bool:
+        return isinstance(value, str) and re.fullmatch(self.pattern, value.strip()) is not None
+
+
+def form(pattern: str, words: str) -> Bound:
+    """Texts that a regular expression matches, spaces at their ends aside; ``words`` describe them."""
+    return Form(pattern, words)
+
+
+@dataclass(frozen=True)
 class Either(Bound):
     """What one of several accepts; see :func:`either`."""
 
@@ -200,6 +225,20 @@ class Either(Bound):
 def either(*options: Bound) -> Bound:
     """What one of several bounds accepts."""
     return Either(options)
+
+
+@dataclass(frozen=True)
+class Listed(Either):
+    """A value, or a list of them; see :func:`listed`."""
+
+    @property
+    def words(self) -> str:
+        return f"{self.options[0].words}, or a list of these"
+
+
+def listed(entry: Bound, most: int = SCALES) -> Bound:
+    """A value, or a list of one or more, ``most`` at most."""
+    return Listed((entry, each(entry, 1, most)))
 
 
 @dataclass(frozen=True)
