@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from refine.errors import RefineError, not_accepted, shown
 
@@ -290,10 +290,15 @@ OF_TYPES: dict[type, Bound] = {
 
 
 @cache
+def hints_of(cls: type) -> dict[str, Any]:
+    """The annotation of each field of a class, strings resolved, with what stands beside its type."""
+    return get_type_hints(cls, include_extras=True)
+
+
 def bounds_of(cls: type) -> dict[str, Bound]:
     """The bound of each field of a dataclass that has one: what its annotation says, else what its type is held to."""
     out = {}
-    for name, hint in get_type_hints(cls, include_extras=True).items():
+    for name, hint in hints_of(cls).items():
         found = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Bound)]
         found += [bound for kind, bound in OF_TYPES.items() if hint in (kind, kind | None)]
         if found:
@@ -317,17 +322,16 @@ def check(values: Any, where: str = "") -> None:
 
 
 def _bounded(values: Any, prefix: str) -> Iterator[tuple[str, Any, Bound]]:
-    bounds, optional = bounds_of(type(values)), _optional(type(values))
+    bounds = bounds_of(type(values))
     for f in fields(values):
         value = getattr(values, f.name)
         if is_dataclass(value) and not isinstance(value, type):
             yield from _bounded(value, f"{prefix}{f.name}.")
-        elif f.name in bounds and not (value is None and f.name in optional):
+        elif f.name in bounds and not (value is None and (f.default is None or _may_be_none(type(values), f.name))):
             yield prefix + f.name, value, bounds[f.name]
 
 
-@cache
-def _optional(cls: type) -> frozenset[str]:
-    """The fields that may be None."""
-    hints = get_type_hints(cls)
-    return frozenset(f.name for f in fields(cls) if f.default is None or type(None) in get_args(hints[f.name]))
+def _may_be_none(cls: type, name: str) -> bool:
+    """Whether the annotation of a field says so."""
+    hint = hints_of(cls)[name]
+    return type(None) in get_args(get_args(hint)[0] if get_origin(hint) is Annotated else hint)
