@@ -96,6 +96,11 @@ class Domain(abc.ABC):
         It has a length, and item i never changes.
         """
 
+    @classmethod
+    def older(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options as a file of an older version has them, with what it meant where keys that came later are missing."""
+        return options
+
     def codec(self) -> Codec:
         """A fresh codec between items and latents."""
         raise self._incomplete("codec")

@@ -129,6 +129,7 @@ def pairs() -> Iterator[Case]:
         (weather, ("domain.statics=[nope]",), "domain.statics"),
         (weather, ("domain.variables=[z500,z500]",), "domain.variables"),
         (weather, ("domain.grid=gaussian:1000000x1000000",), "grid=gaussian"),
+        (weather, ("domain.oversample=100",), "domain.oversample"),
     ]
     for name, value in (("width", 10**9), ("width", 10**6), ("mlp_ratio", 999), ("heads", 10**9)):
         more = ("model.predictor.width=1000000",) if name == "mlp_ratio" else ()

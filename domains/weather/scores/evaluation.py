@@ -15,6 +15,7 @@ from refine.domains.weather.fields.data import WeatherData
 from refine.domains.weather.fields.names import describe
 from refine.domains.weather.fields.sources import locate
 from refine.domains.weather.fields.units import suspected
+from refine.domains.weather.fields.whole import possible_only
 from refine.domains.weather.scores import baselines
 from refine.domains.weather.scores.bootstrap import mean
 from refine.domains.weather.scores.climatology import Climatology
@@ -23,6 +24,7 @@ from refine.domains.weather.scores.scores import score_forecast
 from refine.domains.weather.scores.stability import stability
 from refine.domains.weather.scores.verification import LEAD, NUMBER, TIME
 from refine.errors import RefineError, require, shown
+from refine.progress import warn
 from refine.storage.files import write_text
 from refine.storage.plain_json import read_json
 
@@ -56,10 +58,21 @@ def evaluate_store(
     there, wanted = ", ".join(map(str, forecast.data_vars)), ", ".join(domain.channels)
     require(bool(channels), f"forecast {str(store)!r} has {there}; none of {wanted}")
     _in_their_units(forecast[channels], f"forecast {str(store)!r}")
-    found = evaluate(forecast[channels], domain.fields(), domain.whole("train"), floors)
+    found = evaluate(forecast[channels], possible_only(domain.fields()), domain.whole("train"), floors)
+    for channel in channels:
+        _tell(channel, found)
     found |= {"published": published(domain, found), "store": str(store)}
     write_text(folder / FILE, json.dumps(found) + "\n")
     return found
+
+
+def _tell(channel: str, found: Mapping[str, Any]) -> None:
+    """Say how many forecasts of a channel do not count."""
+    truth, forecast = (sum(found["variables"][channel]["left_out"][key]) for key in ("truth", "forecast"))
+    if truth or forecast:
+        of = f"of {len(found['initial_times'])} initial times at {len(found['leads'])} leads"
+        why = f"{truth} as truth has no values that can be, {forecast} as they miss values that truth has"
+        warn(f"{channel}: {truth + forecast} forecasts {of} are left out: {why}")
 
 
 def _in_their_units(forecast: xr.Dataset, where: str) -> None:
@@ -117,9 +130,8 @@ def reference_scores(
         forecast = None
         with suppress(RefineError):
             forecast = make()
-        if forecast is not None:
             out[name] = score_forecast(forecast, truth, climatology, parts=REFERENCE_PARTS)
-        if forecast is not None and damping is not None and name == "damped persistence":
+        if forecast is not None and name in out and damping is not None and name == "damped persistence":
             for channel, crps in baselines.gaussian_crps(forecast, damping, truth).items():
                 out[name]["variables"][channel]["crps"] = scored(mean, crps)
                 out[name]["by_time"]["crps"][channel] = plain(crps)

@@ -29,6 +29,7 @@ ZONAL = 5  # Legendre polynomials of the sine of latitude, as features of a site
 LOCAL = 3  # highest degree of the spherical harmonics of a neighbour's direction, as features of a pair
 RINGS = 6  # radial features of a pair
 DENSE = 320  # sites up to which all attend to all
+LARGEST = 2**30  # numbers of a table, 8 GiB while it is made
 CONDITION = 30  # of a basis at its sites: how much it may magnify noise
 NEIGHBOURS = 9  # otherwise: itself and the eight nearest, and those as near as the last of them
 
@@ -43,11 +44,12 @@ class SphereResampler(Resampler):
 
     def __init__(self, names: Sequence[str], grid: Grid) -> None:
         super().__init__()
+        sizes = [sites_of(name) for name in names]
+        grows = len(sizes) > 0 and all(a < b for a, b in itertools.pairwise(sizes))
+        require(grows, f"domain.scales: sites {sizes} must grow strictly")
+        _small_enough(sizes[-1], max(sizes[-1], grid.num_cells))
         self.names, self.grid, self.points = list(names), grid, [points_of(name) for name in names]
         self.num_levels = len(self.names)
-        sizes = [len(p) for p in self.points]
-        grows = all(a < b for a, b in itertools.pairwise(sizes))
-        require(self.num_levels > 0 and grows, f"domain.scales: sites {sizes} must grow strictly")
         for k, p in enumerate(self.points):
             self.register_buffer(f"pos_{k}", _table(site_features(p))[None], persistent=False)
             self.register_buffer(f"seen_{k}", _table(seen_from(p, grid)), persistent=False)
@@ -201,6 +203,13 @@ def _gauss(truncation: int) -> str:
     return f"gaussian:{rows}x{2 * rows}"
 
 
+def sites_of(name: str) -> int:
+    """How many sites :func:`points_of` gives."""
+    if not name.startswith("rings:"):
+        return Grid.parse(name).num_cells
+    return 12 * int(name.removeprefix("rings:")) ** 2
+
+
 @lru_cache(maxsize=32)
 def points_of(name: str) -> Array:
     """(N, 3) unit vectors of named sites: of a :class:`Grid`, or ``rings:NSIDE``, centres of HEALPix cells of any
@@ -220,6 +229,7 @@ def basis(name: str, truncation: int) -> tuple[Array, Array]:
     Raises:
         RefineError: sites that do not determine the coefficients well.
     """
+    _small_enough(sites_of(name), (truncation + 1) ** 2)
     values = at_points(points_of(name), truncation)
     gram = values.T @ values
     size = np.linalg.eigvalsh(gram)
@@ -231,6 +241,12 @@ def basis(name: str, truncation: int) -> tuple[Array, Array]:
     )
     inverse: Array = np.asarray(np.linalg.solve(gram, values.T), dtype=np.float64)
     return values, inverse
+
+
+def _small_enough(sites: int, others: int) -> None:
+    """Refuse a table of ``sites`` with each other, with cells of a grid, or with coefficients, before it is made."""
+    asked = f"domain.scales, with domain.oversample, ask for {sites:,} sites, and a table of {sites * others:,} numbers"
+    require(sites * others <= LARGEST, f"{asked}; accepted: {LARGEST:,} numbers at most")
 
 
 def site_features(points: Array) -> Array:

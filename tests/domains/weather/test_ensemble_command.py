@@ -280,6 +280,13 @@ def test_messages_name_the_key_that_named_the_data(tmp_path: Path) -> None:
     [
         ("start=2021-01-01", "ensemble.start='2021-01-01' is not accepted: a forecast needs the field one step before"),
         ("start=2031-01-01", "forecasts can start from 2021-01-02T00:00 to 2021-01-20T00:00"),
+        ("start=none", "ensemble.start='none' is not accepted; accepted: a date such as 2021-01-31"),
+        ("start=[2021-01-05,soon]", "is not accepted; accepted: a date such as 2021-01-31"),
+        ("start=2021-02-31T25", "is not accepted; accepted: a date such as 2021-01-31"),
+        ("start=every:0d", "is not accepted; accepted: a date such as 2021-01-31"),
+        ("temperature=[1,1]", "sampler.temperature"),
+        ("top_k=[5,5]", "sampler.top_k"),
+        ("strategies=[none]", "strateg"),
         ("lead=5h", "ensemble.lead='5h' is not accepted; accepted: whole steps of 24 h"),
         ("members=0", "ensemble.members=0"),
         ("members=many", "accepted: whole numbers from 1 to"),

@@ -220,6 +220,13 @@ def test_scales_know_their_sites(kind: str) -> None:
         ([0, 1, 2], ("healpix", 1.3), r"sites \[12, 12, 12\] must grow strictly"),
         ([4], ("fibonacci", 1.3), "points='fibonacci' is not accepted; accepted: healpix, gaussian"),
         ([4], ("healpix", 0.5), "oversample=0.5 is not accepted"),
+        (
+            [5, 35],
+            ("healpix", 100.0),
+            "domain.oversample, ask for 129,792 sites, and a table of 16,845,963,264 numbers",
+        ),
+        ([10_000], ("healpix", 1.3), "ask for 130,047,168 sites"),
+        ([35], ("healpix", 1e9), "sites, and a table of"),
     ],
 )
 def test_scales_that_cannot_be_are_refused(scales: list[int], options: tuple[str, float], message: str) -> None:
