@@ -185,7 +185,7 @@ def least_lost(config: QuantizerConfig, channels: int) -> float:
         return 0.0
     sizes = config.size if isinstance(config.size, Sequence) else [config.size]
     bits = config.stages * math.log2(min(sizes))
-    groups = [len(group) for group in config.groups or [range(channels)]]
+    groups = [len(group) for group in config.groups or [list(range(channels))]]
     return sum(size * 2 ** (-2 * bits / size) for size in groups if size) / sum(groups)
 
 
