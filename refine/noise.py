@@ -47,13 +47,18 @@ class Noise:
         return out
 
     def ragged(
-        self, k: int, sizes: Sequence[int] | Tensor, device: torch.device | str = "cpu", stream: int = 0
+        self,
+        k: int | Sequence[int],
+        sizes: Sequence[int] | Tensor,
+        device: torch.device | str = "cpu",
+        stream: int = 0,
     ) -> Tensor:
-        """(sum of sizes,) float32 in [0, 1) for scale k: ``sizes[b]`` numbers for item b of the batch, one item after
-        another; the numbers that :meth:`uniform` begins with."""
+        """(sum of sizes,) float32 in [0, 1) for scale k, or for a scale of each item: ``sizes[b]`` numbers for item b
+        of the batch, one item after another; the numbers that :meth:`uniform` begins with."""
         counts = sizes.tolist() if isinstance(sizes, Tensor) else sizes
-        pairs = zip(self.index, counts, strict=True)
-        rows = [self._generator(i, k, stream).random(n, dtype=np.float32) for i, n in pairs]
+        scales = [k] * len(self.index) if isinstance(k, int) else k
+        items = zip(self.index, scales, counts, strict=True)
+        rows = [self._generator(i, own, stream).random(n, dtype=np.float32) for i, own, n in items]
         return torch.from_numpy(np.concatenate(rows)).to(device)
 
     def _generator(self, index: int, k: int, stream: int) -> np.random.Generator:

@@ -45,10 +45,10 @@ def generators(count: int, seed: int = 0) -> list[np.random.Generator]:
     return [np.random.default_rng([seed, i]) for i in range(count)]
 
 
-def tiny_predictor(kind: type[GraphPredictor]) -> GraphPredictor:
+def tiny_predictor(kind: type[GraphPredictor], **config: Any) -> GraphPredictor:
     """With random weights, in evaluation mode."""
     torch.manual_seed(0)
-    predictor = kind(GraphModelConfig(width=16, depth=2)).eval()
+    predictor = kind(GraphModelConfig(**{"width": 16, "depth": 2, **config})).eval()
     stir(predictor, 0.3)
     return predictor
 

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from refine.settings.bounds import Text, above, below, each, one_of, whole
+from refine.commands.sample import SampleConfig
+from refine.settings.bounds import Text, above, below, each, either, one_of, real, whole
 from refine.settings.places import Place
+
+MOST_NODES = 20_000  # of a drawn graph; 1,000 take about two seconds
+
+
+@dataclass
+class GraphSampleConfig(SampleConfig):
+    """Keys of ``refine sample`` for graphs."""
+
+    # nodes of a graph, or a list of such numbers in turn; null: as in training
+    size: Annotated[Any, either(whole(1, MOST_NODES), each(whole(1, MOST_NODES)))] = None
 
 
 @dataclass
@@ -43,6 +54,15 @@ class GraphModelConfig:
     mlp_ratio: Annotated[float, above(0, 1000)] = 2.0  # hidden width of the MLPs, in widths
     dropout: Annotated[float, below(1)] = 0.0  # of both branches of a block
     counts: bool = False  # coarse edges tell how many edges they stand for; for graphs that are dense near the top
+    # coarse nodes know how many nodes they stand for, and with counts how many edges lie inside them; masses are shared
+    # out exactly, and no sizes are drawn but the last
+    masses: bool = False
+    # cardinality: as many pairs as there can be | blocks: pairs among the edges that stand for more than chance
+    pairing: Annotated[str, one_of("cardinality", "blocks")] = "cardinality"
+    # in training: pyramids of a graph whose scales of at most 32 nodes are looked at for one that is looked at whole
+    coarse_pyramids: Annotated[int, whole(1, 1000)] = 1
+    # in training: 0, every answer counts alike; 1, every scale does
+    balance: Annotated[float, real(0, 1)] = 0.0
     # star: one pass a colour class, then the star head | rounds: one pass for each answer of a star
     head: Annotated[str, one_of("star", "rounds")] = "star"
     heads: Annotated[int, whole(1)] = 4  # head=star: attention heads

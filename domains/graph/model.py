@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refine.domains.graph.config import GraphModelConfig
+from refine.domains.graph.config import MOST_NODES, GraphModelConfig
 from refine.domains.graph.graphs.data import GraphData
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.network.examples import Examples, Scales, ordered_labels
 from refine.domains.graph.network.items import PyramidItems
 from refine.domains.graph.network.labels import Labels
+from refine.domains.graph.network.losses import ScaleLosses
 from refine.domains.graph.network.predictor import GraphPredictor
 from refine.domains.graph.network.sampling import SIZES, ScaleDraw, ScaleScore
-from refine.domains.graph.splitting.backward import Splitting, descend
+from refine.domains.graph.splitting.backward import Sharing, Splitting, descend
 from refine.domains.graph.splitting.pairing import build_pyramid
 from refine.domains.graph.splitting.sizes import SizeLaw
 from refine.domains.graph.splitting.sparse import Graphs
@@ -34,7 +35,6 @@ from refine.settings.config import SamplerConfig, TrainConfig
 from refine.types import Condition, Samples
 
 COUNTED = 1000  # graphs whose pyramids say how sizes shrink
-MOST_NODES = 20_000  # of a drawn graph; 1,000 take about two seconds
 EPOCHS = 2**20  # training items, of which each is a graph with a pyramid of its own
 
 
@@ -61,7 +61,8 @@ class GraphModel(Model):
             schedules = []
             for start in range(0, len(chosen), 64):
                 part = chosen[start : start + 64]
-                scales = Scales.of([graphs[i] for i in part], [np.random.default_rng([0, int(i)]) for i in part])
+                rngs = [np.random.default_rng([0, int(i)]) for i in part]
+                scales = Scales.of([graphs[i] for i in part], rngs, replace(self.config, counts=False, masses=False))
                 table: list[list[int]] = [[] for _ in part]
                 order = zip(scales.owner.tolist(), scales.coarse.sizes.tolist(), strict=True)
                 for owner, size in order:
@@ -89,7 +90,8 @@ class GraphModel(Model):
         if "connected" not in self.info:
             self.info["connected"] = self.domain.dataset("train").all_connected
         times = max(1, EPOCHS // len(graphs)) if split == "train" else 8
-        return PyramidItems(graphs, times, seed, self.config)
+        again = self.config.coarse_pyramids - 1 if split == "train" else 0
+        return PyramidItems(graphs, times, seed, self.config, self.sizes.scales, again)
 
     def training_loss(self, batch: dict[str, Any], settings: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
         x: Examples = batch["examples"]
@@ -99,6 +101,13 @@ class GraphModel(Model):
         if len(kinds):
             loss = loss - kinds.mean()
             figures |= {"nll": loss, "kinds": -kinds.mean()}
+        balance, weights = self.config.balance, settings.scale_weights
+        if not self.training or balance or weights is not None:
+            table = ScaleLosses.of(x, (tokens, answers, kinds), max(1, self.num_levels))
+            if self.training:
+                loss = table.balanced(balance, weights)
+            else:
+                figures |= table.figures()
         return loss, {name: value.detach() for name, value in figures.items()}
 
     # -- likelihood --------------------------------------------------------------------------------------------------
@@ -111,7 +120,8 @@ class GraphModel(Model):
         its sizes; the mean over seeds is the usual variational bound without the entropy of the pyramids.
         """
         rngs = [np.random.default_rng([seed, i]) for i in range(len(graphs))]
-        pyramid = build_pyramid(Graphs.of(graphs), rngs, self.config.counts)
+        config = self.config
+        pyramid = build_pyramid(Graphs.of(graphs), rngs, config.counts, config.masses, config.pairing == "blocks")
         labels = Labels(*ordered_labels(graphs, pyramid)).to(self.device)
         codes = [s.codes.to(self.device) for s in pyramid.scales]
         return self.code_log_prob(codes, labels, Noise(seed, range(len(graphs))))
@@ -120,15 +130,15 @@ class GraphModel(Model):
         """(B, K) nats of given codes, scale by scale; rounds come in the order that ``noise`` decides."""
         batch = len(noise.index)
         nats: list[Tensor] = []
+        splitting = Splitting.along(codes, batch, self.device)
+        idle = (splitting.sizes == 1).sum(1) - 1  # scales in which a graph waits for deeper ones
 
         def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
-            nats.append(
-                ScaleScore(self._informed, noise, len(codes) - k, self.config.label_rounds)(level, goal, codes[k])
-            )
+            key = [max(0, 1 + k - i) for i in idle.tolist()] if self.config.masses else len(codes) - k
+            nats.append(ScaleScore(self._informed, noise, key, self.config.label_rounds)(level, goal, codes[k]))
             return codes[k]
 
-        graphs = self._start(batch)
-        splitting = Splitting.along(codes, batch, self.device)
+        graphs = self._start(splitting.sizes[:, -1])
         for step in walk(splitting, splitting, graphs, choose):
             graphs = step.state
         most = self.sizes.scales
@@ -141,9 +151,15 @@ class GraphModel(Model):
             nats.append(score.labels(graphs, labels))
         return torch.stack(nats, 1)
 
-    def _start(self, num: int) -> Graphs:
-        graphs = Graphs.single_nodes(num, self.device)
-        return replace(graphs, count=graphs.edges[0]) if self.config.counts else graphs
+    def _start(self, last: Tensor) -> Graphs:
+        """One node for each graph, which is to have ``last`` (B,) of them."""
+        graphs = Graphs.single_nodes(len(last), self.device)
+        if self.config.counts:
+            graphs = replace(graphs, count=graphs.edges[0])
+        if not self.config.masses:
+            return graphs
+        nothing = torch.full_like(last, -1) if self.config.counts else None
+        return replace(graphs, mass=last, inside=nothing)
 
     # -- sampling ----------------------------------------------------------------------------------------------------
 
@@ -173,22 +189,31 @@ class GraphModel(Model):
         given = [law.draw(u[0]) for u in uniforms] if condition.size is None else condition.size.tolist()
         wrong = next((n for n in given if not 0 < n <= MOST_NODES), None)
         require(wrong is None, f"size={wrong} is not accepted; accepted: 1 to {MOST_NODES} nodes")
-        splitting = Splitting.to([law.schedule(n, u[1:]) for n, u in zip(given, uniforms, strict=True)], self.device)
+        masses, rounds = self.config.masses, self.config.label_rounds
+        if masses:
+            splitting: Splitting = Sharing(given, self.device)
+        else:
+            schedules = [law.schedule(n, u[1:]) for n, u in zip(given, uniforms, strict=True)]
+            splitting = Splitting.to(schedules, self.device)
         depth = splitting.num_levels
         tokens: list[Tensor] = []
 
         def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
-            place = max(0, law.scales - depth + k)  # the last is the finest, as in training
-            codes = ScaleDraw(self._informed, noise, depth - k, settings[place], self.config.label_rounds)(level, goal)
+            # the last is the finest, as in training; of masses nobody knows how many scales they will take
+            place = min(k, law.scales - 1) if masses else max(0, law.scales - depth + k)
+            key = k + 1 if masses else depth - k
+            codes = ScaleDraw(self._informed, noise, key, settings[place], rounds)(level, goal)
             tokens.append(codes.token)
             return codes
 
-        graphs = self._start(num)
-        start = graphs, torch.arange(num, device=self.device)
-        stages = [start] * (1 + max(0, law.scales - depth))
+        graphs = self._start(torch.tensor(given, device=self.device))
+        stages = [(graphs, torch.arange(num, device=self.device))]
         for step in walk(splitting, splitting, graphs, choose):
             graphs = step.state
             stages.append((graphs, torch.repeat_interleave(1 + (tokens.pop() > 0))))
+            if masses and bool((graphs.mass == 1).all()):
+                break
+        stages = stages[:1] * max(0, law.scales + 1 - len(stages)) + stages
         labels = Labels(None, None)
         if any(self.domain.label_counts):
             labels = ScaleDraw(self._informed, noise, 0, settings[-1], self.config.label_rounds).labels(graphs)

@@ -10,7 +10,7 @@ from refine.capabilities import Forecasts
 from refine.commands.command import GOES_ON, Command
 from refine.settings.bounds import SPLITS, form, listed, whole
 from refine.settings.config import Config
-from refine.settings.places import Place, named
+from refine.settings.places import Place
 
 DATE = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:[T ](?:[01]\d|2[0-3])(?::[0-5]\d)?)?"
 DATES = "a date such as 2021-01-31 or 2021-01-31T12:00, FIRST..LAST, every:8d, all"
@@ -60,15 +60,10 @@ class Ensemble(Command):
         Raises:
             RefineError: no model, a domain that does not forecast, or settings that it does not accept.
         """
-        from refine.domain import starter
-        from refine.models.loading import load_model
         from refine.storage.files import inside
-        from refine.storage.runs import find_run
 
         Forecasts.of(config.domain_name)
-        folder = find_run(config)
-        source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer, named(config.domain))
+        model, source, folder = self.loaded(config)
         out = Path("forecasts") if folder is None else folder / "forecasts"
         if folder is not None:
             inside(folder, "forecasts")

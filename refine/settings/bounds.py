@@ -21,7 +21,8 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from refine.errors import RefineError, not_accepted, shown
 
@@ -288,10 +289,16 @@ OF_TYPES: dict[type, Bound] = {
 """What values of a type are held to where a field says no more."""
 
 
+@cache
+def hints_of(cls: type) -> dict[str, Any]:
+    """The annotation of each field of a class, strings resolved, with what stands beside its type."""
+    return get_type_hints(cls, include_extras=True)
+
+
 def bounds_of(cls: type) -> dict[str, Bound]:
     """The bound of each field of a dataclass that has one: what its annotation says, else what its type is held to."""
     out = {}
-    for name, hint in get_type_hints(cls, include_extras=True).items():
+    for name, hint in hints_of(cls).items():
         found = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Bound)]
         found += [bound for kind, bound in OF_TYPES.items() if hint in (kind, kind | None)]
         if found:
@@ -326,4 +333,5 @@ def _bounded(values: Any, prefix: str) -> Iterator[tuple[str, Any, Bound]]:
 
 def _may_be_none(cls: type, name: str) -> bool:
     """Whether the annotation of a field says so."""
-    return type(None) in get_args(get_type_hints(cls)[name])
+    hint = hints_of(cls)[name]
+    return type(None) in get_args(get_args(hint)[0] if get_origin(hint) is Annotated else hint)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from refine.domains.graph.config import GraphModelConfig
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.network.labels import Labels, label_rounds, view_labels
+from refine.domains.graph.network.masses import Masses
 from refine.domains.graph.network.network import View
 from refine.domains.graph.network.star import Seats, along_links, relative
 from refine.domains.graph.network.view import (
@@ -26,9 +28,12 @@ from refine.domains.graph.network.view import (
     view_partial,
 )
 from refine.domains.graph.splitting.colour import colour
-from refine.domains.graph.splitting.pairing import GraphPyramid, Scale, build_pyramid
-from refine.domains.graph.splitting.sparse import Graphs
+from refine.domains.graph.splitting.counts import most_counts
+from refine.domains.graph.splitting.pairing import GraphPyramid, Scale, build_pyramid, renumber
+from refine.domains.graph.splitting.sparse import Graphs, at
 from refine.domains.graph.splitting.splits import Splits
+
+COARSE = 32  # nodes of graphs that are cheap to train on
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,12 @@ class Examples:
         pairs: (3, P) question, question, edge of linked neighbours.
         labelled: (2, L) which node or edge of the view is asked for its kind (the other is -1), and
         label: (L,) the truth.
+        asked: masses of the nodes that are asked for their token, or None, and
+        light: (n,) the truth.
+        most: (L,) the largest kind that is possible, or None.
+        scale: (view.num,) of the graphs of the view, the number of the scale that each is asked about, where it counts.
+        rounds: (view.num,) how many rounds that scale has, or kinds where these are asked.
+        pyramids: of how many graphs the scales are.
     """
 
     view: View
@@ -61,6 +72,12 @@ class Examples:
     pairs: Tensor
     labelled: Tensor
     label: Tensor
+    asked: Masses | None = None
+    light: Tensor | None = None
+    most: Tensor | None = None
+    scale: Tensor | None = None
+    rounds: Tensor | None = None
+    pyramids: int = 0
 
     def to(self, device: Any, **options: Any) -> Examples:
         """Move to ``device``."""
@@ -70,7 +87,7 @@ class Examples:
                 return value.to(device)
             if isinstance(value, Seats):
                 return Seats(move(value.star), move(value.rank), value.shape)
-            if isinstance(value, View):
+            if isinstance(value, View | Masses):
                 return replace(value, **{f.name: move(getattr(value, f.name)) for f in fields(value)})
             return value
 
@@ -80,7 +97,7 @@ class Examples:
     def owners(self) -> tuple[Tensor, Tensor, Tensor]:
         """The graph, among those of the view, of every node token, star answer and kind that is asked."""
         graph, (node, edge) = self.view.graph, self.labelled
-        ends = graph[self.view.edges[0]]
+        ends = F.pad(graph[self.view.edges[0]], (0, 1))
         label = torch.where(node >= 0, graph[node.clamp_min(0)], ends[edge.clamp_min(0)]) if len(self.label) else node
         return graph[self.nodes], graph[self.centre], label
 
@@ -94,44 +111,89 @@ class Scales:
         codes: their codes.
         goal: (B, 2) nodes that each has after its scale, and that its pyramid ends with.
         owner: (B,) the pyramid that each is of.
+        rest: (B,) how many scales of it are still to come, with this one.
         finished: the graphs that the pyramids end with, and
         labels: their kinds.
+        num: how many graphs were taken apart.
     """
 
     coarse: Graphs
     codes: Splits
     goal: Tensor
     owner: Tensor
+    rest: Tensor
     finished: Graphs
     labels: Labels
+    num: int
 
     @classmethod
-    def of(cls, graphs: Sequence[Graph], rngs: Sequence[np.random.Generator], counts: bool = False) -> Scales:
+    def of(
+        cls, graphs: Sequence[Graph], rngs: Sequence[np.random.Generator], config: GraphModelConfig, again: int = 0
+    ) -> Scales:
         """Take graphs apart, and leave out scales that are one node before and after.
 
-        With ``counts``, the graphs that are asked for kinds are the coarse ones, for the counts of their edges.
+        With counts, the graphs that are asked for kinds are the coarse ones, for the counts of their edges.
+
+        Args:
+            graphs: finest ones.
+            rngs: one for each.
+            config: whether there are counts and masses, and how nodes pair.
+            again: how many times the coarse part of the pyramids is made anew, below graphs of at most ``COARSE``
+                nodes; such scales are added.
         """
-        pyramid = build_pyramid(Graphs.of(graphs), rngs, counts)
-        none = torch.zeros(0, dtype=torch.int64)
-        nothing = Scale(Graphs.single_nodes(len(graphs)), Splits(torch.zeros(len(graphs)).long(), none))
+        options = config.counts, config.masses, config.pairing == "blocks"
+        pyramid = build_pyramid(Graphs.of(graphs), rngs, *options)
+        parts = [cls.flat(pyramid, Labels(*ordered_labels(graphs, pyramid)))]
+        if again and len(pyramid.levels) > 1:
+            small, below = coarse_levels(pyramid.levels)
+            for _ in range(again):
+                made = cls.flat(build_pyramid(small, rngs, *options), Labels(None, None))
+                goal = torch.stack([made.goal[:, 0], pyramid.finest.sizes[made.owner]], 1)
+                parts.append(replace(made, goal=goal, rest=made.rest + below[made.owner]))
+        return parts[0] if len(parts) == 1 else cls.side_by_side(parts)
+
+    @classmethod
+    def side_by_side(cls, parts: Sequence[Scales]) -> Scales:
+        """The scales of all of them, and the finished graphs of the first; with counts, all coarse ones."""
+        coarse, codes = Graphs.side_by_side([p.coarse for p in parts]), Splits.side_by_side([p.codes for p in parts])
+        goal, owner, rest = (torch.cat([getattr(p, name) for p in parts]) for name in ("goal", "owner", "rest"))
+        finished, labels = parts[0].finished, parts[0].labels
+        if codes.count is not None:
+            finished, labels = coarse, Labels(codes.inside, codes.count)
+        return cls(coarse, codes, goal, owner, rest, finished, labels, parts[0].num)
+
+    @classmethod
+    def flat(cls, pyramid: GraphPyramid, labels: Labels) -> Scales:
+        """Those of a pyramid."""
+        num, none = pyramid.finest.num, torch.zeros(0, dtype=torch.int64)
+        nothing = Scale(Graphs.single_nodes(num), Splits(torch.zeros(num).long(), none))
         scales = pyramid.scales or [nothing]  # where every graph is one node
         coarse = Graphs.side_by_side([s.coarse for s in scales])
-        told = [s.codes.count for s in scales if s.codes.count is not None]
-        codes = Splits(
-            torch.cat([s.codes.token for s in scales]),
-            torch.cat([s.codes.pattern for s in scales]),
-            torch.cat(told) if told else None,
-        )
+        codes = Splits.side_by_side([s.codes for s in scales])
         new = torch.bincount(coarse.graph[codes.token > 0], minlength=coarse.num)
         kept, nodes, edges = coarse.take(new > 0)
         place = torch.arange(coarse.num)[new > 0]
-        labels = Labels(*ordered_labels(graphs, pyramid))
-        owner = place % len(graphs)
+        owner, rest = place % num, len(scales) - place // num
         goal = torch.stack([kept.sizes + new[new > 0], pyramid.finest.sizes[owner]], 1)
         codes = codes[nodes, edges]
         if codes.count is not None:
-            return cls(kept, codes, goal, owner, kept, Labels(None, codes.count))
-        return cls(kept, codes, goal, owner, pyramid.finest, labels)
+            return cls(kept, codes, goal, owner, rest, kept, Labels(codes.inside, codes.count), num)
+        return cls(kept, codes, goal, owner, rest, pyramid.finest, labels, num)
+
+
+def coarse_levels(levels: Sequence[Graphs]) -> tuple[Graphs, Tensor]:
+    """Of each graph the finest of its ``levels`` (finest first) with at most ``COARSE`` nodes, and (B,) the number of
+    that level."""
+    sizes = torch.stack([level.sizes for level in levels])
+    which = (sizes <= COARSE).int().argmax(0)
+    found, numbers = [], []
+    for i, level in enumerate(levels):
+        if bool((which == i).any()):
+            found.append(level.take(which == i)[0])
+            numbers.append((which == i).nonzero()[:, 0])
+    small = Graphs.side_by_side(found)
+    owner = torch.cat(numbers)[small.graph]
+    return renumber(replace(small, graph=owner), owner.argsort(stable=True)), which
 
 
 def ordered_labels(graphs: Sequence[Graph], pyramid: GraphPyramid) -> tuple[Tensor | None, Tensor | None]:
@@ -163,6 +225,7 @@ def examples(
     turn: Tensor,
     uniform: Uniform,
     shown: Shown | None = None,
+    maximum: bool = True,
 ) -> Examples:
     """The questions of chosen rounds of splitting.
 
@@ -174,8 +237,9 @@ def examples(
         turn: (B,) the round of each: -1 for its node tokens, else the colour whose stars are asked.
         uniform: decides the order inside stars; graphs are numbered as those of ``turn >= 0``.
         shown: answers that the view shows; then the next one of each star is asked. None: it shows none, and all are.
+        maximum: pairs were as many as there can be.
     """
-    coarse = replace(coarse, count=codes.count)
+    coarse = replace(coarse, count=codes.count, inside=codes.inside)
     first, nodes, _ = coarse.take(turn < 0)
     graphs, rows, edges = coarse.take(turn >= 0)
     state = partial(graphs, codes[rows, edges], colours[rows], turn[turn >= 0])
@@ -184,8 +248,8 @@ def examples(
     pairs = torch.stack(star_pairs(state, view))
     order = along_links(stars.centre, (pairs[0], pairs[1]), uniform(graphs.graph[state.parent[stars.centre]]))
     seats = Seats.of(stars.centre, order.index)
-    answers = relative(stars.answers(state.codes), seats)
-    possible = star_laws(state, seats).along(seats, answers)
+    answers = relative(stars.answers(state.codes), seats, state.told)
+    possible = star_laws(state, seats, maximum).along(seats, answers)
     asked = torch.ones_like(answers, dtype=torch.bool)
     if shown is not None:
         known = shown(seats)
@@ -196,6 +260,7 @@ def examples(
     n, e = len(before.graph), before.edges.shape[1]
     pairs[2] += e
     none = torch.zeros(2, 0, dtype=torch.int64)
+    weighed = None if first.mass is None else Masses(first.mass, first.graph, first.num, first.inside)
     return Examples(
         view=join([before, view]),
         nodes=torch.arange(n),
@@ -209,6 +274,8 @@ def examples(
         pairs=pairs,
         labelled=none,
         label=none[0],
+        asked=weighed,
+        light=at(codes.light, nodes),
     )
 
 
@@ -229,11 +296,18 @@ def with_labels(x: Examples, graphs: Graphs, labels: Labels, known: Tensor, aske
     node, edge = nodes.nonzero()[:, 0] + n, edges.nonzero()[:, 0] + e
     places = torch.stack([torch.cat([node, none.expand(len(edge))]), torch.cat([none.expand(len(node)), edge])])
     truth = torch.cat([c for c in (labels.node, labels.edge) if c is not None])
-    return replace(x, view=join([x.view, view]), labelled=places, label=truth[asked])
+    most = None if graphs.inside is None else torch.cat(most_counts(graphs))[asked]
+    return replace(x, view=join([x.view, view]), labelled=places, label=truth[asked], most=most)
 
 
-def random_examples(scales: Scales, config: GraphModelConfig, generator: torch.Generator) -> Examples:
-    """One round of every scale of every pyramid, each as likely as the others of its scale."""
+def random_examples(
+    scales: Scales, config: GraphModelConfig, generator: torch.Generator, deepest: int | None = None
+) -> Examples:
+    """One round of every scale of every pyramid, each as likely as the others of its scale.
+
+    Scales are numbered from the finest one of ``deepest`` (of the deepest pyramid, if None) to the coarsest, 0; that of
+    kinds comes after it.
+    """
     coarse = scales.coarse
     colours = colour(coarse, scales.codes.token > 0, torch.rand(coarse.num_nodes, generator=generator))
     last = torch.full((coarse.num,), -1).scatter_reduce(0, coarse.graph, colours, "amax")
@@ -247,14 +321,24 @@ def random_examples(scales: Scales, config: GraphModelConfig, generator: torch.G
         return seats.rank < (number(length) * length).long()[seats.star]
 
     shown = some if config.head == "rounds" else None
-    x = examples(coarse, scales.codes, scales.goal, colours, turn, number, shown)
+    x = examples(
+        coarse, scales.codes, scales.goal, colours, turn, number, shown, maximum=config.pairing == "cardinality"
+    )
+    most = int(scales.rest.max()) if len(scales.rest) else 0
+    scale = ((most if deepest is None else deepest) - scales.rest).clamp_min(0)
+    order = torch.cat([(turn < 0).nonzero()[:, 0], (turn >= 0).nonzero()[:, 0]])
+    x = replace(x, scale=scale[order], rounds=(last + 2)[order], pyramids=scales.num)
     owner = scales.labels.owner(scales.finished)
     if not len(owner):
         return x
     rounds = label_rounds(owner, torch.rand(len(owner), generator=generator), config.label_rounds)
-    most = torch.zeros(scales.finished.num, dtype=torch.int64).scatter_reduce(0, owner, rounds.index + 1, "amax")
-    turn = (torch.rand(scales.finished.num, generator=generator) * most).long()[owner]
+    num = scales.finished.num
+    last = torch.zeros(num, dtype=torch.int64).scatter_reduce(0, owner, rounds.index + 1, "amax")
+    turn = (torch.rand(num, generator=generator) * last).long()[owner]
     known = rounds.known(turn)
-    return with_labels(
-        x, scales.finished, scales.labels, known, ~known
-    )  # all that is unknown is asked: any order may follow
+    assert x.scale is not None and x.rounds is not None
+    of_labels = scale if config.counts else torch.full((num,), most if deepest is None else deepest)
+    codes = torch.bincount(owner, minlength=num)
+    x = replace(x, scale=torch.cat([x.scale, of_labels]), rounds=torch.cat([x.rounds, codes]))
+    # all that is unknown is asked: any order may follow
+    return with_labels(x, scales.finished, scales.labels, known, ~known)

@@ -10,7 +10,7 @@ from torch import Tensor
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.network.network import View
 from refine.domains.graph.network.view import with_kinds
-from refine.domains.graph.splitting.counts import shown
+from refine.domains.graph.splitting.counts import num_bins, shown
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.drawing.rounds import Rounds
 
@@ -36,14 +36,16 @@ class Labels:
     def columns(self, graphs: Graphs, known: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1) and (E, 1) kinds as the predictor sees them: ``known`` says for each code whether it is.
 
-        Counts of edges that are not known yet show what they inherited.
+        Counts that are not known yet show what they inherited.
         """
         node, edge = (torch.zeros_like(x) for x in (graphs.graph, graphs.edges[0]))
         seen, seen_edge = self.parts(graphs, known)
+        bins = num_bins(graphs.mass is not None)
         if self.node is not None:
-            node = torch.where(seen, self.node + 2, UNSEEN)
+            hidden = node + UNSEEN if graphs.inside is None else shown(graphs.inside, False, bins)
+            node = torch.where(seen, self.node + 2, hidden)
         if self.edge is not None:
-            hidden = edge + UNSEEN if graphs.count is None else shown(graphs.count, own=False)
+            hidden = edge + UNSEEN if graphs.count is None else shown(graphs.count, False, bins)
             edge = torch.where(seen_edge, self.edge + 2, hidden)
         return node[:, None], edge[:, None]
 

@@ -10,6 +10,10 @@ Two of them become siblings that are not linked only if they share a neighbour, 
    made two pairs.
 4. Where all graphs are connected, a node without neighbours splits into linked siblings.
 
+Pairs that keep blocks apart (``model.pairing=blocks``) are as many as there can be among some of the edges only. Two of
+the nodes that they leave over may be neighbours by another edge, so 2 and 3 do not hold; those that share a neighbour
+are looked for among the same edges, so 1 and 4 do.
+
 With 1 and 4 graphs never fall apart. Longer alternating paths rule out more codes, which are not closed here: whether
 they are possible depends on several codes at once.
 """
@@ -22,16 +26,19 @@ from torch import Tensor
 from refine.domains.graph.network.star import BOTH, OTHER, SAME, Seats
 
 
-def must_link(edges: Tensor, two: Tensor, connected: bool) -> Tensor:
+def must_link(edges: Tensor, two: Tensor, connected: bool, maximum: bool = True) -> Tensor:
     """(N,) bool: nodes that are linked inside if they split (laws 2 and 4).
 
     Args:
         edges: (2, E) of the coarse graphs.
         two: (N,) bool, which nodes split.
         connected: whether all graphs are.
+        maximum: whether pairs were as many as there can be.
     """
     (u, v), count = edges, torch.zeros(len(two), dtype=torch.int64, device=two.device)
-    one = count.index_add(0, u, (~two[v]).long()).index_add(0, v, (~two[u]).long()) > 0
+    one = torch.zeros_like(two)
+    if maximum:
+        one = count.index_add(0, u, (~two[v]).long()).index_add(0, v, (~two[u]).long()) > 0
     if not connected:
         return one
     return one | (count.index_add(0, edges.flatten(), torch.ones_like(edges.flatten())) == 0)
@@ -45,9 +52,10 @@ class StarLaws:
         seats: of the questions.
         apart: (T,) bool, the children of the centre are not linked.
         left_over: (T,) bool, the neighbour is one that the matching left over, or a pair of such.
+        told: (T,) bool, the children of the centre differ in mass, so that nobody has to name one; or None.
     """
 
-    def __init__(self, seats: Seats, apart: Tensor, left_over: Tensor) -> None:
+    def __init__(self, seats: Seats, apart: Tensor, left_over: Tensor, told: Tensor | None = None) -> None:
         self.star, self.apart = seats.star, apart
         stars = seats.shape[0]
         count = torch.bincount(seats.star, minlength=stars)
@@ -56,6 +64,8 @@ class StarLaws:
         self.one_side = left_over & ~apart & (of_star[seats.star] > 1)
         self.named = torch.zeros(stars, dtype=torch.bool, device=apart.device)
         self.shared = self.named.clone()
+        if told is not None:
+            self.named[seats.star[told]] = True
         self.side = torch.full((stars,), -1, device=apart.device)
 
     def possible(self, here: Tensor) -> Tensor:

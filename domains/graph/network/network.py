@@ -30,6 +30,7 @@ class View:
         edge_kind: (E, b) int64 what is known of each, one column for each table of kinds.
         size: (num, GRAPH_FEATURES) its sizes before the scale, after it, at last, and now.
         num: how many graphs.
+        mass: (N, F) what is known of masses (:mod:`refine.domains.graph.network.masses`), or None.
     """
 
     graph: Tensor
@@ -41,6 +42,7 @@ class View:
     edge_kind: Tensor
     size: Tensor
     num: int
+    mass: Tensor | None = None
 
 
 def scatter_sum(index: Tensor, values: Tensor, size: int) -> Tensor:
@@ -101,6 +103,7 @@ class GraphNetwork(nn.Module):
         edge_kinds: of an edge. In all but the first table, kind 0 is "nothing is said", which a view may leave out.
         ratio: hidden width of the MLPs, in widths.
         dropout: of both branches of a block.
+        masses: features of masses, 0 for none.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class GraphNetwork(nn.Module):
         edge_kinds: list[int],
         ratio: float = 2.0,
         dropout: float = 0.0,
+        masses: int = 0,
     ) -> None:
         super().__init__()
         self.node_in = nn.Linear(NODE_FEATURES + GRAPH_FEATURES, width)
@@ -122,6 +126,7 @@ class GraphNetwork(nn.Module):
         )
         self.blocks = nn.ModuleList(GraphBlock(width, triangle, ratio, dropout) for _ in range(depth))
         self.node_norm, self.edge_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mass_in = nn.Linear(masses, width, bias=False) if masses else None
         with torch.no_grad():
             for block in self.blocks:
                 assert isinstance(block, GraphBlock)
@@ -130,6 +135,8 @@ class GraphNetwork(nn.Module):
 
     def forward(self, view: View) -> tuple[Tensor, Tensor]:
         h = self.node_in(torch.cat([view.node, view.size[view.graph]], 1))
+        if self.mass_in is not None:
+            h = h + self.mass_in(view.mass)
         e = self.edge_in(view.edge)
         for table, kind in zip(self.node_kinds, view.node_kind.T, strict=False):
             h = h + table(kind)

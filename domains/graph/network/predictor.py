@@ -9,11 +9,12 @@ from torch.nn import functional as F
 from refine.domains.graph.config import GraphModelConfig
 from refine.domains.graph.network.examples import Examples
 from refine.domains.graph.network.laws import must_link
+from refine.domains.graph.network.masses import MASS_FEATURES, MassHead
 from refine.domains.graph.network.network import GraphNetwork, View, mlp
 from refine.domains.graph.network.star import StarHead
 from refine.domains.graph.network.subset import subset_log_prob
 from refine.domains.graph.network.view import EDGE_KINDS, NODE_KINDS, NOW
-from refine.domains.graph.splitting.counts import BINS, KINDS
+from refine.domains.graph.splitting.counts import kinds, num_bins
 from refine.errors import not_accepted, require
 
 
@@ -27,21 +28,27 @@ class GraphPredictor(nn.Module):
 
     Attributes:
         connected: no graph falls apart: a node without neighbours never splits into two that are not linked.
+        maximum: pairs are as many as there can be.
     """
 
     def __init__(self, config: GraphModelConfig, node_labels: int = 0, edge_labels: int = 0) -> None:
         super().__init__()
         width, self.counts = config.width, config.counts
-        self.connected = False
+        self.connected, self.maximum = False, config.pairing == "cardinality"
         hidden = int(width * config.mlp_ratio) > 0
         require(hidden, f"model.mlp_ratio={config.mlp_ratio} is not accepted: of width {width} nothing is left")
         nodes, edges = ([n + 2] if n else [] for n in (node_labels, edge_labels))
         if config.counts:
             require(not (nodes or edges), "model.counts=true needs graphs without kinds of nodes and edges")
-            edges, edge_labels = [KINDS], BINS
-        tables = [NODE_KINDS, *nodes], [EDGE_KINDS, *edges]
-        self.network = GraphNetwork(width, config.depth, config.triangle, *tables, config.mlp_ratio, config.dropout)
-        self.token = nn.Linear(width, 3)
+            edge_labels = num_bins(config.masses)
+            edges = [kinds(edge_labels)]
+            if config.masses:
+                nodes, node_labels = edges, edge_labels
+        tables, known = ([NODE_KINDS, *nodes], [EDGE_KINDS, *edges]), MASS_FEATURES if config.masses else 0
+        sizes = width, config.depth, config.triangle
+        self.network = GraphNetwork(*sizes, *tables, config.mlp_ratio, config.dropout, known)
+        self.token = None if config.masses else nn.Linear(width, 3)
+        self.masses = MassHead(width) if config.masses else None
         if config.head not in ("star", "rounds"):
             raise not_accepted("model.head", config.head, ("star", "rounds"))
         self.star = StarHead(width, width, config.star_depth, config.heads) if config.head == "star" else None
@@ -53,19 +60,25 @@ class GraphPredictor(nn.Module):
         """Nats of the truth: (B_0,) of all node tokens of each graph that is asked for them, (T,) of each answer, and
         (L,) of each kind."""
         h, e = self.states(x.view)
-        tokens = self.token_log_prob(x, self.token(h[x.nodes]))
+        tokens = self.token_log_prob(x, h[x.nodes])
         return tokens, self.star_log_prob(x, h, e), self.label_log_prob(x, h, e)
 
-    def token_log_prob(self, x: Examples, logits: Tensor) -> Tensor:
-        """Which nodes split, given how many do, and which of the pairs are linked."""
-        graph = x.view.graph[x.nodes]
-        split, linked = split_logits(logits)
+    def token_log_prob(self, x: Examples, h: Tensor) -> Tensor:
+        """Which nodes split, given how many do or what they weigh, and which of the pairs are linked."""
+        if not len(x.nodes):
+            return h.new_zeros(0)
+        graph, two, edges = x.view.graph[x.nodes], x.tokens > 0, x.view.edges
+        # graphs that are asked come first
+        sure = must_link(edges[:, edges[0] < len(two)], two, self.connected, self.maximum)
+        if self.masses is not None:
+            assert x.asked is not None and x.light is not None
+            return self.masses.log_prob(h, x.asked, x.tokens, x.light, sure)
+        assert self.token is not None
+        split, linked = split_logits(self.token(h))
         table, row, column = padded(split, graph)
         chosen = torch.zeros_like(table, dtype=torch.bool)
-        chosen[row, column] = two = x.tokens > 0
+        chosen[row, column] = two
         nats = subset_log_prob(table, chosen)
-        edges = x.view.edges
-        sure = must_link(edges[:, edges[0] < len(two)], two, self.connected)  # graphs that are asked come first
         linked = torch.where(sure, torch.inf, linked)
         pair = F.logsigmoid(torch.where(x.tokens == 1, linked, -linked))
         return nats.index_add(0, graph[two], pair[two])
@@ -95,7 +108,10 @@ class GraphPredictor(nn.Module):
         for head, states, places in zip((self.node_label, self.edge_label), (h, e), x.labelled, strict=True):
             asked = places >= 0
             if head is not None:
-                parts.append(-F.cross_entropy(head(states[places[asked]]), x.label[asked], reduction="none"))
+                logits = head(states[places[asked]])
+                if x.most is not None:
+                    logits = at_most(logits, x.most[asked])
+                parts.append(-F.cross_entropy(logits, x.label[asked], reduction="none"))
         return torch.cat(parts) if parts else h.new_zeros(0)
 
     def states(self, view: View) -> tuple[Tensor, Tensor]:
@@ -113,6 +129,11 @@ def split_logits(logits: Tensor) -> tuple[Tensor, Tensor]:
 def close(logits: Tensor, possible: Tensor) -> Tensor:
     """(T, 3) logits without answers that are not ``possible``."""
     return logits.masked_fill(~possible, -torch.inf)
+
+
+def at_most(logits: Tensor, most: Tensor) -> Tensor:
+    """(L, V) logits without kinds above ``most`` (L,)."""
+    return logits.masked_fill(torch.arange(logits.shape[1], device=most.device) > most[:, None], -torch.inf)
 
 
 def padded(values: Tensor, graph: Tensor) -> tuple[Tensor, Tensor, Tensor]:

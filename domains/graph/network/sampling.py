@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial as partial_
 
@@ -12,8 +13,9 @@ from refine.codes.laws import ScaleSampler
 from refine.domains.graph.network.examples import Shown, examples, nothing, with_labels
 from refine.domains.graph.network.labels import Labels, label_rounds, view_labels
 from refine.domains.graph.network.laws import must_link
+from refine.domains.graph.network.masses import Masses
 from refine.domains.graph.network.network import View
-from refine.domains.graph.network.predictor import GraphPredictor, close, padded, split_logits
+from refine.domains.graph.network.predictor import GraphPredictor, at_most, close, padded, split_logits
 from refine.domains.graph.network.star import BOTH, Seats, StarReader, along_links
 from refine.domains.graph.network.subset import draw_subset
 from refine.domains.graph.network.view import (
@@ -28,6 +30,7 @@ from refine.domains.graph.network.view import (
     view_partial,
 )
 from refine.domains.graph.splitting.colour import colour
+from refine.domains.graph.splitting.counts import most_counts
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, unknown
 from refine.drawing.rounds import Rounds
@@ -35,6 +38,7 @@ from refine.noise import Noise
 
 # streams of noise of a scale; STARS + 2r and + 1 are those of colour r; SIZES is drawn once
 SIZES, CHOICE, LINK, COLOUR, ORDER, KIND, STARS = range(7)
+SHARE = 2**32  # no colour has it
 
 
 class ScaleRounds:
@@ -43,30 +47,33 @@ class ScaleRounds:
     Args:
         predictor: of tokens, stars and kinds.
         noise: of the samples.
-        rest: scales that are still to come with this one, 0 for that of kinds; the noise of a sample is keyed by it, so
-            that it does not depend on how deep others of the batch are.
+        key: of the noise, of all samples or of each: scales that are still to come with this one, 0 for that of kinds,
+            so that a sample does not depend on how deep others of the batch are. Where masses decide how many scales
+            there will be: those that there were, with this one.
         label_rounds: rounds in which kinds are revealed at most.
     """
 
-    def __init__(self, predictor: GraphPredictor, noise: Noise, rest: int, label_rounds: int = 1) -> None:
-        self.predictor, self.noise, self.rest, self.most = predictor, noise, rest, label_rounds
+    def __init__(
+        self, predictor: GraphPredictor, noise: Noise, key: int | Sequence[int], label_rounds: int = 1
+    ) -> None:
+        self.predictor, self.noise, self.key, self.most = predictor, noise, key, label_rounds
 
     def uniform(self, graph: Tensor, num: int, stream: int) -> Tensor:
         """A number for each site, where ``graph`` (n,) says whose it is: of that sample's own stream."""
         order = graph.argsort(stable=True)
         counts = torch.bincount(graph, minlength=num)
         out = torch.empty(len(graph), device=graph.device)
-        out[order] = self.noise.ragged(self.rest, counts, graph.device, stream)
+        out[order] = self.noise.ragged(self.key, counts, graph.device, stream)
         return out
 
     def colours(self, coarse: Graphs, token: Tensor) -> Rounds:
         """The colour class in which each node splits."""
         return Rounds(colour(coarse, token > 0, self.uniform(coarse.graph, coarse.num, COLOUR)))
 
-    def label_order(self, graphs: Graphs, labels: Labels) -> Rounds:
-        """The round in which each kind is revealed."""
+    def label_order(self, graphs: Graphs, labels: Labels, place: Tensor) -> Rounds:
+        """The round in which each kind is revealed; ``place`` (graphs.num,) are their numbers in the batch."""
         owner = labels.owner(graphs)
-        return label_rounds(owner, self.uniform(owner, graphs.num, ORDER), self.most)
+        return label_rounds(owner, self.uniform(place[owner], len(self.noise.index), ORDER), self.most)
 
 
 class ScaleScore(ScaleRounds):
@@ -75,11 +82,13 @@ class ScaleScore(ScaleRounds):
     def __call__(self, coarse: Graphs, goal: Tensor, codes: Splits) -> Tensor:
         """(B,) nats of the codes that make ``goal[:, 0]`` nodes of ``coarse``, exact for the order of the noise."""
         nats = torch.zeros(coarse.num, device=goal.device)
-        if codes.count is not None:
-            nats = self.labels(coarse, Labels(None, codes.count))
         rounds = self.colours(coarse, codes.token)
         grows = torch.zeros(coarse.num, dtype=torch.bool, device=goal.device)
         grows[coarse.graph[codes.token > 0]] = True
+        if codes.count is not None:
+            graphs, nodes, edges = coarse.take(grows)
+            own = codes[nodes, edges]
+            nats[grows] = self.labels(graphs, Labels(own.inside, own.count), grows.nonzero()[:, 0])
         for turn in range(-1, rounds.num):
             active = grows if turn < 0 else torch.zeros_like(grows)
             active[coarse.graph[rounds.now(turn)]] = True
@@ -88,7 +97,9 @@ class ScaleScore(ScaleRounds):
             order = partial_(self._star_order, place, coarse.num, turn)
             turns = torch.full_like(place, turn)
             for shown in self._steps(graphs, codes[nodes, edges], rounds.index[nodes], turn):
-                x = examples(graphs, codes[nodes, edges], goal[active], rounds.index[nodes], turns, order, shown)
+                own, colours = codes[nodes, edges], rounds.index[nodes]
+                maximum = self.predictor.maximum
+                x = examples(graphs, own, goal[active], colours, turns, order, shown, maximum=maximum)
                 tokens, answers, _ = self.predictor.log_prob(x)
                 nats = nats.index_add(0, place, tokens) if turn < 0 else nats.index_add(0, place[x.owners[1]], answers)
         return nats
@@ -104,10 +115,12 @@ class ScaleScore(ScaleRounds):
     def _star_order(self, place: Tensor, num: int, turn: int, owner: Tensor) -> Tensor:
         return self.uniform(place[owner], num, STARS + 2 * turn)
 
-    def labels(self, graphs: Graphs, labels: Labels) -> Tensor:
-        """(B,) nats of the kinds of finished graphs, exact for the order of the noise."""
+    def labels(self, graphs: Graphs, labels: Labels, place: Tensor | None = None) -> Tensor:
+        """(graphs.num,) nats of the kinds of graphs that stand, exact for the order of the noise; ``place`` are their
+        numbers in the batch, if they are not all of it."""
         nats = torch.zeros(graphs.num, device=graphs.graph.device)
-        for _, known, now in self.label_order(graphs, labels):
+        place = torch.arange(graphs.num, device=nats.device) if place is None else place
+        for _, known, now in self.label_order(graphs, labels, place):
             x = with_labels(nothing(graphs.graph.device), graphs, labels, known, now)
             nats.index_add_(0, x.owners[2], self.predictor.log_prob(x)[2])
         return nats
@@ -118,20 +131,44 @@ def before(rank: int, seats: Seats) -> Tensor:
     return seats.rank < rank
 
 
+def unfinished(graphs: Graphs) -> Tensor:
+    """(B,) bool: which of the graphs have nodes of more than one node."""
+    assert graphs.mass is not None
+    out = torch.zeros(graphs.num, dtype=torch.bool, device=graphs.graph.device)
+    out[graphs.graph[graphs.mass > 1]] = True
+    return out
+
+
+def some(codes: Tensor | None) -> Tensor:
+    """Those that a model has."""
+    assert codes is not None
+    return codes
+
+
 class ScaleDraw(ScaleRounds):
     """Draws the codes of a scale; ``sampler`` says what to do with logits, ``passes`` counts those of the network."""
 
     def __init__(
-        self, predictor: GraphPredictor, noise: Noise, rest: int, sampler: ScaleSampler, label_rounds: int = 1
+        self,
+        predictor: GraphPredictor,
+        noise: Noise,
+        key: int | Sequence[int],
+        sampler: ScaleSampler,
+        label_rounds: int = 1,
     ) -> None:
-        super().__init__(predictor, noise, rest, label_rounds)
+        super().__init__(predictor, noise, key, label_rounds)
         self.sampler, self.passes = sampler, 0
 
     def __call__(self, coarse: Graphs, goal: Tensor) -> Splits:
-        """The codes that make ``goal[:, 0]`` nodes of ``coarse``."""
+        """The codes that make ``goal[:, 0]`` nodes of ``coarse``, or as many as its masses decide."""
+        grows = goal[:, 0] > coarse.sizes if coarse.mass is None else unfinished(coarse)
         if self.predictor.counts:
-            coarse = replace(coarse, count=self.labels(coarse).edge)
-        codes = replace(unknown(coarse, self.tokens(coarse, goal)), count=coarse.count)
+            coarse = self.counted(coarse, grows)
+        token, light = self.tokens(coarse, goal, grows)
+        if coarse.mass is not None:
+            new = torch.bincount(coarse.graph[token > 0], minlength=coarse.num)
+            goal = torch.stack([coarse.sizes + new, goal[:, 1]], 1)
+        codes = replace(unknown(coarse, token), count=coarse.count, inside=coarse.inside, light=light)
         rounds = self.colours(coarse, codes.token)
         for turn, _, now in rounds:
             active = torch.zeros(coarse.num, dtype=torch.bool, device=now.device)
@@ -143,26 +180,47 @@ class ScaleDraw(ScaleRounds):
             codes = replace(codes, pattern=codes.pattern.masked_scatter(edges, answered.pattern))
         return codes
 
-    def tokens(self, coarse: Graphs, goal: Tensor) -> Tensor:
-        """(N,) node tokens: exactly as many nodes split as are missing."""
-        missing = goal[:, 0] - coarse.sizes
-        grows = missing > 0
+    def counted(self, coarse: Graphs, grows: Tensor) -> Graphs:
+        """``coarse`` with counts of its own, where it ``grows`` (B,)."""
+        graphs, nodes, edges = coarse.take(grows)
+        assert coarse.count is not None
+        labels = self.labels(graphs, grows.nonzero()[:, 0])
+        out = replace(coarse, count=coarse.count.masked_scatter(edges, some(labels.edge)))
+        if coarse.inside is not None:
+            out = replace(out, inside=coarse.inside.masked_scatter(nodes, some(labels.node)))
+        return out
+
+    def tokens(self, coarse: Graphs, goal: Tensor, grows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(N,) node tokens of graphs that ``grows`` (B,) says, and masses of lighter children if there are masses.
+        Exactly as many nodes split as are missing, or else one at least."""
         token = torch.full_like(coarse.graph, ONE)
+        light = None if coarse.mass is None else torch.zeros_like(token)
         if not bool(grows.any()):
-            return token
+            return token, light
         graphs, nodes, _ = coarse.take(grows)
         self.passes += 1
         h, _ = self.predictor.states(view_coarse(graphs, goal[grows]))
-        split, linked = split_logits(self.predictor.token(h))
-        choice = self.uniform(coarse.graph, coarse.num, CHOICE)[nodes]
-        table, row, column = padded(split, graphs.graph)
-        numbers = torch.zeros_like(table).index_put((row, column), choice)
-        two = draw_subset(table, missing[grows], numbers)[row, column]
-        sure = must_link(graphs.edges, two, self.predictor.connected)
-        pairs = torch.stack([torch.where(sure, -torch.inf, 0.0), torch.where(sure, 0.0, linked)], 1)
-        is_linked = self.sampler.draw(pairs, self.uniform(coarse.graph, coarse.num, LINK)[nodes]) == 1
+        choice, link = (self.uniform(coarse.graph, coarse.num, stream)[nodes] for stream in (CHOICE, LINK))
+        connected, maximum = self.predictor.connected, self.predictor.maximum
+        if graphs.mass is not None:
+            head, asked = self.predictor.masses, Masses(graphs.mass, graphs.graph, graphs.num, graphs.inside)
+            assert head is not None and light is not None
+            share = self.uniform(coarse.graph, coarse.num, SHARE)[nodes]
+            two, lighter = head.draw(h, asked, self.sampler, choice, share)
+            sure = must_link(graphs.edges, two, connected, maximum)
+            is_linked = head.draw_links(h, asked, lighter, sure, self.sampler, link)
+            light = light.masked_scatter(nodes, lighter)
+        else:
+            assert self.predictor.token is not None
+            split, linked = split_logits(self.predictor.token(h))
+            table, row, column = padded(split, graphs.graph)
+            numbers = torch.zeros_like(table).index_put((row, column), choice)
+            two = draw_subset(table, (goal[:, 0] - coarse.sizes)[grows], numbers)[row, column]
+            sure = must_link(graphs.edges, two, connected, maximum)
+            pairs = torch.stack([torch.where(sure, -torch.inf, 0.0), torch.where(sure, 0.0, linked)], 1)
+            is_linked = self.sampler.draw(pairs, link) == 1
         drawn = torch.where(two, torch.where(is_linked, LINKED, UNLINKED), ONE)
-        return token.masked_scatter(nodes, drawn)
+        return token.masked_scatter(nodes, drawn), light
 
     def stars(self, state: Partial, goal: Tensor, turn: int, numbers: Tensor, num: int) -> Splits:
         """The codes after the stars of one colour are answered: one pass, then one question of each star at a time."""
@@ -177,7 +235,7 @@ class ScaleDraw(ScaleRounds):
         seats = Seats.of(asked.centre, rank.index)
         reader = self._reader(state, view, pairs, seats)
         codes = torch.empty_like(asked.centre)
-        laws = star_laws(state, seats)
+        laws = star_laws(state, seats, self.predictor.maximum)
         for r, _, now in rank:
             here = now.nonzero()[:, 0]
             codes[here] = drawn = self.sampler.draw(close(reader.ask(r, here), laws.possible(here)), uniform[here])
@@ -198,26 +256,30 @@ class ScaleDraw(ScaleRounds):
         apart = state.kind[asked.centre] == NOW + 1
         return head.reader(questions, apart, head.biases(e, pairs, seats), seats)
 
-    def labels(self, graphs: Graphs) -> Labels:
-        """Kinds of the nodes and edges of finished graphs; the codes of each in random rounds."""
-        predictor = self.predictor
+    def labels(self, graphs: Graphs, place: Tensor | None = None) -> Labels:
+        """Kinds of the nodes and edges of graphs that stand, the codes of each in random rounds; ``place`` are their
+        numbers in the batch, if they are not all of it."""
+        predictor, num = self.predictor, len(self.noise.index)
         device = graphs.graph.device
         empty = torch.zeros(graphs.num_nodes, dtype=torch.int64, device=device), torch.zeros_like(graphs.edges[0])
         heads = predictor.node_label, predictor.edge_label
         labels = Labels(*(e if head is not None else None for e, head in zip(empty, heads, strict=True)))
-        rounds = self.label_order(graphs, labels)
-        uniform = self.uniform(labels.owner(graphs), graphs.num, KIND)
+        place = torch.arange(graphs.num, device=device) if place is None else place
+        rounds = self.label_order(graphs, labels, place)
+        uniform = self.uniform(place[labels.owner(graphs)], num, KIND)
+        most = (None, None) if graphs.inside is None else most_counts(graphs)
         view = view_finished(graphs)
         for _, known, now in rounds:
             self.passes += 1
             states = predictor.states(view_labels(view, graphs, labels, known))
             drawn: list[Tensor | None] = []
-            parts = zip(heads, states, labels.parts(graphs, now), labels.parts(graphs, uniform), strict=True)
-            for codes, (head, state, here, numbers) in zip((labels.node, labels.edge), parts, strict=True):
+            parts = zip(heads, states, labels.parts(graphs, now), labels.parts(graphs, uniform), most, strict=True)
+            for codes, (head, state, here, numbers, top) in zip((labels.node, labels.edge), parts, strict=True):
                 if head is None or codes is None:
                     drawn.append(None)
-                else:
-                    drawn.append(codes.masked_scatter(here, self.sampler.draw(head(state[here]), numbers[here])))
+                    continue
+                logits = head(state[here]) if top is None else at_most(head(state[here]), top[here])
+                drawn.append(codes.masked_scatter(here, self.sampler.draw(logits, numbers[here])))
             labels = Labels(*drawn)
         return labels
 

@@ -3,7 +3,7 @@
 All stars of a colour class are answered side by side after one pass of the network. The children of a node are
 interchangeable, so answers are told relative to the first one that is not "both": the child it names is the first child
 (``SAME``), the other is ``OTHER``. That is one answer for each unordered pair of children, with nothing to choose, and
-no order of nodes enters.
+no order of nodes enters. Children that differ in mass are told apart by it: the heavier one is the first.
 
 A causal Transformer over the star in a random order: known answers form the content, and each question looks at those
 before it, as in two-stream attention (XLNet, arXiv 1906.08237). One pass scores a whole star; in sampling the content
@@ -81,13 +81,17 @@ def along_links(centre: Tensor, pairs: tuple[Tensor, Tensor], uniform: Tensor) -
     return Rounds(place[start.star, start.rank])
 
 
-def relative(answers: Tensor, seats: Seats) -> Tensor:
-    """(T,) answers 1 (child 0), 2 (child 1), 3 (both) as SAME, OTHER and BOTH of the first that is not both."""
+def relative(answers: Tensor, seats: Seats, told: Tensor | None = None) -> Tensor:
+    """(T,) answers 1 (child 0), 2 (child 1), 3 (both) as SAME, OTHER and BOTH of the first that is not both; where
+    children are ``told`` (T,) apart, SAME is child 0."""
     table = seats.table(answers)
     single = (table == 1) | (table == 2)
     earlier = single.cumsum(1) > single  # strictly before
     first = torch.where(single & ~earlier, table, 0).sum(1)  # the child that the first one names, 0 for none
-    return torch.where(answers == 3, BOTH, torch.where(answers == first[seats.star], SAME, OTHER))
+    same = answers == first[seats.star]
+    if told is not None:
+        same = torch.where(told, answers == 1, same)
+    return torch.where(answers == 3, BOTH, torch.where(same, SAME, OTHER))
 
 
 def link_walks(near: Tensor) -> Tensor:

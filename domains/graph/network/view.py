@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refine.domains.graph.network.laws import StarLaws
+from refine.domains.graph.network.masses import mass_features
 from refine.domains.graph.network.network import REACH, View
 from refine.domains.graph.network.star import Seats
-from refine.domains.graph.splitting.counts import shown
-from refine.domains.graph.splitting.sparse import Graphs, triangles, walk_features
+from refine.domains.graph.splitting.counts import num_bins, shown
+from refine.domains.graph.splitting.sparse import Graphs, joined, triangles, walk_features
 from refine.domains.graph.splitting.splits import UNLINKED, Splits, Stars, split, stars
 
 UNDECIDED, SINGLE, DONE, PENDING, NOW, FINISHED = 0, 1, 2, 4, 6, 8  # DONE, PENDING and NOW: + 1 if unlinked
@@ -34,6 +35,7 @@ class Partial:
         now: (N,) bool, the coarse nodes that are about to split.
         kind: (n,) int64 of each current node.
         stars: what is asked.
+        light: (n,) masses of the lighter child of current nodes that have yet to split, else 0; or None.
     """
 
     coarse: Graphs
@@ -43,6 +45,15 @@ class Partial:
     now: Tensor
     kind: Tensor
     stars: Stars
+    light: Tensor | None = None
+
+    @property
+    def told(self) -> Tensor | None:
+        """(T,) bool, questions about nodes whose children differ in mass."""
+        if self.light is None or self.current.mass is None:
+            return None
+        centre = self.stars.centre
+        return self.current.mass[centre] != 2 * self.light[centre]
 
 
 def partial(coarse: Graphs, codes: Splits, colours: Tensor, turn: Tensor) -> Partial:
@@ -54,7 +65,8 @@ def partial(coarse: Graphs, codes: Splits, colours: Tensor, turn: Tensor) -> Par
     kind = torch.where(done, DONE, torch.where(now, NOW, PENDING)) + unlinked
     kind = torch.where(codes.token == 0, SINGLE, kind)[parent]
     asked = stars(coarse, codes, current, parent, done, now)
-    return Partial(coarse, codes, current, parent, now, kind, asked)
+    light = None if codes.light is None else codes.light.masked_fill(done, 0)[parent]
+    return Partial(coarse, codes, current, parent, now, kind, asked, light)
 
 
 def view_partial(state: Partial, goal: Tensor) -> View:
@@ -66,7 +78,7 @@ def view_partial(state: Partial, goal: Tensor) -> View:
     # siblings that are not linked are told about each other by an edge that is none
     first = (state.kind[:-1] == DONE + 1) & (parent[:-1] == parent[1:])
     strangers = first.nonzero()[:, 0]
-    view = make_view(current, state.kind, edge_kind, state.coarse.sizes, goal, strangers)
+    view = make_view(current, state.kind, edge_kind, state.coarse.sizes, goal, strangers, state.light)
     return view_counts(view, current, own=False)
 
 
@@ -78,7 +90,10 @@ def view_answers(view: View, state: Partial, codes: Tensor) -> View:
 
 
 def view_coarse(coarse: Graphs, goal: Tensor) -> View:
-    """What the predictor sees before it decides which nodes split."""
+    """What the predictor sees before it decides which nodes split. Where masses decide how many do, it does not see
+    how many there will be."""
+    if coarse.mass is not None:
+        goal = torch.stack([coarse.sizes, goal[:, 1]], 1)
     kind = torch.full_like(coarse.graph, UNDECIDED)
     view = make_view(coarse, kind, torch.zeros_like(coarse.edges[0]), coarse.sizes, goal)
     return view_counts(view, coarse, own=True)
@@ -91,10 +106,11 @@ def make_view(
     coarse: Tensor,
     goal: Tensor,
     strangers: Tensor | None = None,
+    light: Tensor | None = None,
 ) -> View:
     """Features of a graph on its way from ``coarse`` (B,) nodes to ``goal`` (B, 2): after this scale, and at last.
 
-    ``strangers`` are nodes u whose sibling u + 1 is not a neighbour.
+    ``strangers`` are nodes u whose sibling u + 1 is not a neighbour; ``light`` (N,) are masses that children will have.
     """
     sides = triangles(graphs)
     node, edge = walk_features(graphs, REACH)
@@ -107,7 +123,12 @@ def make_view(
         edge = torch.cat([edge, edge.new_zeros(len(strangers), edge.shape[1])])
         edge_kind = torch.cat([edge_kind, torch.full_like(strangers, STRANGERS)])
     node = torch.cat([node, degree], 1)
-    return View(graphs.graph, edges, sides, node, edge, node_kind[:, None], edge_kind[:, None], sizes, graphs.num)
+    mass = None
+    if graphs.mass is not None:
+        light = torch.zeros_like(graphs.mass) if light is None else light
+        mass = mass_features(graphs.mass, light, graphs.graph, graphs.num)
+    kinds = node_kind[:, None], edge_kind[:, None]
+    return View(graphs.graph, edges, sides, node, edge, *kinds, sizes, graphs.num, mass)
 
 
 def join(views: Sequence[View]) -> View:
@@ -126,6 +147,7 @@ def join(views: Sequence[View]) -> View:
         widen([v.edge_kind for v in views]),
         cat([v.size for v in views]),
         graphs[-1],
+        joined([v.mass for v in views]),
     )
 
 
@@ -144,21 +166,26 @@ def view_counts(view: View, graphs: Graphs, own: bool) -> View:
     """``view`` with the counts of edges where there are some: the edges' own, or what they inherited."""
     if graphs.count is None:
         return view
-    column = F.pad(shown(graphs.count, own), (0, view.edges.shape[1] - graphs.edges.shape[1]))
-    return with_kinds(view, torch.zeros_like(graphs.graph)[:, None], column[:, None])
+    bins = num_bins(graphs.mass is not None)
+    column = F.pad(shown(graphs.count, own, bins), (0, view.edges.shape[1] - graphs.edges.shape[1]))
+    node = torch.zeros_like(graphs.graph) if graphs.inside is None else shown(graphs.inside, own, bins)
+    return with_kinds(view, node[:, None], column[:, None])
 
 
 def view_finished(graphs: Graphs) -> View:
-    """What the predictor sees of graphs whose nodes and edges all stand."""
+    """What the predictor sees of graphs whose nodes and edges all stand, for now or for good."""
     kind, sizes = torch.full_like(graphs.graph, FINISHED), graphs.sizes
-    return make_view(graphs, kind, torch.zeros_like(graphs.edges[0]), sizes, torch.stack([sizes, sizes], 1))
+    last = sizes if graphs.mass is None else torch.zeros_like(sizes).index_add_(0, graphs.graph, graphs.mass)
+    return make_view(graphs, kind, torch.zeros_like(graphs.edges[0]), sizes, torch.stack([sizes, last], 1))
 
 
-def star_laws(state: Partial, seats: Seats) -> StarLaws:
-    """What the questions of a state may be answered."""
+def star_laws(state: Partial, seats: Seats, maximum: bool = True) -> StarLaws:
+    """What the questions of a state may be answered; ``maximum``: pairs were as many as there can be."""
     kind = state.kind[state.stars.other]
     left_over = (kind == SINGLE) | (kind == DONE + 1) | (kind == PENDING + 1)
-    return StarLaws(seats, state.kind[state.stars.centre] == NOW + 1, left_over)
+    if not maximum:
+        left_over = torch.zeros_like(left_over)
+    return StarLaws(seats, state.kind[state.stars.centre] == NOW + 1, left_over, state.told)
 
 
 def star_pairs(state: Partial, view: View) -> tuple[Tensor, Tensor, Tensor]:

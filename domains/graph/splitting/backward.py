@@ -53,7 +53,19 @@ class Splitting:
 
     def refine(self, state: Graphs, context: Tensor, values: Splits, k: int) -> Graphs:
         """The finer graph."""
-        return split(replace(state, count=values.count), values)[0]
+        return split(replace(state, count=values.count, inside=values.inside), values)[0]
+
+
+class Sharing(Splitting):
+    """As :class:`Splitting`, where masses say how many nodes there will be: until all of them are 1."""
+
+    def __init__(self, last: Sequence[int], device: torch.device) -> None:
+        sizes = torch.tensor(last, device=device)
+        super().__init__(sizes[:, None].expand(-1, int(sizes.max())))  # no pyramid is deeper
+
+    def context(self, state: Graphs, k: int) -> Tensor:
+        """(B, 2) nodes that there are, and the last number."""
+        return torch.stack([state.sizes, self.sizes[:, -1]], 1)
 
 
 def descend(graphs: Graphs, parent: Tensor) -> list[Graph]:

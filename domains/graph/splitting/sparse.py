@@ -21,12 +21,16 @@ class Graphs:
         num: B.
         count: (E,) int64 about how many edges of the finest graph each stands for
             (:mod:`refine.domains.graph.splitting.counts`), or None where a model does not look at it.
+        mass: (N,) int64 how many nodes of the finest graph each stands for, or None likewise.
+        inside: (N,) int64 about how many edges of the finest graph lie inside each, or None likewise.
     """
 
     graph: Tensor
     edges: Tensor
     num: int
     count: Tensor | None = None
+    mass: Tensor | None = None
+    inside: Tensor | None = None
 
     @property
     def num_nodes(self) -> int:
@@ -76,16 +80,16 @@ class Graphs:
             graphs.append(graphs[-1] + batch.num)
         owner = torch.cat([b.graph + g for b, g in zip(batches, graphs, strict=False)])
         edges = torch.cat([b.edges + n for b, n in zip(batches, nodes, strict=False)], dim=1)
-        counts = [b.count for b in batches if b.count is not None]
-        return cls(owner, edges, graphs[-1], torch.cat(counts) if counts else None)
+        told = (joined([getattr(b, name) for b in batches]) for name in ("count", "mass", "inside"))
+        return cls(owner, edges, graphs[-1], *told)
 
     def take(self, keep: Tensor) -> tuple[Graphs, Tensor, Tensor]:
         """The graphs that ``keep`` (B,) bool says, and which nodes and edges, (N,) and (E,) bool, these are."""
         nodes = keep[self.graph]
         edges = nodes[self.edges[0]]
         place, number = nodes.cumsum(0) - 1, keep.cumsum(0) - 1
-        count = None if self.count is None else self.count[edges]
-        kept = Graphs(number[self.graph[nodes]], place[self.edges[:, edges]], int(keep.sum()), count)
+        told = at(self.count, edges), at(self.mass, nodes), at(self.inside, nodes)
+        kept = Graphs(number[self.graph[nodes]], place[self.edges[:, edges]], int(keep.sum()), *told)
         return kept, nodes, edges
 
     def to_graphs(self) -> list[Graph]:
@@ -95,6 +99,17 @@ class Graphs:
         starts = torch.tensor(sizes).cumsum(0).tolist()
         parts = self.edges.cpu().split(counts, dim=1)
         return [Graph(n, e - (s - n)) for n, e, s in zip(sizes, parts, starts, strict=True)]
+
+
+def at(values: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Rows of what may be None."""
+    return None if values is None else values[rows]
+
+
+def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """What may be None, one below the other."""
+    there = [part for part in parts if part is not None]
+    return torch.cat(there) if there else None
 
 
 def triangles(graphs: Graphs) -> Tensor:

@@ -6,19 +6,21 @@ between the children of its ends. What the OR forgot are the codes of the scale:
     token of a node      0 one child | 1 two, linked | 2 two, not linked
     pattern of an edge   the 2x2 block as four bits, bit 2a + b for child a of the smaller end and child b of the
                          larger; never empty: 15 values where both ends split, 3 where one does, 1 where none does
+    light of a node      where nodes have masses (``model.masses``): the mass of the lighter child, which is the second
 
 :func:`encode` and :func:`split` are inverse to each other, whatever the graph.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refine.domains.graph.splitting.sparse import Graphs
+from refine.domains.graph.splitting.sparse import Graphs, at, joined
 
 ONE, LINKED, UNLINKED = 0, 1, 2
 FULL = 15
@@ -33,20 +35,31 @@ class Splits:
         pattern: (E,) int64 of each coarse edge; while a scale is being revealed, the bits that are still possible.
         count: (E,) int64 of each coarse edge, told before all others (:mod:`refine.domains.graph.splitting.counts`);
             or None.
+        inside: (N,) int64 of each coarse node, told with these; or None.
+        light: (N,) int64 mass of the lighter child, 0 of a node with one child; or None.
     """
 
     token: Tensor
     pattern: Tensor
     count: Tensor | None = None
+    inside: Tensor | None = None
+    light: Tensor | None = None
 
     def __getitem__(self, rows: tuple[Tensor, Tensor]) -> Splits:
-        count = None if self.count is None else self.count[rows[1]]
-        return Splits(self.token[rows[0]], self.pattern[rows[1]], count)
+        nodes, edges = rows
+        told = at(self.count, edges), at(self.inside, nodes), at(self.light, nodes)
+        return Splits(self.token[nodes], self.pattern[edges], *told)
 
     def to(self, device: torch.device) -> Splits:
         """Move to ``device``."""
-        count = None if self.count is None else self.count.to(device)
-        return Splits(self.token.to(device), self.pattern.to(device), count)
+        parts = self.token, self.pattern, self.count, self.inside, self.light
+        return Splits(*(None if x is None else x.to(device) for x in parts))  # type: ignore[arg-type]
+
+    @classmethod
+    def side_by_side(cls, parts: Sequence[Splits]) -> Splits:
+        """Those of batches as one."""
+        told = (joined([getattr(p, name) for p in parts]) for name in ("count", "inside", "light"))
+        return cls(torch.cat([p.token for p in parts]), torch.cat([p.pattern for p in parts]), *told)
 
 
 def encode(fine: Graphs, parent: Tensor, coarse: Graphs) -> Splits:
@@ -63,7 +76,11 @@ def encode(fine: Graphs, parent: Tensor, coarse: Graphs) -> Splits:
     place, _ = coarse.edge_ids(pu[cross], pv[cross])
     pattern = torch.zeros(coarse.edges.shape[1], dtype=torch.int64, device=parent.device)
     pattern.index_add_(0, place, 1 << (2 * a[cross] + b[cross]))
-    return Splits(token, pattern)
+    light = None
+    if fine.mass is not None:
+        light = torch.zeros_like(token)
+        light[parent[slot == 1]] = fine.mass[slot == 1]
+    return Splits(token, pattern, light=light)
 
 
 def split(coarse: Graphs, codes: Splits, done: Tensor | None = None) -> tuple[Graphs, Tensor]:
@@ -87,7 +104,14 @@ def split(coarse: Graphs, codes: Splits, done: Tensor | None = None) -> tuple[Gr
     pairs = base[two & (codes.token == LINKED)]
     n = len(parent)
     keys = torch.unique(torch.cat([(cu * n + cv)[present], pairs * n + pairs + 1]))
-    fine = Graphs(coarse.graph[parent], torch.stack([keys // n, keys % n]), coarse.num)
+    mass = at(coarse.mass, parent)
+    if mass is not None and codes.light is not None:
+        mass = mass.clone()
+        first, light = base[two], codes.light[two]
+        mass[first] -= light
+        mass[first + 1] = light
+    edges = torch.stack([keys // n, keys % n])
+    fine = Graphs(coarse.graph[parent], edges, coarse.num, None, mass, at(coarse.inside, parent))
     return (fine if coarse.count is None else replace(fine, count=inherited(coarse, fine, parent))), parent
 
 

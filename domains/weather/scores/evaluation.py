@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,10 @@ from refine.domains.weather.scores.comparison import compare, plain, scored
 from refine.domains.weather.scores.scores import score_forecast
 from refine.domains.weather.scores.stability import stability
 from refine.domains.weather.scores.verification import LEAD, NUMBER, TIME
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
 from refine.progress import warn
-from refine.storage.files import read_text, write_text
+from refine.storage.files import write_text
+from refine.storage.plain_json import read_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -147,16 +148,29 @@ def published(domain: WeatherData, result: Mapping[str, Any]) -> dict[str, Any]:
     path, ensemble = folder / "baselines.json", folder / "speedy_t31_physics_ensemble.zarr"
     if not path.is_file():
         return {}
-    rows = json.loads(read_text(path))
+    rows = read_json(path)
     same = ensemble.exists() and stamps(open_forecast(ensemble)[TIME].values) == result["initial_times"]
     name = "ens13" if same else "test_all"
     days = [hours / 24 for hours in result["lead_hours"]]
+    try:
+        return {"set": name} | _rows(rows, name, days, result["variables"])
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise RefineError(f"{path} is no file of published scores ({shown(error)}); move it away") from None
+
+
+def _rows(rows: Mapping[str, Any], name: str, days: list[float], wanted: Container[str]) -> dict[str, Any]:
     columns = [rows["leads_days"].index(day) if day in rows["leads_days"] else None for day in days]
-    out: dict[str, Any] = {"set": name}
+    out: dict[str, Any] = {}
     for short, channel in rows["names"].items():
-        if channel in result["variables"]:
+        if channel in wanted:
             table = dict(rows["scores"][short][name])
             physics = table.pop("physics_ensemble", {})
             table |= {f"physics_ensemble_{key}": values for key, values in physics.items()}
-            out[channel] = {key: [None if c is None else v[c] for c in columns] for key, v in table.items()}
+            out[channel] = {key: [None if c is None else _number(v[c]) for c in columns] for key, v in table.items()}
     return out
+
+
+def _number(value: Any) -> float | None:
+    if value is not None and type(value) not in (int, float):
+        raise TypeError(f"{value!r} is no number")
+    return value  # type: ignore[no-any-return]

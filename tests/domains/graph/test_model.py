@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
 import pytest
 import torch
+from enumerated_graphs import all_paths, log_names, side_by_side
 from graph_toys import generators, of, tiny_model
 from processes import die, killed
 
@@ -17,13 +17,11 @@ from refine.cli import main
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.model import GraphModel
 from refine.domains.graph.network.labels import Labels
-from refine.domains.graph.network.sampling import ScaleScore
-from refine.domains.graph.network.view import partial
 from refine.domains.graph.splitting.counts import BINS, bin_counts
 from refine.domains.graph.splitting.pairing import build_pyramid
 from refine.domains.graph.splitting.sizes import SizeLaw
 from refine.domains.graph.splitting.sparse import Graphs
-from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, split, unknown
+from refine.domains.graph.splitting.splits import split
 from refine.errors import RefineError
 from refine.noise import Noise
 from refine.settings.config import SamplerConfig, TrainConfig
@@ -39,49 +37,6 @@ def model(request: pytest.FixtureRequest) -> GraphModel:
 def counting() -> GraphModel:
     """A model whose coarse edges tell how many edges they stand for."""
     return tiny_model(counts=True, label_rounds=2)
-
-
-def all_codes(coarse: Graphs, size: int) -> Iterator[Splits]:
-    """Every way in which one coarse graph can become one with ``size`` nodes, children told apart."""
-    n = coarse.num_nodes
-    for token in itertools.product((ONE, LINKED, UNLINKED), repeat=n):
-        if sum(t > 0 for t in token) == size - n:
-            full = unknown(coarse, torch.tensor(token))
-            options = [[b for b in range(1, 16) if b & ~int(most) == 0] for most in full.pattern]
-            for pattern in itertools.product(*options):
-                yield Splits(full.token, torch.tensor(pattern, dtype=torch.int64))
-
-
-def log_names(model: GraphModel, paths: list[list[Splits]], noise: Noise) -> torch.Tensor:
-    """(paths,) log of how many of them are one event: the children of a node are told apart by the first answer of its
-    star that is not "both", which may name either."""
-    graphs, doubled = Graphs.single_nodes(len(paths)), torch.zeros(len(paths), dtype=torch.int64)
-    scales = side_by_side(paths)
-    for k, codes in enumerate(scales):
-        rounds = ScaleScore(model.predictor, noise, len(scales) - k).colours(graphs, codes.token)
-        for turn in range(rounds.num):
-            state = partial(graphs, codes, rounds.index, torch.full((graphs.num,), turn))
-            named = state.stars.centre[state.stars.answers(codes) != 3].unique()
-            doubled += torch.bincount(state.current.graph[named], minlength=len(paths))
-        graphs, _ = split(graphs, codes)
-    return doubled * torch.log(torch.tensor(2.0))
-
-
-def all_paths(sizes: tuple[int, ...]) -> list[list[Splits]]:
-    """Every sequence of codes along a schedule of sizes."""
-    paths: list[tuple[Graphs, list[Splits]]] = [(Graphs.single_nodes(1), [])]
-    for size in sizes[1:]:
-        paths = [(split(g, c)[0], [*codes, c]) for g, codes in paths for c in all_codes(g, size)]
-    return [codes for _, codes in paths]
-
-
-def side_by_side(paths: list[list[Splits]]) -> list[Splits]:
-    scales = list(zip(*paths, strict=True))
-    told = [[s.count for s in scale if s.count is not None] for scale in scales]
-    return [
-        Splits(torch.cat([s.token for s in scale]), torch.cat([s.pattern for s in scale]), torch.cat(c) if c else None)
-        for scale, c in zip(scales, told, strict=True)
-    ]
 
 
 @pytest.mark.parametrize("sizes", [(1, 2), (1, 2, 3), (1, 2, 4), (1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 4, 5)])

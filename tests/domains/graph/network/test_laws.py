@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from refine.domains.graph.network.laws import StarLaws, must_link
 from refine.domains.graph.network.star import BOTH, OTHER, SAME, Seats
 from refine.domains.graph.splitting.pairing import build_pyramid
 from refine.domains.graph.splitting.sparse import Graphs
-from refine.domains.graph.splitting.splits import LINKED
+from refine.domains.graph.splitting.splits import LINKED, UNLINKED, split
 from refine.types import Condition
 
 
@@ -59,14 +61,54 @@ def test_every_pyramid_has_a_probability(model: GraphModel) -> None:
         assert bool(nats.isfinite().all()), seed
 
 
-def test_every_small_graph_has_one() -> None:
-    """All graphs of up to five nodes, in pieces or not, in several pyramids each."""
+KINDS_OF_MODELS: list[dict[str, Any]] = [
+    {},
+    {"pairing": "blocks"},
+    {"masses": True},
+    {"masses": True, "counts": True},
+    {"masses": True, "counts": True, "pairing": "blocks"},
+]
+
+
+@pytest.mark.parametrize("config", KINDS_OF_MODELS)
+def test_every_small_graph_has_one(config: dict[str, Any]) -> None:
+    """All graphs of up to five nodes in several pyramids each, first the connected ones under the law of those."""
     torch.manual_seed(0)
-    model = tiny_model()
-    graphs = [Graph.from_networkx(g) for g in nx.graph_atlas_g() if 0 < len(g) <= 5]
-    assert len(graphs) == 1 + 2 + 4 + 11 + 34
-    for seed in range(5):
-        assert bool(model.log_prob(graphs, seed).isfinite().all())
+    model = tiny_model(**config)
+    small = [g for g in nx.graph_atlas_g() if 0 < len(g) <= 5]
+    assert len(small) == 1 + 2 + 4 + 11 + 34
+    for connected in (True, False):
+        model.info["connected"] = connected
+        graphs = [Graph.from_networkx(g) for g in small if nx.is_connected(g) or not connected]
+        for seed in range(2):
+            assert bool(model.log_prob(graphs, seed).isfinite().all())
+
+
+@pytest.mark.parametrize("config", KINDS_OF_MODELS[1:])
+def test_so_has_every_pyramid_of_larger_ones(config: dict[str, Any]) -> None:
+    model = tiny_model(**config)
+    blocks = [Graph.from_networkx(nx.planted_partition_graph(3, 6, 0.7, 0.05, seed=seed)) for seed in range(4)]
+    for seed in range(3):
+        assert bool(model.log_prob(many(seed) + blocks, seed).isfinite().all()), seed
+
+
+def test_pairs_that_keep_blocks_apart_may_leave_two_neighbours_over() -> None:
+    """So the laws of maximum matchings do not hold of them, and are not applied; siblings without a link still share a
+    neighbour."""
+    two = nx.disjoint_union(nx.complete_graph(6), nx.complete_graph(6))
+    two.add_edges_from((i, i + 6) for i in range(6))  # between pairs, fewer than the two that chance would have
+    graphs = [Graph.from_networkx(two)] * 20
+    pyramid = build_pyramid(Graphs.of(graphs), [np.random.default_rng(i) for i in range(20)], blocks=True)
+    both_left = 0
+    for scale in pyramid.scales:
+        token, (u, v) = scale.codes.token, scale.coarse.edges
+        both_left += int(((token[u] != LINKED) & (token[v] != LINKED)).sum())
+        fine, parent = split(scale.coarse, scale.codes)
+        twins = (token[parent[:-1]] == UNLINKED) & (parent[:-1] == parent[1:])
+        for first in twins.nonzero()[:, 0].tolist():
+            near = [set(fine.edges[:, (fine.edges == node).any(0)].flatten().tolist()) for node in (first, first + 1)]
+            assert near[0] & near[1] or not (near[0] | near[1])
+    assert both_left > 0
 
 
 def test_stars_of_siblings_without_a_link_have_a_common_neighbour() -> None:

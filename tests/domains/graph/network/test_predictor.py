@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -25,7 +26,7 @@ from refine.domains.graph.network.sampling import ScaleDraw
 from refine.domains.graph.network.view import NOW, partial
 from refine.domains.graph.splitting.colour import colour
 from refine.domains.graph.splitting.pairing import Scale, build_pyramid, renumber
-from refine.domains.graph.splitting.sparse import Graphs
+from refine.domains.graph.splitting.sparse import Graphs, at
 from refine.domains.graph.splitting.splits import Splits, split
 from refine.noise import Noise
 
@@ -50,7 +51,8 @@ def relabel(scale: Scale, p: Tensor) -> Scale:
     place, _ = scale.coarse.edge_ids(torch.minimum(low, high), torch.maximum(low, high))
     pattern = scale.codes.pattern[place]
     swapped = (pattern & 0b1001) | (pattern & 0b0010) << 1 | (pattern & 0b0100) >> 1  # child a of u, b of v: exchanged
-    return Scale(coarse, Splits(scale.codes.token[order], torch.where(flipped, swapped, pattern)))
+    codes = Splits(scale.codes.token[order], torch.where(flipped, swapped, pattern), light=at(scale.codes.light, order))
+    return Scale(coarse, codes)
 
 
 def scored(
@@ -81,7 +83,14 @@ def scored(
         apart = x.view.node_kind[x.centre, 0] == NOW + 1
         table = head(questions, apart, x.codes, head.biases(e, tuple(x.pairs), x.seats), x.seats)  # type: ignore[arg-type]
         logits = dict(zip(asked, table, strict=True))
-    tokens = predictor.token(h[x.nodes])
+    if predictor.token is not None:
+        tokens = predictor.token(h[x.nodes])
+    elif turn >= 0:
+        tokens = h[:0]
+    else:
+        assert x.asked is not None and predictor.masses is not None
+        heavy = torch.full_like(x.asked.mass, 9)
+        tokens = torch.cat([predictor.masses.split(h[x.nodes]), predictor.masses.lights(h[x.nodes], heavy)], 1)
     return tokens, logits, float(sum(part.sum() for part in predictor.log_prob(x)))
 
 
@@ -105,7 +114,8 @@ def largest_difference(predictor: GraphPredictor, dtype: torch.dtype) -> float:
 def _largest_difference(predictor: GraphPredictor) -> float:
     graph = of(nx.random_regular_graph(3, 16, seed=3))
     worst, generator = 0.0, torch.Generator().manual_seed(5)
-    for scale in build_pyramid(Graphs.of([graph]), generators(1)).scales:
+    masses = predictor.masses is not None
+    for scale in build_pyramid(Graphs.of([graph]), generators(1), masses=masses).scales:
         n = scale.coarse.num_nodes
         numbers = torch.rand(n, n, 2, generator=generator)
         uniform = torch.rand(n, generator=generator)
@@ -126,9 +136,12 @@ def _largest_difference(predictor: GraphPredictor) -> float:
     return worst
 
 
+@pytest.mark.parametrize("masses", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_relabelling_permutes_logits_and_leaves_the_likelihood(dtype: torch.dtype, tolerance: float) -> None:
-    assert largest_difference(tiny_predictor(GraphPredictor), dtype) < tolerance
+def test_relabelling_permutes_logits_and_leaves_the_likelihood(
+    dtype: torch.dtype, tolerance: float, masses: bool
+) -> None:
+    assert largest_difference(tiny_predictor(GraphPredictor, masses=masses), dtype) < tolerance
 
 
 def test_positional_encodings_are_found_out() -> None:
@@ -141,14 +154,16 @@ def drawn(predictor: GraphPredictor, count: int, shuffled: bool) -> np.ndarray[A
     noise = Noise(int(shuffled), range(count))
     graphs, generator = Graphs.single_nodes(count), torch.Generator().manual_seed(0)
     first = torch.zeros(count, dtype=torch.int64)
-    for k, size in enumerate((2, 3, 5, 8)):
+    if predictor.masses is not None:
+        graphs = replace(graphs, mass=torch.full((count,), 8))
+    for k, size in enumerate((2, 3, 5, 8) if predictor.masses is None else (8,) * 7):
         if shuffled:
             key = graphs.graph + torch.rand(graphs.num_nodes, generator=generator, dtype=torch.float64)
             order = key.argsort()
             graphs, first = renumber(graphs, order), first[order]
         codes = ScaleDraw(predictor, noise, k, ScaleSampler())(graphs, torch.full((count, 2), size))
         graphs, parent = split(graphs, codes)
-        first = first[parent] if k else torch.arange(2 * count) % 2
+        first = first[parent] if k else torch.arange(2 * count) % 2  # a node of mass above 1 splits where it is alone
     edges = torch.bincount(graphs.graph[graphs.edges[0]], minlength=count)
     hubs = torch.zeros(count, dtype=torch.int64).scatter_reduce(0, graphs.graph, graphs.degree, "amax")
     share = torch.bincount(graphs.graph[first == 0], minlength=count)
@@ -165,8 +180,9 @@ def p_value(predictor: GraphPredictor, count: int) -> float:
     return float(chi2_contingency(table).pvalue)
 
 
-def test_the_law_of_samples_does_not_depend_on_how_nodes_are_numbered() -> None:
-    assert p_value(tiny_predictor(GraphPredictor), 2000) > 1e-3
+@pytest.mark.parametrize("masses", [False, True])
+def test_the_law_of_samples_does_not_depend_on_how_nodes_are_numbered(masses: bool) -> None:
+    assert p_value(tiny_predictor(GraphPredictor, masses=masses), 2000) > 1e-3
 
 
 def test_the_law_of_samples_of_positional_encodings_does() -> None:

@@ -8,6 +8,7 @@ import torch
 from graph_toys import generators, zoo
 from toy import stir
 
+from refine.domains.graph.config import GraphModelConfig
 from refine.domains.graph.network.examples import Scales
 from refine.domains.graph.network.laws import StarLaws
 from refine.domains.graph.network.star import OTHER, SAME, Seats, StarHead, along_links, relative
@@ -111,7 +112,7 @@ def _colours(graphs: Graphs, splits: torch.Tensor) -> torch.Tensor:
 
 def test_scales_carry_the_sizes_between_which_they_grow() -> None:
     graphs = list(zoo().values())
-    scales = Scales.of(graphs, generators(len(graphs)))
+    scales = Scales.of(graphs, generators(len(graphs)), GraphModelConfig())
     after, last = scales.goal.T
     assert bool((after > scales.coarse.sizes).all()) and bool((after <= last).all())
     largest = torch.zeros(len(graphs), dtype=torch.int64).scatter_reduce(0, scales.owner, after, "amax")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from graph_toys import generators, of, zoo
 
-from refine.domains.graph.splitting.pairing import build_pyramid, match, merge, renumber
+from refine.domains.graph.splitting.pairing import build_pyramid, close_edges, exact, match, merge, renumber
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import FULL, LINKED, encode
 
@@ -49,6 +49,25 @@ def test_pairs_are_a_matching_that_cannot_be_larger(name: str) -> None:
     assert len(np.unique(pairs)) == pairs.size
     assert pairs.shape[1] == len(nx.max_weight_matching(graph.to_networkx(), maxcardinality=True))
     assert all(graph.to_networkx().has_edge(u, v) for u, v in pairs.T.tolist())
+
+
+def test_edges_within_blocks_are_close_and_merge_first() -> None:
+    """Two complete graphs of 6 with one edge between them: by hand, m = 31, and 1 > 6 * 6 / 62 only within."""
+    two = nx.disjoint_union(nx.complete_graph(6), nx.complete_graph(6))
+    two.add_edge(0, 6)
+    graphs = exact(Graphs.of([of(two)]))
+    near = close_edges(graphs)
+    assert near.sum() == 31  # also the bridge, as long as nothing has merged
+    for seed in range(10):
+        parent, coarse = merge(graphs, generators(1, seed), blocks=True)
+        while coarse.num_nodes > 2:
+            above, coarse = merge(coarse, generators(1, seed), blocks=True)
+            parent = above[parent]
+        if bool((parent[:6] == parent[0]).all()):
+            break
+    assert len(parent[:6].unique()) == 1 == len(parent[6:].unique())
+    assert coarse.mass is not None and coarse.mass.tolist() == [6, 6]
+    assert coarse.inside is not None and coarse.inside.tolist() == [15, 15] and coarse.count.tolist() == [1]  # type: ignore[union-attr]
 
 
 def test_twins_halve_a_hub_in_as_many_scales_as_a_path() -> None:
