@@ -30,6 +30,7 @@ LOCAL = 3  # highest degree of the spherical harmonics of a neighbour's directio
 RINGS = 6  # radial features of a pair
 DENSE = 320  # sites up to which all attend to all
 LARGEST = 2**30  # numbers of a table, 8 GiB while it is made
+FEW_RINGS = 80  # T up to which 1.3 sites a coefficient are enough
 CONDITION = 30  # of a basis at its sites: how much it may magnify noise
 NEIGHBOURS = 9  # otherwise: itself and the eight nearest, and those as near as the last of them
 
@@ -179,7 +180,7 @@ def harmonic_names(truncations: Sequence[int], points: str, oversample: float) -
     if points not in ("healpix", "gaussian"):
         raise not_accepted("domain.points", points, ("healpix", "gaussian"))
     require(oversample >= 1, f"domain.oversample={oversample} is not accepted; accepted: 1 or more")
-    return [_rings(oversample * (t + 1) ** 2) if points == "healpix" else _gauss(t) for t in truncations]
+    return [_rings(t, oversample) if points == "healpix" else _gauss(t) for t in truncations]
 
 
 def nested_names(nsides: Sequence[int]) -> list[str]:
@@ -192,9 +193,11 @@ def _table(array: Array) -> Tensor:
     return torch.tensor(array, dtype=torch.get_default_dtype())
 
 
-def _rings(least: float) -> str:
-    """The coarsest HEALPix rings (of any whole nside) with at least so many sites."""
-    return f"rings:{max(1, int(np.ceil((least / 12) ** 0.5 - 1e-9)))}"
+def _rings(truncation: int, oversample: float) -> str:
+    """The coarsest HEALPix rings (of any whole nside) with at least so many sites for each coefficient. They hold less
+    than T = 3 nside: above T80 so many sites do not determine the coefficients well, and there are some more rings."""
+    nside = max(1, int(np.ceil((oversample * (truncation + 1) ** 2 / 12) ** 0.5 - 1e-9)))
+    return f"rings:{max(nside, -(-(truncation + 4) // 3)) if truncation > FEW_RINGS else nside}"
 
 
 def _gauss(truncation: int) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refine.domains.weather.domain import WeatherDomain
 from refine.domains.weather.fields.calendar import DAILY, FORCINGS
-from refine.domains.weather.forecaster.model import Forecaster, _later, _stream
+from refine.domains.weather.forecaster.model import Forecaster, _later, _stream, least_lost
 from refine.errors import RefineError
 from refine.items import in_batches
 from refine.models.model import Model
@@ -209,3 +209,26 @@ def test_a_checkpoint_from_before_forcings_could_be_chosen_forecasts_as_it_did(w
     states = first_states(old.domain, 2, "train")
     was, now = (next(m.forecast(*states, range(2), 1)) for m in (old, found))
     assert torch.equal(was, now)
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "lost"),
+    [
+        (4, {"size": 256, "stages": 3}, 0.0002),
+        (9, {"size": 256, "stages": 3}, 0.025),
+        (23, {"size": 256, "stages": 3}, 0.235),
+        (70, {"size": 256, "stages": 3}, 0.622),
+        (8, {"size": 256, "groups": [[0, 1, 2, 3], [4, 5, 6, 7]]}, 2**-4),
+        (8, {"size": [16, 256]}, 0.5),
+        (70, {"kind": "none"}, 0.0),
+    ],
+)
+def test_what_codes_have_to_lose(channels: int, options: dict[str, Any], lost: float) -> None:
+    assert least_lost(QuantizerConfig(**options), channels) == pytest.approx(lost, rel=0.03, abs=1e-4)
+
+
+def test_codes_of_too_many_channels_are_told(domain: WeatherDomain, capsys: pytest.CaptureFixture[str]) -> None:
+    for stages, said in ((2, False), (1, True)):
+        config = tiny_config(quantizer=QuantizerConfig(size=16, stages=stages))
+        Forecaster(domain, config).check_stage("mean")
+        assert ("codes of 3 channels lose 16% or more" in capsys.readouterr().err) == said
