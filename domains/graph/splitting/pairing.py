@@ -133,15 +133,19 @@ def renumber(graphs: Graphs, order: Tensor) -> Graphs:
 def merge(graphs: Graphs, rngs: Sequence[np.random.Generator], blocks: bool = False) -> tuple[Tensor, Graphs]:
     """One step down: (N,) the coarse node of each node, and the coarse graphs.
 
-    With ``blocks``, pairs are looked for among the :func:`close_edges` of each graph, where it has some.
+    With ``blocks``, pairs are looked for among the :func:`close_edges` of each graph, where it has some, and those that
+    are :func:`alike` are preferred.
     """
     graphs = exact(graphs)
     n, sizes = graphs.num_nodes, graphs.sizes.tolist()
     assert graphs.count is not None and graphs.mass is not None and graphs.inside is not None
     u, v = graphs.edges
-    common = torch.bincount(triangles(graphs).flatten(), minlength=len(u))
+    sides = triangles(graphs)
+    common = torch.bincount(sides.flatten(), minlength=len(u))
     tight = ((common + 1) / (graphs.degree[u] * graphs.degree[v]).sqrt()).numpy()
-    near = close_edges(graphs).numpy() if blocks else None
+    near = None
+    if blocks:
+        tight, near = 2 * alike(graphs, sides).numpy(), close_edges(graphs).numpy()
     edges = graphs.edges.numpy()
     ends = np.searchsorted(edges[0], np.cumsum(sizes)) if len(u) else np.zeros(len(sizes), dtype=np.int64)
     parent, start, first, number = np.empty(n, dtype=np.int64), 0, 0, 0
@@ -165,6 +169,19 @@ def merge(graphs: Graphs, rngs: Sequence[np.random.Generator], blocks: bool = Fa
     owner = torch.empty(number, dtype=torch.int64)
     owner[above] = graphs.graph
     return above, Graphs(owner, torch.stack([keys // number, keys % number]), graphs.num, count, mass, inside)
+
+
+def alike(graphs: Graphs, sides: Tensor) -> Tensor:
+    """(E,) the cosine between the rows of the ends of each edge in the matrix of counts, whose diagonal counts edges
+    inside twice and each finest node once; ``sides`` are the triangles."""
+    assert graphs.count is not None and graphs.mass is not None and graphs.inside is not None
+    (u, v), count = graphs.edges, graphs.count.double()
+    own = (2 * graphs.inside + graphs.mass).double()
+    a, b, c = count[sides]
+    product = count * (own[u] + own[v])
+    product = product.index_add(0, sides.flatten(), torch.cat([b * c, a * c, a * b]))
+    length = (own * own).index_add(0, u, count * count).index_add(0, v, count * count).sqrt()
+    return product / (length[u] * length[v])
 
 
 def close_edges(graphs: Graphs) -> Tensor:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from graph_toys import generators, of, zoo
 
-from refine.domains.graph.splitting.pairing import build_pyramid, close_edges, exact, match, merge, renumber
-from refine.domains.graph.splitting.sparse import Graphs
+from refine.domains.graph.splitting.pairing import alike, build_pyramid, close_edges, exact, match, merge, renumber
+from refine.domains.graph.splitting.sparse import Graphs, triangles
 from refine.domains.graph.splitting.splits import FULL, LINKED, encode
 
 ZOO = zoo()
@@ -68,6 +68,17 @@ def test_edges_within_blocks_are_close_and_merge_first() -> None:
     assert len(parent[:6].unique()) == 1 == len(parent[6:].unique())
     assert coarse.mass is not None and coarse.mass.tolist() == [6, 6]
     assert coarse.inside is not None and coarse.inside.tolist() == [15, 15] and coarse.count.tolist() == [1]  # type: ignore[union-attr]
+
+
+def test_alike_is_the_cosine_of_rows_of_counts() -> None:
+    graphs = exact(Graphs.of([ZOO["dense"], ZOO["tree"]]))
+    _, coarse = merge(graphs, generators(2))
+    u, v = coarse.edges
+    assert coarse.count is not None and coarse.mass is not None and coarse.inside is not None
+    rows = torch.diag((2 * coarse.inside + coarse.mass).double())
+    rows[u, v] = rows[v, u] = coarse.count.double()
+    expected = torch.nn.functional.cosine_similarity(rows[u], rows[v], dim=1)
+    assert torch.allclose(alike(coarse, triangles(coarse)), expected)
 
 
 def test_twins_halve_a_hub_in_as_many_scales_as_a_path() -> None:
