@@ -3,10 +3,10 @@
     python benchmarks/graph_densities.py RUN [RUN ...] [--graphs 16] [--draws 4]
 
 New graphs of the published recipe, whose blocks are known, are taken apart as the model does it. Every scale is then
-drawn given the true coarse graph. Coarse nodes that lie in one block are pure, and so are all that become of them; the
-rows are by scale the shares of pairs of such finer nodes that are linked, within a block and between blocks, and how
-much of the graph lies in nodes that are not pure. Samples are drawn from the model's law as it is, without truncation.
-Writes ``results/graph_densities.json``.
+drawn given the true coarse graph. Coarse nodes that lie in one block are pure, and so are all that become of them;
+the rows are by scale the shares of pairs of such finer nodes that are linked, within a block and between blocks, and
+how much of the graph lies in nodes that are not pure. Samples are drawn from the model's law as it is, without
+truncation. Writes ``results/graph_densities.json``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from refine.noise import Noise
 
 
 def recipe(seed: int) -> tuple[Graph, Tensor]:
-    """A graph of 2 to 5 blocks of 20 to 40 nodes, linked with .3 inside and .005 outside, and each node's block."""
+    """A graph of 2 to 5 blocks of 20 to 40 nodes, linked with .3 inside, .005 outside, and each node's block."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(20, 41, size=int(rng.integers(2, 6))).tolist()
     p = np.full((len(sizes), len(sizes)), 0.005) + 0.295 * np.eye(len(sizes))

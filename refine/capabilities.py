@@ -112,10 +112,10 @@ class Inpaints(Capability):
         from refine.types import Condition
 
         wanted = config.inpaint
-        batch = _item(self, wanted.item)
         kept, scales = wanted.keep_scales, model.num_levels
         require(kept < scales, f"inpaint.keep_scales={kept} is not accepted; accepted: 0 to {scales - 1}")
         labels = self.labels_of(wanted.label, wanted.num, "inpaint.label")
+        batch = _item(self, wanted.item)
         condition = model.spec.only(Condition.from_batch(batch)).to(model.device)
         codes = model.tokenizer.encode(batch["x"].to(model.device), condition.base, condition.mask)
         masks = [torch.full((1, c.shape[1]), k < kept) for k, c in enumerate(codes)]

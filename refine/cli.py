@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -128,12 +129,32 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def _warnings_in_lines() -> Iterator[None]:
+    """What a library would be warned of is one line each, said once."""
+    before, said = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        text = one_line(str(message))
+        if not issubclass(category, UserWarning):
+            before(message, category, *where, **options)
+        elif text not in said:
+            said.add(text)
+            click.echo(f"warning: {text}", err=True)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line. Exit code 0; 2 for what the user can mend, with one message; 130 after Ctrl-C, SIGTERM."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("REFINE_DEBUG", "0") not in ("", "0")
     try:
-        with _terminated_as_interrupted():
+        with _terminated_as_interrupted(), _warnings_in_lines():
             code = cli.main([a for a in arguments if a != "--debug"], prog_name="refine", standalone_mode=False)
     except (RefineError, click.ClickException, OSError) as error:
         if debug:

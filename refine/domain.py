@@ -96,6 +96,11 @@ class Domain(abc.ABC):
         It has a length, and item i never changes.
         """
 
+    @classmethod
+    def older(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options as a file of an older version has them, with what it meant where keys that came later are missing."""
+        return options
+
     def codec(self) -> Codec:
         """A fresh codec between items and latents."""
         raise self._incomplete("codec")
@@ -226,7 +231,7 @@ class Domain(abc.ABC):
             batches: what is drawn; the first samples have a trail, where one is shown.
             num: how many items there will be.
             folder: it is there.
-            options: as for :meth:`save`: ``gif`` and ``strip``.
+            options: as for :meth:`save`: ``gif``, ``strip`` and ``pictures``.
         """
         if type(self).save is Domain.save:
             return _archive(batches, folder)
@@ -254,6 +259,18 @@ class Domain(abc.ABC):
             Numbers, texts and lists, as JSON takes them; under names that end in ``_by_scale`` one for each scale.
         """
         return {}
+
+    def check_metrics(self, model: Any, config: Any) -> None:
+        """Refuse what :meth:`metrics` would refuse, before anything is drawn; nothing by default.
+
+        Args:
+            model: as in :meth:`metrics`.
+            config: as there.
+
+        Raises:
+            RefineError: a key of the section, or a package that is missing.
+        """
+        return None
 
     def starter(self) -> Path | None:
         """Folder of the checkpoint that ships with the domain, if one does."""

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -254,3 +255,12 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(cli: Run, site: Path, tmp_p
     assert process.returncode == 130, err
     assert err.splitlines()[-1] == "stopped; continue with: refine train run='my run'"
     assert cli("train", "run=my run", "stage=tokenizer")[0] == 0
+
+
+def test_a_warning_is_one_line_said_once(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object) -> None:
+        for word in ("first", "second\nline", "first"):
+            warnings.warn(f"the {word}", stacklevel=1)
+
+    monkeypatch.setattr("refine.commands.domains.Domains.run", run)
+    assert cli("domains") == (0, "", "warning: the first\nwarning: the second line\n")

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from refine.settings.bounds import Text, above, below, each, one_of, real, whole
+from refine.commands.sample import SampleConfig
+from refine.settings.bounds import Text, above, below, each, either, one_of, real, whole
 from refine.settings.places import Place
+
+MOST_NODES = 20_000  # of a drawn graph; 1,000 take about two seconds
+
+
+@dataclass
+class GraphSampleConfig(SampleConfig):
+    """Keys of ``refine sample`` for graphs."""
+
+    # nodes of a graph, or a list of such numbers in turn; null: as in training
+    size: Annotated[Any, either(whole(1, MOST_NODES), each(whole(1, MOST_NODES)))] = None
 
 
 @dataclass

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from refine.domains.graph.config import GraphConfig, GraphModelConfig
+from refine.domains.graph.config import GraphConfig, GraphModelConfig, GraphSampleConfig
 from refine.domains.graph.graphs.data import GraphData
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.metrics.metrics import graph_metrics
@@ -29,6 +29,7 @@ class GraphDomain(GraphData):
     group = "permutations of the nodes"
     Config = GraphConfig
     ModelConfig = GraphModelConfig
+    sections: ClassVar[Mapping[str, type]] = {"sample": GraphSampleConfig}
     stages = GraphModel.stages
 
     def model(self, config: GraphModelConfig) -> GraphModel:
@@ -43,7 +44,14 @@ class GraphDomain(GraphData):
         return self.save_batches([samples], len(samples.items), folder, strip, gif)
 
     def save_batches(
-        self, batches: Iterable[Samples], num: int, folder: Path, strip: int = 8, gif: bool = False, **options: Any
+        self,
+        batches: Iterable[Samples],
+        num: int,
+        folder: Path,
+        strip: int = 8,
+        gif: bool = False,
+        pictures: bool = True,
+        **options: Any,
     ) -> list[Path]:
         """What :meth:`save` writes, batch by batch."""
         names, shown, told = self.labels[0], list[Graph](), list[Samples]()
@@ -54,7 +62,8 @@ class GraphDomain(GraphData):
                 if samples.trail:
                     told.append(samples)
             paths = files.finish().paths
-        paths.append(plot_grid(shown, folder / "graphs.png", node_kinds=names))
+        if pictures:
+            paths.append(plot_grid(shown, folder / "graphs.png", node_kinds=names))
         if told:
             trails = [list(trail) for trail in zip(*Samples.join(told).trail, strict=True)]
             parents = [[g.parent for g in trail[1:] if g.parent is not None] for trail in trails]

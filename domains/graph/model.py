@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refine.domains.graph.config import GraphModelConfig
+from refine.domains.graph.config import MOST_NODES, GraphModelConfig
 from refine.domains.graph.graphs.data import GraphData
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.network.examples import Examples, Scales, ordered_labels
@@ -35,7 +35,6 @@ from refine.settings.config import SamplerConfig, TrainConfig
 from refine.types import Condition, Samples
 
 COUNTED = 1000  # graphs whose pyramids say how sizes shrink
-MOST_NODES = 20_000  # of a drawn graph; 1,000 take about two seconds
 EPOCHS = 2**20  # training items, of which each is a graph with a pyramid of its own
 
 

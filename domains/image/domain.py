@@ -13,7 +13,7 @@ from refine.domains.image.config import ImageConfig, ImageEvaluateConfig, ImageI
 from refine.domains.image.data.pixels import to_picture, to_uint8
 from refine.domains.image.image_data import ImageData
 from refine.domains.image.judging.export import export
-from refine.domains.image.judging.metrics import image_metrics
+from refine.domains.image.judging.metrics import check_features, image_metrics
 from refine.domains.image.judging.study import ImageSubject
 from refine.domains.image.pictures.inpainting import inpaint
 from refine.domains.image.pictures.samples import SampleFiles, plot_reconstructions
@@ -40,10 +40,17 @@ class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studie
         return self.save_batches([samples], len(samples.items), folder, gif, strip)
 
     def save_batches(
-        self, batches: Iterable[Samples], num: int, folder: Path, gif: bool = False, strip: int = 8, **options: Any
+        self,
+        batches: Iterable[Samples],
+        num: int,
+        folder: Path,
+        gif: bool = False,
+        strip: int = 8,
+        pictures: bool = True,
+        **options: Any,
     ) -> list[Path]:
         """See :class:`refine.domains.image.pictures.samples.SampleFiles`."""
-        with SampleFiles(self, num, folder, gif, strip) as files:
+        with SampleFiles(self, num, folder, gif, strip, pictures) as files:
             for samples in batches:
                 files.add(samples)
             return files.finish()
@@ -55,6 +62,10 @@ class ImageDomain(ImageData, Inpaints, Exports, Pictures, ImportsWeights, Studie
     def metrics(self, model: Refiner, samples: Samples, config: ImageEvaluateConfig, folder: Path) -> dict[str, Any]:
         """See :func:`refine.domains.image.judging.metrics.image_metrics`."""
         return image_metrics(self, model, samples, config)
+
+    def check_metrics(self, model: Refiner, config: ImageEvaluateConfig) -> None:
+        """See :func:`refine.domains.image.judging.metrics.check_features`."""
+        check_features(config.features, len(self.class_names()), model.device)
 
     def inpaint(self, model: Refiner, config: RunConfig, folder: Path) -> list[Path]:
         """See :func:`refine.domains.image.pictures.inpainting.inpaint`."""

@@ -38,6 +38,8 @@ class WeatherConfig:
     statics: Annotated[list[str] | None, each(Text(), 0, 1000)] = None
     grid: str | None = None  # regridded to this one, conservatively, like gaussian:48x96; null: the data's own
     step: str = "24h"  # from one state to the next
+    # forcings know the hour of the day; null: where training data have several, or a step is no whole days
+    hourly: bool | None = None
     train: Annotated[list[str] | None, each(Text(), 2, 2)] = (
         None  # first and last date; null for all three: the data's own split, else 80/10/10 by time
     )

@@ -25,7 +25,7 @@ from refine.domains.weather.sphere.resamplers import (
     SphereResampler,
     harmonic_names,
     nested_names,
-    points_of,
+    sites_of,
 )
 from refine.errors import not_accepted, require
 
@@ -107,7 +107,7 @@ class WeatherDomain(WeatherData, Forecasts, Regrids):
         return Forecaster(self, config)
 
     def describe(self, config: Any) -> dict[str, Any]:
-        sites = [len(points_of(name)) for name in self.resampler_names()]
+        sites = [sites_of(name) for name in self.resampler_names()]
         q = config.quantizer
         books = f"{q.stages} x {q.size}" if q.stages > 1 else str(q.size)
         return {"scales": self.scale_names(), "sites": sites, "codes of a site": books, "channels": self.channels}

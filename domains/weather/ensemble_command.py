@@ -15,7 +15,10 @@ from refine.domains.weather.ensembles.initial_times import hours
 from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.ensembles.unfinished import is_free, partial_folder
 from refine.domains.weather.ensembles.writing import write_ensemble
+from refine.domains.weather.fields.whole import possible_only
 from refine.domains.weather.pictures.summary import summarise, summary_table
+from refine.drawing.sampler import samplers_of
+from refine.drawing.strategies import build_strategies
 from refine.errors import require
 from refine.models.loading import best_device
 from refine.models.model import Model
@@ -107,6 +110,8 @@ def run_ensemble(
     within = fields if wanted.fields is not None else domain.fields(wanted.split)
     job = job_of(wanted, config.sampler, config.seed, model, fields, within["time"].values)
     fingerprint, places = read_header(source)["weights"], tuple(named(model.domain.config).items())
+    samplers_of(job.sampler, model.num_levels)
+    build_strategies(job.sampler)
     loader = Checkpoint(str(source.absolute()), fingerprint, data, config.trainer.accelerator, places)
     stamps = [timeline.stamps[i] for i in job.starts]
     if wanted.out is None:
@@ -164,7 +169,7 @@ def show(
     from refine.domains.weather.pictures.forecast_pictures import forecast_pictures
     from refine.domains.weather.pictures.report import report_forecast
 
-    out, forecast, truth = Plain(), open_forecast(paths[0]), domain.fields()
+    out, forecast, truth = Plain(), open_forecast(paths[0]), possible_only(domain.fields())
     figures = summarise(forecast, truth)
     leads = forecast["prediction_timedelta"].values
     out.print(summary_table(dict(list(figures.items())[:TABLE_CHANNELS]), leads, stamps[0]))

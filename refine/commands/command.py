@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from refine.capabilities import Capability
@@ -62,13 +63,22 @@ class Command(abc.ABC):
         the one that ships with it; where, and as precise as, ``config.trainer`` says.
 
         Raises:
-            RefineError: there is none.
+            RefineError: there is none, or it does not take ``config.sampler``.
         """
+        return self.loaded(config)[0]
+
+    def loaded(self, config: Any) -> tuple[Any, Path, Path | None]:
+        """The same; with the folder of its checkpoint, and its run if that is one."""
         from refine.domain import starter  # PyTorch takes a second to import
+        from refine.drawing.strategies import check_sampler
         from refine.models.loading import load_model
         from refine.storage.runs import find_run
 
-        return load_model(find_run(config) or starter(config.domain_name), config.trainer, named(config.domain))
+        run = find_run(config)
+        source = run or starter(config.domain_name)
+        model = load_model(source, config.trainer, named(config.domain))
+        check_sampler(config.sampler, model.num_levels)
+        return model, source, run
 
     def stopped(self, config: Any) -> str:
         """What is said after Ctrl-C or SIGTERM; nothing if it is empty."""

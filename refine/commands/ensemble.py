@@ -8,9 +8,14 @@ from typing import Annotated, Any
 
 from refine.capabilities import Forecasts
 from refine.commands.command import GOES_ON, Command
-from refine.settings.bounds import SPLITS, whole
+from refine.settings.bounds import SPLITS, form, listed, whole
 from refine.settings.config import Config
-from refine.settings.places import Place, named
+from refine.settings.places import Place
+
+DATE = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:[T ](?:[01]\d|2[0-3])(?::[0-5]\d)?)?"
+DATES = "a date such as 2021-01-31 or 2021-01-31T12:00, FIRST..LAST, every:8d, all"
+START = form(rf"{DATE}|{DATE}\s*\.\.\s*{DATE}|every:\s*0*[1-9]\d{{0,6}}\s*[dh]|all", DATES)
+"""When forecasts may begin; which of these times the data have is seen later."""
 
 
 @dataclass
@@ -19,7 +24,8 @@ class EnsembleConfig:
 
     members: Annotated[int, whole(1, 2**20)] = 10  # forecasts from each initial time
     lead: str = "10d"  # how far they go, in days or hours (240h)
-    start: Any = None  # a date, a list of dates, FIRST..LAST, every:8d, all; null for the last that can be verified
+    # a date, a list of dates, FIRST..LAST, every:8d, all; null for the last that can be verified
+    start: Annotated[Any, listed(START, 100_000)] = None
     split: Annotated[str, SPLITS] = "test"  # train | val | test, whose initial times null, every: and all mean
     fields: Place = None  # data to start from, as domain.data takes it; null for that of the model's domain
     batch_size: Annotated[int, whole(1, 1_000_000)] = 10  # members times initial times that are forecast together
@@ -54,15 +60,10 @@ class Ensemble(Command):
         Raises:
             RefineError: no model, a domain that does not forecast, or settings that it does not accept.
         """
-        from refine.domain import starter
-        from refine.models.loading import load_model
         from refine.storage.files import inside
-        from refine.storage.runs import find_run
 
         Forecasts.of(config.domain_name)
-        folder = find_run(config)
-        source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer, named(config.domain))
+        model, source, folder = self.loaded(config)
         out = Path("forecasts") if folder is None else folder / "forecasts"
         if folder is not None:
             inside(folder, "forecasts")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ from refine.errors import require
 from refine.progress import console
 from refine.settings.bounds import SPLITS, whole
 from refine.settings.config import Config
-from refine.settings.places import Place, named
+from refine.settings.places import Place
 from refine.version import __version__
 
 
@@ -57,20 +56,19 @@ class Evaluate(Command):
             The figures, by scale where they have one for each, coarsest first.
 
         Raises:
-            RefineError: nothing to evaluate, a split that is none, or a file that another process is making.
+            RefineError: nothing to evaluate, a split that is none, or a file that another process is making. What can
+                be refused is refused before anything is drawn.
         """
-        from refine.domain import starter
-        from refine.models.loading import load_model
         from refine.storage.locks import alone, lock_beside
-        from refine.storage.runs import find_run
 
         settings = config.evaluate
         export = None if settings.export is None else _new_npz(settings.export)
         if export is not None:
             Exports.of(config.domain_name)
-        run_folder = find_run(config)
-        source = run_folder or starter(config.domain_name)
-        model = load_model(source, config.trainer, named(config.domain))
+        model, source, run_folder = self.loaded(config)
+        balanced = not settings.balanced or model.domain.condition.num_classes > 0
+        require(balanced, "evaluate.balanced=true is not accepted: this model is not conditioned on classes")
+        model.domain.check_metrics(model, settings)
         path = (run_folder or Path("samples")) / f"evaluate-{settings.split}.json"
         with alone(lock_beside(path), f"{path} is being made"):
             return self._scored(model, source, config, export, path)
@@ -84,24 +82,21 @@ class Evaluate(Command):
         domain, dataset = model.domain, model.domain.dataset(settings.split)
         verified = domain.verify(model, source, config, out) if isinstance(domain, Forecasts) else {}
         if settings.balanced:
-            classes = domain.condition.num_classes
-            require(classes > 0, "evaluate.balanced=true is not accepted: this model is not conditioned on classes")
             num = settings.samples
             condition = domain.ask(num, domain.class_names(), split=settings.split)
         else:
             num, condition = model.asked(dataset, settings.samples)
         samples = model.sample_many(num, condition, config.seed, config.sampler, batch_size=settings.batch_size)
-        if export is not None:  # before the figures, which may take long
-            domain.export(samples, export)
-            console.print(f"Exported: {export}", soft_wrap=True)
         figures = {"checkpoint": str(source), "split": settings.split, "seed": config.seed, "refine": __version__}
         figures |= model.score(spread(dataset, settings.items), samples, settings.batch_size)
         figures |= {"samples": len(samples.items), "balanced": settings.balanced}
         figures |= domain.metrics(model, samples, settings, out)
         figures |= verified
         write_text(path, json.dumps(figures, indent=2) + "\n")
+        if export is not None:  # last: an export that is there would refuse the command that goes on after a kill
+            domain.export(samples, export)
         show(figures)
-        console.print(f"Written: {path}", soft_wrap=True)
+        console.print(f"Written: {path}" + (f", {export}" if export is not None else ""), soft_wrap=True)
         return figures
 
     def stopped(self, config: Config) -> str:
@@ -115,12 +110,13 @@ def _new_npz(given: str) -> Path:
     Raises:
         RefineError: another extension, a file that is there, or a place that cannot be a folder.
     """
+    from refine.storage.files import require_writable
+
     path = Path(given).expanduser()
     key = f"evaluate.export={given!r} is not accepted"
     require(path.suffix == ".npz", f"{key}; accepted: a path that ends in .npz")
     require(not path.exists(), f"{key}: it is there already; give a new name")
-    nearest = next(p for p in path.absolute().parents if p.exists())
-    require(nearest.is_dir() and os.access(nearest, os.W_OK), f"{key}: {nearest} cannot be written to")
+    require_writable(path, key)
     return path
 
 

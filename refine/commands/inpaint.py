@@ -11,7 +11,7 @@ from refine.commands.command import Command
 from refine.progress import Plain
 from refine.settings.bounds import LABELS, Text, whole
 from refine.settings.config import Config
-from refine.settings.places import Place, named
+from refine.settings.places import Place
 
 
 @dataclass
@@ -66,15 +66,11 @@ class Inpaint(Command):
             RefineError: no model, a domain that does not in-paint, or an image, a mask or settings that it does not
                 accept.
         """
-        from refine.domain import starter
-        from refine.models.loading import load_model
-        from refine.storage.runs import find_run, new_folder
+        from refine.storage.runs import new_folder
 
         wanted = config.inpaint
         Inpaints.of(config.domain_name)
-        folder = find_run(config)
-        source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer, named(config.domain))
+        model, source, folder = self.loaded(config)
         out = new_folder("inpaint.out", wanted.out, folder, config.domain_name)
         paths = model.domain.inpaint(model, config, out)
         shown = [p.name for p in paths if p.parent == out]

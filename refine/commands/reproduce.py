@@ -9,7 +9,7 @@ from typing import Annotated
 from rich.table import Table
 
 from refine.commands.command import GOES_ON, Command
-from refine.errors import not_accepted, require
+from refine.errors import RefineError, not_accepted, require
 from refine.progress import Plain, console
 from refine.settings.bounds import Text, whole
 from refine.storage.files import write_text
@@ -55,8 +55,10 @@ class Reproduce(Command):
             ``reproduction.json`` with every figure, ``tables-N.md`` and ``curves-N.png``, N being ``train_size``.
 
         Raises:
-            RefineError: an argument that is not accepted, no MNIST, or an output folder that cannot be used.
+            RefineError: an argument that is not accepted, no MNIST, or an output folder that cannot be used, or that
+                another process measures in.
         """
+        from refine.storage.locks import LOCK, alone
         from refine.studies.paper.claims import TABLES
         from refine.studies.paper.experiments import EXPERIMENTS
         from refine.studies.paper.mnist import mnist
@@ -73,22 +75,20 @@ class Reproduce(Command):
         require(
             not folder.exists() or folder.is_dir(), f"out={out!r} is not accepted: it is a file; accepted: a folder"
         )
-        store = Store(folder / "reproduction.json", Key)
         needed = {name for t in chosen.values() for name in t.experiments}
-        found = measure(
-            store,
-            [name for name in EXPERIMENTS if name in needed],
-            range(config.seeds),
-            config.train_size,
-            EPOCHS,
-            mnist(),
-        )
-        report = folder / f"tables-{size}.md"
-        write_text(report, markdown(chosen, found, size))
-        written = [store.path, report, plot(found, folder / f"curves-{size}.png", size)]
-        shown = Table("table", "", "paper", "measured", "reproduced?")
-        for row in verdicts(chosen, found):
-            shown.add_row(*row)
+        names = [name for name in EXPERIMENTS if name in needed]
+        with alone(folder / LOCK, f"out={out!r} is being measured"):
+            store = Store(folder / "reproduction.json", Key)
+            found = measure(store, names, range(config.seeds), size, EPOCHS, mnist())
+            report = folder / f"tables-{size}.md"
+            shown = Table("table", "", "paper", "measured", "reproduced?")
+            try:
+                for row in verdicts(chosen, found):
+                    shown.add_row(*row)
+                write_text(report, markdown(chosen, found, size))
+                written = [store.path, report, plot(found, folder / f"curves-{size}.png", size)]
+            except (LookupError, TypeError, ValueError, ArithmeticError) as error:  # of figures that somebody changed
+                raise RefineError(f"{store.path} lacks figures, or has others ({error!r}); move it away") from error
         Plain().print(shown)
         console.print(f"Written: {', '.join(map(str, written))}", soft_wrap=True)
         return written

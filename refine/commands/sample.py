@@ -10,7 +10,7 @@ from refine.commands.command import Command
 from refine.progress import Plain
 from refine.settings.bounds import LABELS, SPLITS, each, either, whole
 from refine.settings.config import Config
-from refine.settings.places import Place, named
+from refine.settings.places import Place
 
 
 @dataclass
@@ -25,6 +25,7 @@ class SampleConfig:
     split: Annotated[str, SPLITS] = "val"
     batch_size: Annotated[int, whole(1, 1_000_000)] = 64  # samples drawn at once
     out: Place = None  # folder to write to; null for samples/ in the run
+    pictures: bool = True  # also pictures of many samples; a training with false draws nothing at its end
     gif: bool = False  # also an animation of the refinement, where the domain has one
     strip: Annotated[int, whole(0, 1000)] = 8  # samples shown in the refinement strip
 
@@ -54,15 +55,11 @@ class Sample(Command):
         Raises:
             RefineError: no model, a label that it does not have, or a folder that is in use.
         """
-        from refine.domain import starter
         from refine.errors import require
-        from refine.models.loading import load_model
         from refine.models.samples import draw_samples
-        from refine.storage.runs import find_run, new_folder
+        from refine.storage.runs import new_folder
 
-        folder = find_run(config)
-        source = folder or starter(config.domain_name)
-        model = load_model(source, config.trainer, named(config.domain))
+        model, source, folder = self.loaded(config)
         name = model.domain.name
         free = model.domain.unconditional
         require(free, f"domain {name!r} draws only from what is known: refine ensemble domain={name}")

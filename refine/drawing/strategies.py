@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
+from refine.drawing.sampler import build_sampler
 from refine.errors import RefineError
 from refine.kinds import STRATEGIES
 from refine.settings.config import SamplerConfig
@@ -59,6 +60,16 @@ class Strategy:
     def embed(self, codes: Tensor, k: int) -> Tensor:
         """Values (B, N_k, C) of the codes that were chosen last."""
         return self.inner.embed(codes, k)
+
+
+def check_sampler(config: SamplerConfig, num_levels: int) -> None:
+    """Refuse now what would be refused when something is drawn.
+
+    Raises:
+        RefineError: what :func:`~refine.drawing.sampler.build_sampler` or :func:`build_strategies` refuses.
+    """
+    build_sampler(config, num_levels)
+    build_strategies(config)
 
 
 def build_strategies(config: SamplerConfig) -> list[tuple[type[Strategy], Any]]:

@@ -14,8 +14,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
-from refine.drawing.sampler import build_sampler
-from refine.drawing.strategies import build_strategies
+from refine.drawing.strategies import check_sampler
 from refine.errors import not_accepted, require
 from refine.kinds import DOMAINS
 from refine.learning.adversarial import build_reconstruction
@@ -89,8 +88,7 @@ def check_early(config: Config, fresh: Model) -> None:
             are none.
     """
     plain_data({"domain": asdict(fresh.domain.config), "model": asdict(fresh.config)})  # as a checkpoint takes it
-    build_sampler(config.sampler, fresh.num_levels)
-    build_strategies(config.sampler)
+    check_sampler(config.sampler, fresh.num_levels)
     build_objective(config.train.objective)
     if config.train.scale_weights is not None:
         scale_weights(config.train.scale_weights, fresh.num_levels)
@@ -108,7 +106,7 @@ def look_at(model: Model, config: Config, folder: Path, stages: Sequence[str]) -
 
     Raises:
         RefineError: data that cannot be used, a stage that needs another first, too few steps to fit the quantizer in,
-            a trainer that Lightning does not make, or a damaged resume file.
+            samples that nobody can ask for, a trainer that Lightning does not make, or a damaged resume file.
     """
     steps, after, stage = config.train.tokenizer.steps, config.train.fit_after, stages[0]
     fits = "tokenizer" not in stages or steps > after or bool(cast(Tokenizer, model.tokenizer).quantizer.fitted)
@@ -120,6 +118,9 @@ def look_at(model: Model, config: Config, folder: Path, stages: Sequence[str]) -
     for split in ("train", "val"):
         items = model.domain.dataset(split)
         require(len(items) > 0, f"there are no {'training' if split == 'train' else 'validation'} items")
+    if model.domain.unconditional:
+        wanted = config.sample
+        model.domain.ask(1, wanted.label, wanted.size, wanted.split)
     model.check_stage(stage)
     check_trainer(config, folder, stage)
     check_resume(model, config, folder, stage)
@@ -160,7 +161,10 @@ def last_published(fresh: Model, folder: Path) -> Model:
 
 
 def draw_pictures(model: Model, config: Config, folder: Path) -> None:
-    """Curves, the domain's own pictures, and samples."""
+    """Curves, the domain's own pictures, and samples; nothing with ``sample.pictures=false``."""
+    if not config.sample.pictures:
+        console.print(f"Checkpoint: {folder}", soft_wrap=True)
+        return
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     written = [*plot_curves(folder, pictures), *model.domain.plot_training(model, pictures)]

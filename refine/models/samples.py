@@ -29,10 +29,11 @@ def draw_samples(model: Model, config: Any, folder: Path) -> list[Path]:
     wanted = config.sample
     check(wanted, "sample")
     condition = model.domain.ask(wanted.num, wanted.label, wanted.size, wanted.split)
-    shown = max(wanted.strip, ANIMATED if wanted.gif else 0)
+    strip, gif = (wanted.strip, wanted.gif) if wanted.pictures else (0, False)
+    shown = max(strip, ANIMATED if gif else 0)
     batches = model.sample_batches(wanted.num, condition, config.seed, config.sampler, shown, wanted.batch_size)
     begun = chain([next(batches)], batches)  # what cannot be drawn leaves no folder
     folder.mkdir(parents=True, exist_ok=True)
-    options = {"gif": wanted.gif, "strip": wanted.strip}
+    options = {"gif": gif, "strip": strip} | ({} if wanted.pictures else {"pictures": False})
     files: list[Path] = model.domain.save_batches(begun, wanted.num, folder, **options)
     return files

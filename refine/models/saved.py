@@ -47,7 +47,7 @@ def options_of(folder: Path, header: Mapping[str, Any]) -> tuple[Any, Any]:
     """
     cls = DOMAINS.load(header["domain"])
     return (
-        typed(cls.Config, header["domain_config"], f"{folder / CONFIG} domain"),
+        typed(cls.Config, cls.older(header["domain_config"]), f"{folder / CONFIG} domain"),
         typed(cls.ModelConfig, header["model"], f"{folder / CONFIG} model"),
     )
 

@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import abc
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from refine.errors import RefineError, not_accepted, shown
 
@@ -179,6 +181,30 @@ class Text(Bound):
 
 
 @dataclass(frozen=True)
+class Form(Bound):
+    """Texts of a form; see :func:`form`."""
+
+    pattern: str
+    described: str
+
+    @property
+    def words(self) -> str:
+        return self.described
+
+    @property
+    def short(self) -> str:
+        return ""
+
+    def admits(self, value: Any) -> bool:
+        return isinstance(value, str) and re.fullmatch(self.pattern, value.strip()) is not None
+
+
+def form(pattern: str, words: str) -> Bound:
+    """Texts that a regular expression matches, spaces at their ends aside; ``words`` describe them."""
+    return Form(pattern, words)
+
+
+@dataclass(frozen=True)
 class Either(Bound):
     """What one of several accepts; see :func:`either`."""
 
@@ -199,6 +225,20 @@ class Either(Bound):
 def either(*options: Bound) -> Bound:
     """What one of several bounds accepts."""
     return Either(options)
+
+
+@dataclass(frozen=True)
+class Listed(Either):
+    """A value, or a list of them; see :func:`listed`."""
+
+    @property
+    def words(self) -> str:
+        return f"{self.options[0].words}, or a list of these"
+
+
+def listed(entry: Bound, most: int = SCALES) -> Bound:
+    """A value, or a list of one or more, ``most`` at most."""
+    return Listed((entry, each(entry, 1, most)))
 
 
 @dataclass(frozen=True)
@@ -249,10 +289,16 @@ OF_TYPES: dict[type, Bound] = {
 """What values of a type are held to where a field says no more."""
 
 
+@cache
+def hints_of(cls: type) -> dict[str, Any]:
+    """The annotation of each field of a class, strings resolved, with what stands beside its type."""
+    return get_type_hints(cls, include_extras=True)
+
+
 def bounds_of(cls: type) -> dict[str, Bound]:
     """The bound of each field of a dataclass that has one: what its annotation says, else what its type is held to."""
     out = {}
-    for name, hint in get_type_hints(cls, include_extras=True).items():
+    for name, hint in hints_of(cls).items():
         found = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Bound)]
         found += [bound for kind, bound in OF_TYPES.items() if hint in (kind, kind | None)]
         if found:
@@ -287,4 +333,5 @@ def _bounded(values: Any, prefix: str) -> Iterator[tuple[str, Any, Bound]]:
 
 def _may_be_none(cls: type, name: str) -> bool:
     """Whether the annotation of a field says so."""
-    return type(None) in get_args(get_type_hints(cls)[name])
+    hint = hints_of(cls)[name]
+    return type(None) in get_args(get_args(hint)[0] if get_origin(hint) is Annotated else hint)

@@ -144,7 +144,9 @@ def from_values(values: Mapping[str, Any], saved: bool = False) -> Config:
         given = others.get(section) if section != "train" else core.get("train")
         found[section] = typed(cls, _of_a_run(section, cls, given or {}) if saved else given or {}, section)
     config = typed(Config, {**core, "domain": None, "model": None, "train": None})
-    config.domain = typed(domain.Config, values.get("domain") or {}, "domain")
+    options = values.get("domain") or {}
+    older = domain.older(options) if saved and isinstance(options, Mapping) else options
+    config.domain = typed(domain.Config, older, "domain")
     config.model = typed(domain.ModelConfig, values.get("model") or {}, "model")
     config.train = found.pop("train")
     config.commands = found

@@ -17,10 +17,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 from refine.errors import require, shown
-from refine.settings.bounds import Text
+from refine.settings.bounds import Text, hints_of
 
 
 class IsPlace(Text):
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 def places_of(cls: type) -> list[str]:
     """Names of the fields of a dataclass that name places."""
-    hints = get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)
     return [n for n, hint in hints.items() if any(isinstance(m, IsPlace) for m in getattr(hint, "__metadata__", ()))]
 
 

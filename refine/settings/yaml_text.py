@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from refine.errors import RefineError, require, shown
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where PyYAML was built with it
 LONGEST, DEEPEST = 200_000, 32  # characters, and levels of lists and sections
 
 
@@ -46,7 +47,7 @@ def read_yaml(text: str, what: str) -> Any:
 def _only_data(text: str, what: str) -> None:
     """Refuse what is more than plain data, by the events of the parser: nothing is made of the text yet."""
     depth = documents = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         documents += isinstance(event, yaml.DocumentStartEvent)
         alias, tag = getattr(event, "anchor", None), getattr(event, "tag", None)

@@ -157,6 +157,20 @@ def own(folder: Path, name: str) -> Path:
     return path
 
 
+def require_writable(path: Path, what: str) -> None:
+    """Make sure, before long work, that a file or a folder can be made.
+
+    Args:
+        path: it, which is not there yet or an empty folder.
+        what: the beginning of the message.
+
+    Raises:
+        RefineError: what would be around it is no folder, or cannot be written to.
+    """
+    around = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    require(around.is_dir() and os.access(around, os.W_OK), f"{what}: {around} cannot be written to")
+
+
 def regular(path: Path) -> os.stat_result:
     """What the system says of a regular file.
 

@@ -22,7 +22,16 @@ from refine.settings.config import Config
 from refine.settings.places import plainly
 from refine.settings.yaml_text import read_yaml
 from refine.storage.checkpoint import read_header
-from refine.storage.files import atomic_write, inside, own, read_bytes, read_text, write_text, writing
+from refine.storage.files import (
+    atomic_write,
+    inside,
+    own,
+    read_bytes,
+    read_text,
+    require_writable,
+    write_text,
+    writing,
+)
 from refine.storage.locks import LOCK, alone
 from refine.storage.plain_json import parse_json
 
@@ -237,15 +246,19 @@ def new_folder(key: str, given: str | None, run: Path | None, domain: str) -> Pa
     """The folder to write to: the one that is ``given``, else a new one under ``samples/`` of the run, or of here.
 
     Raises:
-        RefineError: it is there already and not empty, or ``samples`` of the run is a link that leads out of it.
+        RefineError: it is there already and not empty, it cannot be written to, or ``samples`` of the run is a link
+            that leads out of it.
     """
     if given is None:
         if run is not None:
             inside(run, "samples")
-        return unused(Path("samples", f"{domain}-{timestamp()}") if run is None else run / "samples" / timestamp())
+        new = unused(Path("samples", f"{domain}-{timestamp()}") if run is None else run / "samples" / timestamp())
+        require_writable(new, f"{new} cannot be made, name another {key}")
+        return new
     out = Path(given).expanduser()
     free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     require(free, f"{key}={given!r} is not accepted: it is there already; give a new or an empty folder")
+    require_writable(out, f"{key}={given!r} is not accepted")
     return out
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from refine.errors import RefineError, require
+from refine.errors import shown as shown_value
 from refine.storage.files import read_text, write_text
+from refine.storage.plain_json import read_json
 from refine.version import __version__
 
 Figures = dict[str, Any]
@@ -60,17 +62,22 @@ class Store(Generic[K]):
         self.records: dict[K, dict[str, Any]] = {}
         self.about: dict[str, Any] = {}
         if path.exists():
-            try:
-                held = json.loads(read_text(path))
-                self.about = dict(held.get("about", {}))
-                for record in held["results"]:
-                    key = kind(*(record[name] for name in kind._fields))
-                    if not (isinstance(key[0], str) and all(type(n) is int for n in key[1:])):
-                        raise TypeError(f"{key}")
-                    dict(record["figures"])
-                    self.records[key] = record
-            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-                raise RefineError(f"{path} holds no results of such work ({error!r}); move it away") from None
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            held = read_json(self.path)
+            self.about = dict(held.get("about", {}))
+            for record in held["results"]:
+                key = self.kind(*(record[name] for name in self.kind._fields))
+                if not (isinstance(key[0], str) and all(type(n) is int and abs(n) < 2**63 for n in key[1:])):
+                    raise TypeError(f"{key}")
+                if not (isinstance(record["figures"], dict) and isinstance(record.get("cpu_seconds", 0), int | float)):
+                    raise TypeError("figures, or seconds")
+                self.records[key] = record
+        except (ValueError, TypeError, LookupError, AttributeError, RefineError) as error:
+            command = "refine study" if self.kind is StudyKey else "refine reproduce"
+            raise RefineError(f"{self.path} is not a file of {command} ({shown_value(error)})") from None
 
     def __contains__(self, key: K) -> bool:
         return key in self.records

@@ -135,12 +135,13 @@ def check_sampling(model: Model, batch: int) -> None:
 
 
 def check_files(model: Model, batch: int) -> None:
-    """``save`` writes the files that it says it writes, inside the folder it was given."""
+    """``save`` writes the files that it says it writes, inside the folder it was given; it takes the options that
+    commands give it."""
     samples = model.sample(*model.asked(model.domain.dataset("train"), batch), trail=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         with in_words("save"):
-            written = model.domain.save(samples, folder)
+            written = model.domain.save(samples, folder, gif=False, strip=1)
         check(len(written) > 0, "save wrote no files")
         check_written("save", written, folder)
 
@@ -173,6 +174,8 @@ def check_figures(model: Model, batch: int) -> None:
     num, condition = model.asked(domain.dataset("test"), FIGURES_OF)
     samples = model.sample(num, condition, seed=1).cpu()
     config = domain.sections.get("evaluate", COMMANDS.load("evaluate").Options)(items=num, samples=num)
+    with in_words("check_metrics"):
+        domain.check_metrics(model, config)
     with tempfile.TemporaryDirectory() as name, in_words("metrics"):
         figures = domain.metrics(model, samples, config, Path(name))
         check(isinstance(figures, dict), f"metrics gives {figures!r:.60}, not a dict of figures by name")

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from refine.cli import main
+from refine.errors import RefineError
 from refine.studies.paper import mnist as paper_data
 from refine.studies.paper import reproduction, training
 from refine.studies.paper.claims import TABLES
-from refine.studies.paper.experiments import EXPERIMENTS
+from refine.studies.paper.experiments import EXPERIMENTS, Setting
 from refine.studies.paper.mnist import Digits
 from refine.studies.store import Key, Store
 
@@ -145,3 +146,30 @@ def test_the_command_writes_figures_tables_and_curves(
             assert row[-1].removesuffix(" |") in ("yes", "no", "-") and row[3]
         assert all(f"| {claim.text} | {claim.paper} |" in page for claim in table.claims)
     assert not torch.tensor([1e-40]).mul(1.0).eq(0).item()  # denormals are numbers again
+
+
+def test_figures_that_somebody_has_changed_are_named_with_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Digits
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(paper_data, "mnist", lambda: data)
+    store = Store(Path("reproduction/reproduction.json"), Key)
+    for name in TABLES["1"].experiments:
+        size = len(data.train) if EXPERIMENTS[name].all_images else 256
+        store.add(Key(name, 0, size, training.EPOCHS), {"mse": "low"}, 1.0)
+    with pytest.raises(SystemExit) as end:
+        main(["reproduce", "table=1", "--seeds", "1", "train_size=256"])
+    err = capsys.readouterr().err
+    assert end.value.code == 2 and err.count("\n") == 1
+    assert f"error: {store.path} lacks figures, or has others" in err and "move it away" in err
+    assert [p.name for p in store.path.parent.iterdir()] == [store.path.name]
+
+
+def test_a_damaged_autoencoder_is_named(data: Digits, tmp_path: Path) -> None:
+    for content in (b"", b"junk" * 99):
+        setting = Setting(data, 0, 256, 1, tmp_path)
+        setting.codec_file.write_bytes(content)
+        with pytest.raises(
+            RefineError, match=r"seed-0\.safetensors cannot be read .*; remove it to have it made again"
+        ):
+            setting.trained_codec()

@@ -35,6 +35,7 @@ REFUSED = [
     ("train.predictor.optimizer=sgd", r"train\.predictor\.optimizer='sgd' is not accepted"),
     ("sampler.temperature=[1]", r"sampler\.temperature=\[1\] is not accepted"),
     ("sample.label=99", r"sample\.label=99 is not accepted"),
+    ("sample.size=5", r"sample\.size=5 is not accepted"),
     ("stage=nothing", r"stage='nothing' is not accepted"),
 ]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from malformed import keys, runs
+from malformed import keys, records, runs
 from malformed.frame import bad
 
-SOURCES = [keys, runs]  # modules with a function cases()
+SOURCES = [keys, records, runs]  # modules with a function cases()
 
 
 def main(pattern: str = "") -> int:

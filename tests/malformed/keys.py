@@ -4,7 +4,7 @@ pairs of keys that do not go together, and texts that are no values."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from malformed.frame import Case
@@ -16,7 +16,13 @@ from refine.settings.keys import Key, keys_of
 NUMBERS = ("-1", "0", "nan", ".nan", ".inf", "1e30", str(2**64), "text")
 """Values that few numeric keys accept; nan is a text in YAML, and .nan the number."""
 NEVER = NUMBERS[2:-1]  # no numeric key accepts these
-OF_MODEL = {"image": ("sample", "evaluate", "inpaint"), "weather": ("ensemble", "evaluate"), "graph": ("sample",)}
+OF_MODEL = {
+    "image": ("sample", "evaluate", "inpaint"),
+    "weather": ("ensemble", "evaluate"),
+    "graph": ("sample", "evaluate"),
+}
+NAMES = ("kind", "stage", "data", "folder", "pyg", "static", "init", "strategy", "max_time", "guided", "lead")
+NAMES += ("start", "fields", "at", "forecast", "image", "mask", "grid", "step", "domain")  # of what there is
 NEEDED = {"study": ("which=frontier",), "reproduce": ("table=1",)}  # of commands that work on no model
 
 
@@ -36,29 +42,37 @@ def admits(key: Key, value: Any) -> bool:
     return key.bound is None or key.bound.admits(value)
 
 
-def places() -> Iterator[tuple[tuple[str, ...], Key]]:
-    """Every numeric key, with the beginning of a command that accepts it; one of the training for each domain."""
+def named(key: Key) -> bool:
+    """Whether a key is a switch, or the name of something that there is."""
+    last = key.name.rpartition(".")[2]
+    return not numeric(key) and (not admits(key, "nonsense") or last in NAMES)
+
+
+def places(wanted: Callable[[Key], bool] = numeric) -> Iterator[tuple[tuple[str, ...], Key]]:
+    """Every key that is wanted, with the beginning of a command that accepts it; one of the training for each
+    domain."""
     seen = set()
     for domain, commands in OF_MODEL.items():
         for key in config_keys(domain, training_sections()).values():
             own = key.name.split(".")[0] in ("domain", "model")
-            if numeric(key) and (own or key.name not in seen):
+            if wanted(key) and (own or key.name not in seen):
                 seen.add(key.name)
                 yield ("train", f"domain={domain}", "--run", "new"), key
         for command in commands:
             for key in config_keys(domain, [command, "sampler", "seed"]).values():
-                if numeric(key) and (command, key.name) not in seen and not key.name.startswith("domain."):
+                if wanted(key) and (command, key.name) not in seen and not key.name.startswith("domain."):
                     seen.add((command, key.name))
                     yield (command, f"domain={domain}"), key
     for command, needed in NEEDED.items():
         for key in keys_of(COMMANDS.load(command).Options).values():
-            if numeric(key):
+            if wanted(key) and f"{key.name}=" not in " ".join(needed):
                 yield (command, *needed), key
 
 
 def cases() -> Iterator[Case]:
     """All of them."""
     yield from numbers()
+    yield from words()
     yield from pairs()
     yield from texts()
 
@@ -72,6 +86,16 @@ def numbers() -> Iterator[Case]:
             if text in ("-1", "0") and admits(key, int(text)):
                 continue
             yield Case(f"{' '.join(start[:2])} {key.name}={text}", (*start, f"{key.name}={text}"), says=(key.name,))
+
+
+def words() -> Iterator[Case]:
+    """Switches, and names of what there is, that are none."""
+    for start, key in places(named):
+        if start[0] == "train" and key.name.split(".")[0] in COMMANDS.names():
+            continue  # kept for those commands, which look at them
+        for text in ("nonsense", "3.5", "{a: 1}"):
+            if text == "nonsense" or not admits(key, 3.5 if text == "3.5" else {"a": 1}):
+                yield Case(f"{' '.join(start[:2])} {key.name}={text}", (*start, f"{key.name}={text}"))
 
 
 def pairs() -> Iterator[Case]:
@@ -105,6 +129,7 @@ def pairs() -> Iterator[Case]:
         (weather, ("domain.statics=[nope]",), "domain.statics"),
         (weather, ("domain.variables=[z500,z500]",), "domain.variables"),
         (weather, ("domain.grid=gaussian:1000000x1000000",), "grid=gaussian"),
+        (weather, ("domain.oversample=100",), "domain.oversample"),
     ]
     for name, value in (("width", 10**9), ("width", 10**6), ("mlp_ratio", 999), ("heads", 10**9)):
         more = ("model.predictor.width=1000000",) if name == "mlp_ratio" else ()

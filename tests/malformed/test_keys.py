@@ -62,6 +62,17 @@ def test_each_is_refused_by_its_command_with_key_value_and_what_is_accepted(
     assert not any(tmp_path.iterdir())
 
 
+def test_switches_and_names_are_held_to_what_there_is() -> None:
+    found = {key.name: key for _, key in keys.places(keys.named)}
+    assert {"sample.gif", "domain.codec", "model.quantizer.kind", "trainer.precision", "study.domain"} - {*found} == {
+        "study.domain"
+    }
+    for name, key in found.items():
+        assert not keys.admits(key, 3.5) or key.bound is None, name
+        assert not keys.admits(key, "nonsense") or name.rpartition(".")[2] in keys.NAMES
+        assert keys.admits(key, key.default) or key.default is None
+
+
 def test_help_shows_the_bounds() -> None:
     rows = {
         key: text for rows in key_help("train", COMMANDS.load("train"), ["domain=image"]).values() for key, text in rows

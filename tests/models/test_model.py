@@ -81,8 +81,10 @@ def test_every_command_works(cli: Any) -> None:
     for part in ("half a bag, and the rest", "[3, 3]", "logits: 3 (F32)", "network: layers=1", "val_nll"):
         assert part in out, part
 
-    code, _, err = cli("train", "run=run", "predictor.steps=44")
-    assert code == 0, err
+    Path("run/pictures/bags.txt").unlink()
+    code, _, err = cli("train", "run=run", "predictor.steps=44", "pictures=false")
+    assert code == 0 and "Checkpoint: run" in err and "Pictures" not in err, err
+    assert not Path("run/pictures/bags.txt").exists()
     assert refine.Model.from_pretrained("run").info["predictor"] == {"steps": 44, "of": 44}
 
 

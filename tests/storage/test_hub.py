@@ -29,6 +29,14 @@ def test_folders_win_over_repositories(tmp_path: Path, monkeypatch: pytest.Monke
     assert hub.locate("owner/name") == Path("owner/name")
 
 
+def test_what_would_be_in_a_folder_that_is_here_is_not_asked_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert hub.locate("runs/nime") == Path("runs/nime") and capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", ["runs/a/b", "./owner/name", "/owner", "name"])
 def test_paths_are_not_asked_of_the_hub(name: str) -> None:
     assert hub.locate(name) == Path(name)
@@ -42,6 +50,7 @@ def test_what_is_nowhere_is_named(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 2, done.stderr
     for name, line in zip(names, done.stdout.splitlines(), strict=True):
         assert line.startswith(f"{name!r} is neither a folder here nor a repository of the hub")
+        assert f"{name} is no folder here; asking the Hugging Face hub for it" in done.stderr
 
 
 def test_the_card_loads_what_was_uploaded() -> None:

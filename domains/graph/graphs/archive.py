@@ -27,6 +27,7 @@ import numpy as np
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.errors import RefineError, require
 from refine.storage.files import atomic_write
+from refine.storage.plain_json import parse_json
 
 SPLITS = ("train", "val", "test")
 KEYS = ("num_nodes", "num_edges", "edges", "node_label", "edge_label", "split", "meta")
@@ -60,7 +61,7 @@ def read_npz(path: Path) -> tuple[PackedGraphs, Array | None]:
     """
     try:
         arrays = _arrays(path)
-        meta = json.loads(str(arrays.pop("meta", "{}")))
+        meta = parse_json(str(arrays.pop("meta", "{}")), f"{path}: meta")
         names: dict[str, Any] = {key: meta.get(key) for key in ("node_kinds", "edge_kinds")}
     except DAMAGED as error:
         raise RefineError(f"{path} cannot be read ({error}); expected an .npz file of graphs") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ FEATURES = ("auto", "inception", "classifier")
 MAX_PSNR = 100.0  # dB; what a perfect reconstruction counts as
 NEIGHBOURS = 3  # k of precision and recall
 FEWEST = 2  # items that a distance takes on either side
+NO_CLASSES = "features=classifier needs images with labels of two classes or more"
 SEED = 0  # of the order in which items and samples are taken
 
 Array = np.ndarray[Any, Any]
@@ -46,6 +48,7 @@ def image_metrics(data: ImageData, refiner: Refiner, samples: Samples, config: I
     Raises:
         RefineError: unknown ``features``; ``features=inception`` without it; ``features=classifier`` without labels.
     """
+    check_features(config.features, len(data.class_names()), refiner.device)
     reference, drawn = data.images(config.split), to_uint8(samples.items)
     rows = _shuffled(len(reference))[: config.items]
     real = reference.pixels[rows]
@@ -164,12 +167,23 @@ def _classifier(data: ImageData, device: torch.device) -> Classifier | None:
     return trained_classifier(data.images("train"), data.images("test"), classes, device) if classes > 1 else None
 
 
+def check_features(features: str, classes: int, device: torch.device) -> None:
+    """Refuse features that cannot be had.
+
+    Raises:
+        RefineError: unknown ones, ``inception`` where it is not at hand, or ``classifier`` without two classes.
+    """
+    if features not in FEATURES:
+        raise not_accepted("features", features, FEATURES)
+    if features == "inception":
+        _extractor(features, None, device)
+    require(features != "classifier" or classes > 1, NO_CLASSES)
+
+
 def _extractor(
     features: str, classifier: Classifier | None, device: torch.device
 ) -> tuple[str | None, Extract | None, str]:
     """Name, function and a remark: ``auto`` prefers Inception, then the classifier, then none."""
-    if features not in FEATURES:
-        raise not_accepted("features", features, FEATURES)
     why = ""
     if features != "classifier":
         try:
@@ -183,12 +197,12 @@ def _extractor(
                     f"features=inception cannot be used. {why}. It needs torch-fidelity ({how})"
                 ) from error
     if classifier is None:
-        message = "features=classifier needs images with labels of two classes or more"
-        require(features == "auto", message)
-        return None, None, f"{why}; {message}"
+        require(features == "auto", NO_CLASSES)
+        return None, None, f"{why}; {NO_CLASSES}"
     return classifier.name(), lambda pixels: predict(classifier, pixels)[0], why
 
 
+@lru_cache(maxsize=1)
 def _inception(device: torch.device) -> Extract:
     from torchmetrics.image.fid import FrechetInceptionDistance
 

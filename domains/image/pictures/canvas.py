@@ -15,7 +15,6 @@ from refine.domains.image.data.dataset import SPLITS
 from refine.domains.image.data.pixels import from_picture, open_picture, to_picture
 from refine.domains.image.image_data import ImageData
 from refine.errors import RefineError, require
-from refine.progress import console
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,10 +29,12 @@ class Canvas:
     Attributes:
         pixels: uint8 (C, H, W).
         keep: bool (H, W), true where pixels are known.
+        remarks: lines about what was given.
     """
 
     pixels: Tensor
     keep: Tensor
+    remarks: tuple[str, ...] = ()
 
 
 def read_canvas(data: ImageData, wanted: ImageInpaintConfig) -> Canvas:
@@ -51,28 +52,29 @@ def read_canvas(data: ImageData, wanted: ImageInpaintConfig) -> Canvas:
     some = wanted.mask is not None or wanted.place is not None or wanted.keep_scales > 0
     require(some, "nothing is to be painted: give mask=PNG, place=[top,left,height,width] or keep_scales=N")
     top, left, h, w = (0, 0, height, width) if wanted.place is None else _checked_place(wanted.place, height, width)
-    image = open_image(data, wanted.image)
+    mask = None if wanted.mask is None else _read(wanted.mask, "inpaint.mask", "a PNG")
+    image, remarks = open_image(data, wanted.image)
     own = (image.height, image.width)
     if own != (h, w):
-        text = f"{wanted.image} is {own[0]}x{own[1]}; it is resized and cropped to {h}x{w}"
-        console.print(text, soft_wrap=True)
+        remarks.append(f"{wanted.image} is {own[0]}x{own[1]}; it is resized and cropped to {h}x{w}")
     around = (left, width - left - w, top, height - top - h)
     inner = from_picture(image, (h, w), channels)
     pixels = F.pad(inner[None].float(), around, mode="replicate")[0].to(torch.uint8)
     keep = F.pad(torch.ones(h, w, dtype=torch.bool), around)
-    if wanted.mask is not None:
-        keep &= ~_painted(wanted.mask, (height, width), own, (h, w), around)
+    if wanted.mask is not None and mask is not None:
+        keep &= ~_painted(wanted.mask, mask, (height, width), own, (h, w), around)
     elif wanted.place is None:
         keep = torch.zeros_like(keep)  # super-resolution: only the coarse scales are known
     if wanted.mask is not None and not keep.any() and not wanted.keep_scales:
-        console.print("the mask paints everything: these are plain samples")
+        remarks.append("the mask paints everything: these are plain samples")
     empty = f"{wanted.mask or wanted.place} leaves nothing to paint; white is painted, black is kept"
     require(not bool(keep.all()), empty)
-    return Canvas(pixels, keep)
+    return Canvas(pixels, keep, tuple(remarks))
 
 
-def open_image(data: ImageData, source: str) -> Image:
-    """The picture at a path, or item ``SPLIT:NUMBER`` of the domain's data, turned as its EXIF says.
+def open_image(data: ImageData, source: str) -> tuple[Image, list[str]]:
+    """The picture at a path, or item ``SPLIT:NUMBER`` of the domain's data, turned as its EXIF says; and what there is
+    to say of it.
 
     Raises:
         RefineError: no such file, no picture, or no such item.
@@ -83,10 +85,8 @@ def open_image(data: ImageData, source: str) -> Image:
         good = number.isdecimal() and int(number) < len(images)
         require(good, f"inpaint.image={source!r} is not accepted; accepted: {split}:0 to {split}:{len(images) - 1}")
         label = None if images.labels is None else data.class_names()[int(images.labels[int(number)])]
-        if label is not None:
-            console.print(f"{source} is of class {label}")
-        return to_picture(images.pixels[int(number)])
-    return _read(source, "inpaint.image", "a picture, or an item of the data such as test:17")
+        return to_picture(images.pixels[int(number)]), [] if label is None else [f"{source} is of class {label}"]
+    return _read(source, "inpaint.image", "a picture, or an item of the data such as test:17"), []
 
 
 def _checked_place(place: Sequence[int], height: int, width: int) -> tuple[int, int, int, int]:
@@ -99,12 +99,16 @@ def _checked_place(place: Sequence[int], height: int, width: int) -> tuple[int, 
 
 
 def _painted(
-    path: str, canvas: tuple[int, int], own: tuple[int, int], placed: tuple[int, int], around: tuple[int, ...]
+    path: str,
+    image: Image,
+    canvas: tuple[int, int],
+    own: tuple[int, int],
+    placed: tuple[int, int],
+    around: tuple[int, ...],
 ) -> Tensor:
     """bool (H, W): what the mask at ``path`` paints."""
     from PIL import Image, ImageOps
 
-    image = _read(path, "inpaint.mask", "a PNG")
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     mask = to_picture(from_picture(image, None, 1))

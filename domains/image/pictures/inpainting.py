@@ -18,7 +18,7 @@ from refine.domains.image.pictures.canvas import Canvas, read_canvas
 from refine.domains.image.pictures.grids import grid, save_picture
 from refine.domains.image.pictures.samples import SampleFiles
 from refine.errors import require
-from refine.progress import track
+from refine.progress import console, track
 from refine.types import Condition, Samples
 
 if TYPE_CHECKING:
@@ -41,11 +41,14 @@ def inpaint(data: ImageData, refiner: Refiner, config: Config, folder: Path) -> 
         RefineError: an image or a mask that cannot be read or does not fit, nothing to paint, or no such class.
     """
     wanted = config.inpaint
+    check_scales(data, wanted.keep_scales)
+    labels = None if wanted.label is None else data.labels_of(wanted.label, wanted.num, "inpaint.label")
     canvas = read_canvas(data, wanted)
     masks = keep_masks(data, canvas.keep, wanted.keep_scales)
-    labels = None if wanted.label is None else data.labels_of(wanted.label, wanted.num, "inpaint.label")
     batches = draw(refiner, canvas, masks, labels, config)
     begun = chain([next(batches)], batches)  # what cannot be drawn leaves no folder
+    for remark in canvas.remarks:
+        console.print(remark, soft_wrap=True)
     with SampleFiles(data, wanted.num, folder) as files:
         for samples in begun:
             known = to_float(canvas.pixels)
@@ -73,6 +76,13 @@ def draw(
         yield refiner.inpaint(given, masks, condition, config.seed, first, config.sampler).cpu()
 
 
+def check_scales(data: ImageData, keep_scales: int) -> None:
+    """Refuse a number of scales that are kept unless it is below K."""
+    scales = len(data.resampler().shapes)
+    accepted = f"accepted: 0 to {scales - 1}, the model has {scales} scales"
+    require(0 <= keep_scales < scales, f"inpaint.keep_scales={keep_scales} is not accepted; {accepted}")
+
+
 def keep_masks(data: ImageData, keep: Tensor, keep_scales: int = 0) -> list[Tensor]:
     """Which sites of each scale keep their codes: those with more than half of their pixels known.
 
@@ -86,12 +96,8 @@ def keep_masks(data: ImageData, keep: Tensor, keep_scales: int = 0) -> list[Tens
     Raises:
         RefineError: ``keep_scales`` is not below K, or no site is left to paint.
     """
+    check_scales(data, keep_scales)
     shapes = data.resampler().shapes
-    require(
-        0 <= keep_scales < len(shapes),
-        f"inpaint.keep_scales={keep_scales} is not accepted; accepted: 0 to {len(shapes) - 1}, the model has "
-        f"{len(shapes)} scales",
-    )
     share = [F.adaptive_avg_pool2d(keep[None, None].float(), (shape[0], shape[1])).flatten(1) for shape in shapes]
     masks = [s > 0.5 if k >= keep_scales else torch.ones_like(s, dtype=torch.bool) for k, s in enumerate(share)]
     require(

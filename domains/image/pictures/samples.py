@@ -38,14 +38,17 @@ class SampleFiles:
         folder: made if needed.
         gif: also an animation.
         strip: samples in ``refinement.png``.
+        pictures: false for no grid, only files of single samples and the archive.
 
     Attributes:
         pixels: uint8 (n, C, H, W) what the grid shows of the samples so far.
         labels: (n,) their classes, where there are some.
     """
 
-    def __init__(self, data: ImageData, num: int, folder: Path, gif: bool = False, strip: int = 8) -> None:
-        self.data, self.folder, self.gif, self.strip = data, folder, gif, strip
+    def __init__(
+        self, data: ImageData, num: int, folder: Path, gif: bool = False, strip: int = 8, pictures: bool = True
+    ) -> None:
+        self.data, self.folder, self.gif, self.strip, self.pictures = data, folder, gif, strip, pictures
         self.pixels, self.labels = torch.empty(0, *data.shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
         self._archive, self._count, self._width = ArchiveWriter(folder / "samples.npz"), 0, max(5, len(str(num - 1)))
         self._trail: list[list[Tensor]] = []
@@ -78,8 +81,9 @@ class SampleFiles:
 
     def finish(self) -> list[Path]:
         """Write what is made of all samples, and say which files and folders there are."""
-        paths = [save_picture(sample_grid(self.data, self.pixels, self.labels), self.folder / "samples.png")]
-        paths.append(self._archive.finish())
+        paths = [self._archive.finish()]
+        if self.pictures:
+            paths.insert(0, save_picture(sample_grid(self.data, self.pixels, self.labels), self.folder / "samples.png"))
         trail = [torch.cat(parts) for parts in zip(*self._trail, strict=True)]
         if rows := [list(row) for row in zip(*(t[: self.strip] for t in trail), strict=True)]:
             picture = grid(rows, column_labels=[f"{h}x{w}" for h, w in self.data.resampler().shapes])

@@ -25,31 +25,34 @@ PATIENCE = 60  # seconds that the scheduler may take to answer, and a worker to 
 _loading = threading.Lock()
 
 
-def on_cluster(address: str, work: Unfinished, job: Job, parts: Sequence[Part], loader: Loader) -> Iterator[None]:
+def on_cluster(client: Client, work: Unfinished, job: Job, parts: Sequence[Part], loader: Loader) -> Iterator[None]:
     """Forecast ``parts`` and keep the record; one item for each lead.
 
     Raises:
-        RefineError: no such cluster, no workers, workers that do not see the files or die again and again.
+        RefineError: workers that do not see the files or die again and again.
     """
     from distributed import as_completed
 
-    client = _connect(address)
-    with client:
-        futures = {client.submit(_on_worker, str(work.store), job, part, loader, pure=False): part for part in parts}
-        try:
-            for future in as_completed(futures, loop=client.loop):
-                future.result()
-                work.record(futures[future].name)
-                yield from [None] * job.steps
-        except (RefineError, GeneratorExit, KeyboardInterrupt):
-            raise
-        except Exception as error:  # whatever can go wrong in another process
-            raise RefineError(f"ensemble.scheduler={address!r}: a worker failed: {error!r}") from error
-        finally:
-            client.cancel(list(futures), force=True)
+    futures = {client.submit(_on_worker, str(work.store), job, part, loader, pure=False): part for part in parts}
+    try:
+        for future in as_completed(futures, loop=client.loop):
+            future.result()
+            work.record(futures[future].name)
+            yield from [None] * job.steps
+    except (RefineError, GeneratorExit, KeyboardInterrupt):
+        raise
+    except Exception as error:  # whatever can go wrong in another process
+        raise RefineError(f"a worker of ensemble.scheduler failed: {error!r}") from error
+    finally:
+        client.cancel(list(futures), force=True)
 
 
-def _connect(address: str) -> Client:
+def connected(address: str) -> Client:
+    """A client of a Dask cluster, to be closed; itself a context.
+
+    Raises:
+        RefineError: no such cluster, or no workers.
+    """
     from distributed import Client
 
     try:

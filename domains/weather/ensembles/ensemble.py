@@ -20,10 +20,12 @@ from torch import Tensor
 from refine.commands.ensemble import EnsembleConfig
 from refine.domains.weather.ensembles import store
 from refine.domains.weather.ensembles.initial_times import Timeline, hours, lead_steps
+from refine.domains.weather.ensembles.unfinished import MODEL, RUN
 from refine.domains.weather.fields import checks
+from refine.domains.weather.fields.whole import looked_at, reason
 from refine.domains.weather.sphere.grids import Grid
 from refine.errors import require
-from refine.progress import console
+from refine.progress import console, warn
 from refine.settings.config import SamplerConfig
 
 if TYPE_CHECKING:
@@ -63,6 +65,10 @@ class Loader(Protocol):
     """How another process gets the forecaster and the fields it starts from; small, hashable, and it can be pickled."""
 
     def __hash__(self) -> int: ...
+
+    @property
+    def folder(self) -> str:
+        """Where the forecaster is."""
 
     @property
     def fingerprint(self) -> str:
@@ -131,18 +137,52 @@ def initial_states(fields: xr.Dataset, model: Forecaster, indices: Sequence[int]
     """The states one step before and at these times: two tensors (T, C, *grid), in physical units.
 
     Raises:
-        RefineError: values are missing, not finite, or cannot be in their units.
+        RefineError: unreadable, or values are missing, not finite, or cannot be in their units.
     """
+    import dask
+
     timeline = timeline_of(fields, model.step)
     before = [timeline.at(i, -1) for i in indices]
     assert None not in before
-    both = fields[model.channels].isel(time=[*before, *indices]).compute(scheduler="synchronous")
+    with dask.config.set(scheduler="synchronous"):
+        both = checks.load(fields[model.channels].isel(time=[*before, *indices]), str(fields.attrs.get("source", "")))
     first, last = timeline.stamps[indices[0]], timeline.stamps[indices[-1]]
     where = f"initial time {first}" if first == last else f"initial times {first} to {last}"
     for channel in model.channels:
         checks.values(both[channel], f"{where}, or the fields one step before")
     x = torch.from_numpy(np.stack([both[c].values for c in model.channels], 1)).to(model.device)
     return x[: len(indices)], x[len(indices) :]
+
+
+def whole_starts(fields: xr.Dataset, model: Forecaster, indices: Sequence[int], most: int | None = None) -> list[int]:
+    """Those of some initial times whose two states are whole; how many are left out is said. Both states are read.
+
+    Args:
+        fields: canonical dataset.
+        model: the forecaster.
+        indices: of the initial times, in the order in which they are looked at.
+        most: how many are wanted; all by default.
+
+    Raises:
+        RefineError: none is left, or the fields cannot be read.
+    """
+    timeline, kept, why, seen = timeline_of(fields, model.step), list[int](), "", 0
+    for first in range(0, len(indices), most or len(indices)):
+        some = indices[first : first + (most or len(indices))]
+        seen += len(some)
+        states = sorted({place for i in some for place in (i, timeline.at(i, -1)) if place is not None})
+        good, found = looked_at(fields[model.channels].isel(time=states))
+        whole = {place for place, is_whole in zip(states, good, strict=True) if is_whole}
+        kept += [i for i in some if {i, timeline.at(i, -1)} <= whole]
+        why = why or (reason(found) if found else "")
+        if len(kept) >= (most or 1):
+            break
+    if not kept:
+        initial_states(fields, model, indices[:1])  # which says why
+    if len(kept) < seen:
+        source = fields.attrs.get("source", "the data")
+        warn(f"{seen - len(kept)} of {seen} initial times are left out: {why} ({source})")
+    return kept
 
 
 def timeline_of(fields: xr.Dataset, step: np.timedelta64) -> Timeline:
@@ -174,10 +214,12 @@ def forecast_part(path: Path, job: Job, part: Part, model: Forecaster, fields: x
 
 
 def plan_of(job: Job, model: Forecaster, fields: xr.Dataset, loader: Loader) -> dict[str, Any]:
-    """All that the numbers in a store and their places depend on, as plain data under the names of the keys."""
+    """All that the numbers in a store and their places depend on, as plain data under the names of the keys; and the
+    folder of the model, for messages."""
     timeline = timeline_of(fields, model.step)
     return {
-        "model": loader.fingerprint,
+        RUN: loader.folder,
+        MODEL: loader.fingerprint,
         "data": str(fields.attrs.get("source", "")),
         "channels": list(model.channels),
         "grid": model.grid.name,
@@ -204,11 +246,15 @@ def job_of(
         candidates: the times of ``ensemble.split``.
 
     Raises:
-        RefineError: a value that is not accepted.
+        RefineError: a value that is not accepted, or no initial time of which the states are whole.
     """
     for name in ("members", "batch_size"):
         value = getattr(config, name)
         require(value > 0, f"ensemble.{name}={value} is not accepted; accepted: 1 or more")
     steps = lead_steps(config.lead, model.step)
-    starts = timeline_of(fields, model.step).choose(config.start, steps, candidates)
+    timeline = timeline_of(fields, model.step)
+    if config.start is None:  # the last that is whole
+        starts = whole_starts(fields, model, timeline.preferred(steps, candidates), 1)
+    else:
+        starts = whole_starts(fields, model, timeline.choose(config.start, steps, candidates))
     return Job(tuple(starts), config.members, steps, seed, sampler, config.batch_size)

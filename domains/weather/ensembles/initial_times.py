@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from refine.commands.ensemble import DATE, START
 from refine.errors import RefineError, require, shown
+from refine.progress import warn
 
-DATES = "a date such as 2021-01-31 or 2021-01-31T12:00"
-ACCEPTED = f"null for the last that can be verified, {DATES}, a list of dates, FIRST..LAST, every:8d, or all"
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}(?::\d{2})?)?")
+ACCEPTED = f"null for the last that can be verified, {START.words}, or a list of these"
 DURATION = re.compile(r"(\d+)\s*(d|h)")
 MOST_STEPS = 100_000  # of a forecast: 250 years of days
 
@@ -72,6 +72,10 @@ def lead_steps(lead: Any, step: np.timedelta64) -> int:
     return total // each
 
 
+class AbsentError(RefineError):
+    """A date that is understood, and that the data do not have."""
+
+
 class Timeline:
     """The times of a data set, and which of them a forecast can start from.
 
@@ -97,7 +101,8 @@ class Timeline:
         """The initial times that ``ensemble.start`` means.
 
         Args:
-            start: see :data:`ACCEPTED`; ``all`` and ``every:`` go by the candidates.
+            start: see :data:`ACCEPTED`; ``all`` and ``every:`` go by the candidates. Of a list, what means no time is
+                left out and counted.
             steps: how far the forecasts go; candidates whose last step can be verified are preferred.
             candidates: the times of the split.
 
@@ -105,17 +110,41 @@ class Timeline:
             Indices of :attr:`times`, ascending.
 
         Raises:
-            RefineError: not in the data, no field one step before, or not understood; names what is accepted.
+            RefineError: not understood, or nothing that is in the data with the field one step before; names what is
+                accepted.
         """
-        inside = [self._index[stamp] for stamp in stamps(candidates) if stamp in self._index]
-        possible = [i for i in inside if self.at(i, -1) is not None]
-        verified = [i for i in possible if self.at(i, steps) is not None] or possible
         if start is None:
-            require(bool(verified), "ensemble.start=null is not accepted: the split has no initial time; give a date")
-            return [verified[-1]] if self.at(verified[-1], steps) is not None else [verified[0]]
+            return self.preferred(steps, candidates)[:1]
+        verified = self._verified(steps, candidates)
         items = start if isinstance(start, list) else [start]
         require(bool(items), f"ensemble.start=[] is not accepted; accepted: {ACCEPTED}")
-        return sorted({index for item in items for index in self._meant(str(item).strip(), verified)})
+        found, lost = set[int](), list[RefineError]()
+        for item in items:
+            try:
+                found.update(self._meant(str(item).strip(), verified))
+            except AbsentError as error:
+                lost.append(error)
+        if lost and not found:
+            raise lost[0]
+        if lost:
+            warn(f"{len(lost)} of {len(items)} entries of ensemble.start are left out: {lost[0]}")
+        return sorted(found)
+
+    def preferred(self, steps: int, candidates: Any) -> list[int]:
+        """The initial times that null means, the best first: from the last of those that can be verified, else from the
+        first.
+
+        Raises:
+            RefineError: there are none.
+        """
+        found = self._verified(steps, candidates)
+        require(bool(found), "ensemble.start=null is not accepted: the split has no initial time; give a date")
+        return found[::-1] if self.at(found[-1], steps) is not None else found
+
+    def _verified(self, steps: int, candidates: Any) -> list[int]:
+        inside = [self._index[stamp] for stamp in stamps(candidates) if stamp in self._index]
+        possible = [i for i in inside if self.at(i, -1) is not None]
+        return [i for i in possible if self.at(i, steps) is not None] or possible
 
     def _meant(self, text: str, verified: Sequence[int]) -> list[int]:
         if text == "all":
@@ -130,7 +159,7 @@ class Timeline:
         else:
             return [self._date(text)]
         if not found:
-            raise self._error(text, "it means no time that has a field one step before")
+            raise self._absent(text, "it means no time that has a field one step before")
         return found
 
     def _every(self, text: str, verified: Sequence[int]) -> list[int]:
@@ -139,7 +168,7 @@ class Timeline:
         return [i for i, age in zip(verified, ages, strict=True) if age % (3600 * hours(interval)) == 0]
 
     def _day(self, text: str, whole: str) -> str:
-        if not DATE.fullmatch(text):
+        if not re.fullmatch(DATE, text):
             raise self._error(whole, f"{text!r} is no date")
         return text.replace(" ", "T")
 
@@ -152,22 +181,26 @@ class Timeline:
             if len(fits) > 1:
                 raise self._error(text, f"the data has {', '.join(self.stamps[i] for i in fits)}; give the hour")
             if not fits:
-                raise self._error(text, "the data has no field at that time")
+                raise self._absent(text, "the data has no field at that time")
             index = fits[0]
         if self.at(index, -1) is None:
             before = stamps([shifted(self.times[index], -self.step)])[0]
-            raise self._error(text, f"a forecast needs the field one step before too, and {before} is missing")
+            raise self._absent(text, f"a forecast needs the field one step before too, and {before} is missing")
         return index
 
     def _error(self, text: str, why: str) -> RefineError:
+        return RefineError(self._message(text, why))
+
+    def _absent(self, text: str, why: str) -> RefineError:
+        return AbsentError(self._message(text, why))
+
+    def _message(self, text: str, why: str) -> str:
         possible = [stamp for i, stamp in enumerate(self.stamps) if self.at(i, -1) is not None]
         span = f"{possible[0]} to {possible[-1]}" if possible else "nothing: no two fields are one step apart"
         near = bisect_left(possible, text)
         if 0 < near < len(possible):
             span += f" (nearest: {possible[near - 1]}, {possible[near]})"
-        return RefineError(
-            f"ensemble.start={text!r} is not accepted: {why}; accepted: {ACCEPTED}; forecasts can start from {span}"
-        )
+        return f"ensemble.start={text!r} is not accepted: {why}; accepted: {ACCEPTED}; forecasts can start from {span}"
 
 
 def _seconds(difference: Any) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import Any
 
 from refine.storage.files import WriteError, atomic_write
 
@@ -10,22 +12,37 @@ from refine.storage.files import WriteError, atomic_write
 def write_netcdf(path: Path, target: Path) -> Path:
     """Copy the store at ``path`` into the file ``target``, chunk by chunk, compressed; it appears when it is complete.
 
+    Chunks are written one after another in the order of their places, so that equal stores make equal files.
+
     Raises:
         RefineError: the file cannot be written.
     """
-    import dask
+    import netCDF4
     import xarray as xr
+    import zarr
 
-    ds = xr.open_zarr(path)
-    for variable in ds.variables.values():
-        chunks = variable.encoding.get("chunks")
+    ds, group = xr.open_zarr(path), zarr.open_group(path, mode="r")
+    fields = [str(name) for name, variable in ds.variables.items() if variable.dtype.kind == "f" and variable.ndim > 3]
+    ds = ds.assign_coords({name: ds[name].compute() for name in ds.coords})
+    for name, variable in ds.variables.items():
         kept = {k: v for k, v in variable.encoding.items() if k in ("units", "calendar", "dtype", "_FillValue")}
-        variable.encoding = kept
-        if chunks and variable.dtype.kind == "f" and variable.ndim > 3:
-            variable.encoding |= {"chunksizes": chunks, "zlib": True, "complevel": 1, "shuffle": True}
+        packed = {"chunksizes": variable.encoding.get("chunks"), "zlib": True, "complevel": 1, "shuffle": True}
+        variable.encoding = kept | (packed if name in fields else {})
     try:
-        with atomic_write(target) as temporary, dask.config.set(scheduler="synchronous"):
-            ds.to_netcdf(temporary, engine="netcdf4")
+        with atomic_write(target) as temporary:
+            ds.to_netcdf(temporary, engine="netcdf4", compute=False)
+            with netCDF4.Dataset(temporary, "a") as file:
+                file.set_auto_maskandscale(False)
+                for name in fields:
+                    _copy(group[name], file.variables[name])
     except RuntimeError as error:  # how netCDF reports a full disk
         raise WriteError(f"{target} cannot be written: {error}") from error
     return target
+
+
+def _copy(array: Any, variable: Any) -> None:
+    """All chunks of a zarr array into a variable of a file."""
+    starts = [range(0, size, chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)]
+    for corner in itertools.product(*starts):
+        place = tuple(slice(first, first + chunk) for first, chunk in zip(corner, array.chunks, strict=True))
+        variable[place] = array[place]

@@ -19,6 +19,9 @@ from refine.storage.files import WriteError, own, read_text, sync, write_text, w
 from refine.storage.plain_json import read_json
 
 STORE, PLAN, FINISHED = "store.zarr", "plan.json", "finished.txt"
+RUN, MODEL = "run", "model"  # of a plan: the folder of the model, which may be moved, and what its numbers depend on
+OF_THE_MODEL = ("channels", "grid")  # entries of a plan that another model changes too
+FEW = 3  # entries of a list that messages show
 LONG = 80  # characters of a value that messages show
 
 
@@ -78,9 +81,17 @@ class Unfinished:
 
     def _same(self, plan: Mapping[str, Any]) -> None:
         saved, now = _read(self.folder), _plain(plan)
-        changed = [f"{name}={_short(saved.get(name))} (now {_short(now.get(name))})" for name in _differing(saved, now)]
+        differing = _differing(saved, now)
+        if MODEL in differing:
+            differing = [name for name in differing if name not in OF_THE_MODEL]
+        changed = [_in_words(name, saved, now) for name in differing]
         message = f"{self.folder} was begun with {', '.join(changed)}; give the same command to go on, or another out"
         require(not changed, message)
+
+    def discard(self) -> None:
+        """Take away what was begun, unless a part is finished."""
+        if not self.finished and not self.published:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def record(self, part: str) -> None:
         """Note that a part is on disk."""
@@ -129,11 +140,27 @@ def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    return [name for name in {**saved, **now} if name != RUN and saved.get(name) != now.get(name)]
+
+
+def _in_words(name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What an entry of a plan was, and is."""
+    before, after = saved.get(name), now.get(name)
+    if name == MODEL:
+        folders = saved.get(RUN), now.get(RUN)
+        if folders[0] == folders[1]:
+            return f"the model of {folders[1]} as it was then (it was trained or replaced since)"
+        return f"the model of {folders[0] or 'another folder'} (now that of {folders[1]})"
+    if isinstance(before, list) and isinstance(after, list) and min(len(before), len(after)) > FEW:
+        place = next((i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), None)
+        if place is not None:
+            of = [f"{_short(values[place])} as number {place + 1} of {len(values)}" for values in (before, after)]
+            return f"{name}: {of[0]} (now {of[1]})"
+    return f"{name}={_short(before)} (now {_short(after)})"
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, list) and len(value) > 3:
+    if isinstance(value, list) and len(value) > FEW:
         return f"[{value[0]}, ..., {value[-1]}] ({len(value)})"
     text = json.dumps(value)
     return text if len(text) <= LONG else f"{text[:LONG]} ..."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from refine.domains.weather.ensembles import store
-from refine.domains.weather.ensembles.cluster import on_cluster
+from refine.domains.weather.ensembles.cluster import connected, on_cluster
 from refine.domains.weather.ensembles.ensemble import Forecaster, Job, Loader, Part, forecast_part, plan_of
 from refine.domains.weather.ensembles.netcdf import write_netcdf
 from refine.domains.weather.ensembles.unfinished import Unfinished
@@ -63,7 +64,11 @@ def write_ensemble(
         store.create(path, model.grid, units, times, leads, job.members, chunks, attributes, fields)
 
     target = target.absolute()
-    with alone(lock_beside(target), f"{target} is being made"):
+    with ExitStack() as stack:
+        stack.enter_context(alone(lock_beside(target), f"{target} is being made"))
+        client = None
+        if scheduler is not None and not target.exists():
+            client = stack.enter_context(connected(scheduler))  # before anything is written
         work = Unfinished(target, plan, create)
         left = [part for part in job.parts if part.name not in work.finished and not work.published]
         if len(left) < len(job.parts):
@@ -71,15 +76,18 @@ def write_ensemble(
             console.print(f"going on: {done} of {len(job.parts)} parts are done", soft_wrap=True)
         what = f"Forecasting {job.members} members from {len(job.starts)} initial time{'s' * (len(job.starts) > 1)}"
         try:
-            if scheduler is None or not left:
+            if client is None:
                 todo = _here(work, job, left, model, fields)
             else:
-                todo = on_cluster(scheduler, work, job, left, loader)
+                todo = on_cluster(client, work, job, left, loader)
             for _ in track(todo, what, total=len(left) * job.steps):
                 pass
             if netcdf is not None and not (work.published and netcdf.exists()):
                 write_netcdf(target if work.published else work.store, netcdf)
         except RefineError as error:
+            if client is None and not (work.finished or work.published):
+                work.discard()
+                raise
             done = len([part for part in job.parts if part.name in work.finished])
             kept = f"{done} of {len(job.parts)} parts are kept in {work.folder}; the same command goes on from there"
             raise RefineError(f"{error}; {kept}") from error

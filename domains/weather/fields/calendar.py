@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from refine.domains.weather.sphere.grids import Grid
 
 FORCINGS = ("sin_of_year", "cos_of_year", "sin_of_day", "cos_of_day", "solar")
-DAILY = ("sin_of_year", "cos_of_year", "daily_solar")  # where steps are whole days the hour is always the same
+DAILY = ("sin_of_year", "cos_of_year", "daily_solar")  # where the hour is always the same
 
 Array = NDArray[np.float64]
 

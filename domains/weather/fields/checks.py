@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refine.domains.weather.fields.names import describe
 from refine.domains.weather.fields.units import accepted, suspected
-from refine.errors import RefineError, require
+from refine.errors import RefineError, require, shown
+from refine.progress import warn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,6 +43,26 @@ def times(ds: xr.Dataset, where: str) -> None:
 def _plain(value: object) -> str:
     """A time as text, without nanoseconds."""
     return str(np.datetime_as_string(value, "s") if isinstance(value, np.datetime64) else value)
+
+
+def marks(name: str, values: NDArray[Any], where: str) -> NDArray[Any]:
+    """``split`` or ``branch`` of each time. A time without ``branch`` is in no run, which is said; runs that texts name
+    become numbers then. (T,)
+
+    Raises:
+        RefineError: numbers at some times and texts at others.
+    """
+    missing = np.array([value is None or value != value or value == "" for value in values.tolist()], dtype=bool)
+    texts = np.array([isinstance(value, str) for value in values.tolist()], dtype=bool)
+    both = f"{where}: {name} is a number at some times and a text at others, like {shown(values[texts][:1].tolist())}"
+    require(not (texts & ~missing).any() or bool(texts[~missing].all()), f"{both}; accepted: one or the other")
+    in_no_run = name == "branch" and bool(missing.any())
+    if in_no_run:
+        warn(f"{where}: branch is missing at {missing.sum()} of {len(values)} times, which are paired with none")
+    if not texts.any():
+        return values
+    named = np.array(["" if absent else value for value, absent in zip(values.tolist(), missing, strict=True)])
+    return np.where(missing, np.nan, np.unique(named, return_inverse=True)[1]) if in_no_run else named
 
 
 def predecessors(ds: xr.Dataset, step: np.timedelta64) -> NDArray[np.int64]:

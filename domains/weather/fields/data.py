@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from refine.domains.weather.fields.whole import whole_times
 from refine.domains.weather.sphere.grids import Grid
 from refine.domains.weather.sphere.regrid import Regridder
 from refine.errors import RefineError, not_accepted, require, shown
+from refine.progress import warn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,20 +54,22 @@ class WeatherData(Domain):
     config: WeatherConfig
 
     def __init__(self, config: WeatherConfig) -> None:
-        super().__init__(_complete(config))
+        config, self._opened = _complete(config)
+        super().__init__(config)
         assert self.config.variables is not None and self.config.grid is not None
         self.channels: list[str] = self.config.variables
         self.grid = Grid.parse(self.config.grid)
         self.step = parse_step(self.config.step)
-        hours = self.step / np.timedelta64(1, "h")
-        self.forcings: tuple[str, ...] = DAILY if hours % 24 == 0 else FORCINGS
+        self.forcings: tuple[str, ...] = FORCINGS if self.config.hourly else DAILY
         self.statics: list[str] = self.config.statics or []
         self.northward = [c for c in self.channels if c.startswith(("v_component", "10m_v_component"))]
 
     @cached_property
     def _all(self) -> xr.Dataset:
         """Every time of the data, on the grid of the configuration; lazily."""
-        ds = sources.open_fields(sources.locate(self.config.data, self.data_key), self.channels, self.data_key)
+        ds = self._opened
+        if ds is None:
+            ds = sources.open_fields(sources.locate(self.config.data, self.data_key), self.channels, self.data_key)
         found = Grid.of(ds)
         if found == self.grid:
             return ds
@@ -81,7 +85,7 @@ class WeatherData(Domain):
             return self._all
         if split not in SPLITS:
             raise not_accepted("split", split, SPLITS)
-        chosen = self._in_split(split)
+        chosen = _in_split(self._all, self.config, split)
         require(bool(chosen.any()), f"domain.{split}: none of the data's times is in it")
         return self._all.isel(time=np.flatnonzero(chosen))
 
@@ -100,25 +104,11 @@ class WeatherData(Domain):
     def _whole(self) -> dict[str, xr.Dataset]:
         return {}
 
-    def _in_split(self, split: str) -> NDArray[np.bool_]:
-        """(T,) whether each time belongs to ``split``."""
-        ds, given = self._all, [getattr(self.config, s) for s in SPLITS]
-        if any(g is not None for g in given):
-            period = getattr(self.config, split)
-            right = isinstance(period, list) and len(period) == 2
-            require(right, f"domain.{split}={period!r} is not accepted; accepted: [FIRST, LAST], two dates")
-            index = ds.get_index("time")
-            try:
-                chosen = index.slice_indexer(*period)
-            except (ValueError, TypeError, KeyError) as error:
-                raise RefineError(f"domain.{split}={period!r} is not accepted; accepted: dates: {error}") from error
-            inside = np.zeros(len(index), dtype=bool)
-            inside[chosen] = True
-            return inside
-        if "split" in ds.coords:
-            return np.asarray(ds["split"].to_numpy() == SPLITS.index(split))
-        place = np.arange(ds.sizes["time"]) / ds.sizes["time"]
-        return np.asarray(np.digitize(place, SHARES) == SPLITS.index(split))
+    @classmethod
+    def older(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Before there was ``hourly``, the step alone decided."""
+        step = options.get("step", WeatherConfig.step)
+        return {"hourly": not _whole_days(parse_step(step)), **options} if isinstance(step, str) else options
 
     def static(self) -> xr.Dataset | None:
         """The fields named in ``statics``, on the grid; None where there are none."""
@@ -170,17 +160,62 @@ def parse_step(text: str) -> np.timedelta64:
     return np.timedelta64(hours, "h")
 
 
-def _complete(config: WeatherConfig) -> WeatherConfig:
-    """The configuration with what it leaves to the data filled in; touches the data only where it has to."""
+def _whole_days(step: np.timedelta64) -> bool:
+    return bool(step % np.timedelta64(24, "h") == np.timedelta64(0, "h"))
+
+
+def _in_split(ds: xr.Dataset, config: WeatherConfig, split: str) -> NDArray[np.bool_]:
+    """(T,) whether each time belongs to ``split``."""
+    if any(getattr(config, s) is not None for s in SPLITS):
+        period = getattr(config, split)
+        right = isinstance(period, list) and len(period) == 2
+        require(right, f"domain.{split}={period!r} is not accepted; accepted: [FIRST, LAST], two dates")
+        index = ds.get_index("time")
+        try:
+            chosen = index.slice_indexer(*period)
+        except (ValueError, TypeError, KeyError) as error:
+            raise RefineError(f"domain.{split}={period!r} is not accepted; accepted: dates: {error}") from error
+        inside = np.zeros(len(index), dtype=bool)
+        inside[chosen] = True
+        return inside
+    if "split" in ds.coords:
+        given = ds["split"].to_numpy()
+        names: Sequence[Any] = SPLITS if given.dtype.kind == "U" else range(3) if given.dtype.kind in "biuf" else ()
+        known = np.isin(given, names)
+        accepted = "0, 1, 2 or train, val, test, unless domain.train, domain.val and domain.test are given"
+        source = ds.attrs.get("source", "the data")
+        require(bool(known.any()), f"{source}: split begins with {shown(str(given[0]))}; accepted: {accepted}")
+        if not known.all():
+            warn(f"{source}: {(~known).sum()} of {len(given)} times are in no split: theirs is none of {accepted}")
+        return np.asarray(known & (given == names[SPLITS.index(split)]))
+    place = np.arange(ds.sizes["time"]) / ds.sizes["time"]
+    return np.asarray(np.digitize(place, SHARES) == SPLITS.index(split))
+
+
+def _several_hours(ds: xr.Dataset, config: WeatherConfig) -> bool:
+    """Whether what a model learns from has more than one hour of the day; all of the data where only other splits are
+    said."""
+    of_all = config.train is None and (config.val or config.test)
+    times = ds["time"] if of_all else ds["time"][_in_split(ds, config, "train")]
+    return len(np.unique(times.dt.hour)) > 1
+
+
+def _complete(config: WeatherConfig) -> tuple[WeatherConfig, xr.Dataset | None]:
+    """The configuration with what it leaves to the data filled in, and the data if they had to be opened for that."""
     require(config.variables != [], "domain.variables=[] is not accepted; accepted: one channel or more")
     if config.variables is not None:
         names = [canonical(v) for v in config.variables]
         twice = [v for v, name in zip(config.variables, names, strict=True) if names.count(name) > 1]
         require(not twice, f"domain.variables has {' and '.join(twice[:2])}, which are one channel")
         config = replace(config, variables=names)
-    if config.variables is None or config.grid is None:
+    ds = None
+    if config.hourly is None and not _whole_days(parse_step(config.step)):
+        config = replace(config, hourly=True)
+    if config.variables is None or config.grid is None or config.hourly is None:
         ds = sources.open_fields(sources.locate(config.data), config.variables)
         config = replace(config, variables=[str(c) for c in ds.data_vars], grid=config.grid or Grid.of(ds).name)
+        if config.hourly is None:
+            config = replace(config, hourly=_several_hours(ds, config))
     if config.statics is None:
         config = replace(config, statics=_statics(config))
     assert config.variables is not None and config.grid is not None
@@ -190,7 +225,7 @@ def _complete(config: WeatherConfig) -> WeatherConfig:
         f"domain.grid={config.grid!r} is not accepted: the mean forecast is made on latitudes and longitudes; "
         "accepted: gaussian:HxW or regular:HxW (scales of HEALPix cells: domain.pyramid=healpix)",
     )
-    return config
+    return config, ds
 
 
 def _statics(config: WeatherConfig) -> list[str]:

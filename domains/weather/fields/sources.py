@@ -120,9 +120,8 @@ def _dataset(arrays: xr.Dataset, fields: dict[str, Any], where: str) -> xr.Datas
     import xarray as xr
 
     first = next(iter(fields.values()))
-    along = {
-        k: ("time", arrays[k].to_numpy()) for k in ALONG_TIME if k in arrays.variables and arrays[k].dims == ("time",)
-    }
+    there = [k for k in ALONG_TIME if k in arrays.variables and arrays[k].dims == ("time",)]
+    along = {k: ("time", checks.marks(k, arrays[k].to_numpy(), where)) for k in there}
     coords = {k: first[k].variable for k in first.dims if k in first.coords}
     ds = xr.Dataset({c: converted(a, c, where) for c, a in fields.items()}, {**coords, **along})
     return ds.assign_attrs({k: arrays.attrs[k] for k in ("title", "license", "references") if k in arrays.attrs})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refine.domains.weather.fields import checks
+from refine.domains.weather.fields.names import describe
 from refine.errors import RefineError
 from refine.progress import track, warn
 
@@ -34,29 +35,54 @@ def whole_times(ds: xr.Dataset, what: str) -> xr.Dataset:
         RefineError: unreadable data, or no time is left; names the first channel that is not whole.
     """
     where = str(ds.attrs.get("source", "the data"))
-    good, found = np.ones(ds.sizes["time"], dtype=bool), dict[str, _Bad]()
+    good, found = looked_at(ds)
+    if found and not good.any():
+        name, first = next(iter(found.items()))
+        if first.missing:
+            raise RefineError(checks.missing_text(name, where, first.missing, ds[name].size, first.first))
+        checks.within(name, first.low, first.high, where)
+    if found:
+        warn(f"{what}: {int((~good).sum())} of {len(good)} times are left out: {reason(found)} ({where})")
+    return ds.isel(time=np.flatnonzero(good)) if found else ds
+
+
+def looked_at(ds: xr.Dataset) -> tuple[NDArray[np.bool_], dict[str, Bad]]:
+    """Whether each time is whole, (T,), and what is wrong with the channels that are not.
+
+    Raises:
+        RefineError: unreadable data.
+    """
+    good, found = np.ones(ds.sizes["time"], dtype=bool), dict[str, Bad]()
     for start, stop in track(list(blocks(ds, BLOCK_BYTES)), "Looking for missing values"):
-        part = checks.load(ds.isel(time=slice(start, stop)), where)
+        part = checks.load(ds.isel(time=slice(start, stop)), str(ds.attrs.get("source", "the data")))
         for name, field in part.items():
             low, high, missing = checks.extremes(field)
             bad = (missing > 0) | ~checks.possible(str(name), low, high)
             good[start:stop] &= ~bad
             if bad.any():
-                found.setdefault(str(name), _Bad()).add(field, missing, low[bad], high[bad])
-    if not found:
-        return ds
+                found.setdefault(str(name), Bad()).add(field, missing, low[bad], high[bad])
+    return good, found
+
+
+def reason(found: Mapping[str, Bad]) -> str:
+    """What is wrong with the first of some channels, and how many others there are."""
     name, first = next(iter(found.items()))
-    if not good.any():
-        if first.missing:
-            raise RefineError(checks.missing_text(name, where, first.missing, ds[name].size, first.first))
-        checks.within(name, first.low, first.high, where)
     why = f"{name} has values from {first.low:g} to {first.high:g}"
     if first.missing:
         why = f"{name} misses {first.missing} values, the first at {first.first}"
-    others = f", and so do {len(found) - 1} other channels" if len(found) > 1 else ""
-    count = f"{int((~good).sum())} of {len(good)} times are left out"
-    warn(f"{what}: {count}: {why}{others} ({where})")
-    return ds.isel(time=np.flatnonzero(good))
+    return f"{why}, and so do {len(found) - 1} other channels" if len(found) > 1 else why
+
+
+def possible_only(ds: xr.Dataset) -> xr.Dataset:
+    """The canonical dataset with a channel missing at the times at which it has values that cannot be; lazily."""
+    found = {}
+    for name, field in ds.data_vars.items():
+        least, most = describe(str(name)).range
+        place = [d for d in field.dims if d != "time"]
+        finite = field.where(abs(field) < np.inf)
+        good = ~((finite < least) | (finite > most)).any(place)
+        found[name] = finite.where(good).assign_attrs(field.attrs)
+    return ds.assign(found)
 
 
 def blocks(ds: xr.Dataset, size: int) -> Iterator[tuple[int, int]]:
@@ -74,7 +100,7 @@ def blocks(ds: xr.Dataset, size: int) -> Iterator[tuple[int, int]]:
 
 
 @dataclass
-class _Bad:
+class Bad:
     """What is wrong with a channel: how much is missing, where first, and what it has where it has values."""
 
     missing: int = 0

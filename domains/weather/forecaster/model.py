@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -17,11 +18,13 @@ from refine.errors import require
 from refine.items import Items, in_batches, spread
 from refine.learning.data import derive_seed
 from refine.noise import Noise
-from refine.settings.config import Config, SamplerConfig, TrainConfig
+from refine.progress import warn
+from refine.settings.config import Config, QuantizerConfig, SamplerConfig, TrainConfig
 from refine.types import Condition, Samples
 
 SAMPLER = SamplerConfig(gain="auto")  # where none is given
 MEMBERS = 2**20  # most members of an initial time, in the numbering of noise streams
+LOST = 0.1  # share of the variance that codes may lose in silence
 EPOCH = 2**32  # hours before 1970 that initial times may lie
 
 
@@ -44,6 +47,14 @@ class Forecaster(OneStep):
         ready = stage == "mean" or bool(self.mean.fitted)
         require(ready, f"stage={stage} needs a trained mean; run stage=mean first, or give its run=FOLDER")
         super().check_stage(stage if stage != "mean" else "tokenizer")
+        lost = least_lost(self.config.quantizer, len(self.channels))
+        if lost > LOST:
+            text = (
+                f"codes of {len(self.channels)} channels lose {lost:.0%} or more of what is white; fewer channels share"
+            )
+            warn(
+                f"model.quantizer: {text} a code with groups=[[0,1,2,3],[4,5,6,7],...], more bits have stages and size"
+            )
 
     def tokenizer_items(self, split: str) -> Items:
         """Errors of the mean."""
@@ -165,6 +176,17 @@ class Forecaster(OneStep):
             change, _ = self.mean(self.mean.inputs(before, now, forcing))
             before, now = now, now + change * self.mean.change
             yield now
+
+
+def least_lost(config: QuantizerConfig, channels: int) -> float:
+    """The least share of the variance of white latents that codes lose: 2^(-2 b / c) where c channels share b bits, the
+    rate-distortion bound of normal values (Cover & Thomas 2006, theorem 10.3.2). Zero where no bound is known."""
+    if config.kind != "vq":
+        return 0.0
+    sizes = config.size if isinstance(config.size, Sequence) else [config.size]
+    bits = config.stages * math.log2(min(sizes))
+    groups = [len(group) for group in config.groups or [list(range(channels))]]
+    return sum(size * 2 ** (-2 * bits / size) for size in groups if size) / sum(groups)
 
 
 def _later(times: np.ndarray[Any, Any], delta: np.timedelta64) -> np.ndarray[Any, Any]:

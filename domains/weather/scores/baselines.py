@@ -18,7 +18,7 @@ from refine.domains.weather.fields import checks
 from refine.domains.weather.scores.climatology import YEAR, Climatology, bands, hours_of, nearest
 from refine.domains.weather.scores.verification import LEAD, NUMBER, TIME, Matched, reader, valid_times
 from refine.domains.weather.sphere.grids import Grid
-from refine.errors import RefineError, require
+from refine.errors import require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -87,7 +87,7 @@ def damped_persistence(
     rows, read = _rows(truth, times), reader(truth)
 
     def draw(channel: str, i: int) -> Array:
-        now = truth[TIME].isel({TIME: rows[i : i + 1]})
+        now = valid_times(times[i : i + 1], [np.timedelta64(0, "s")])
         anomaly = read(channel, rows[i]) - climatology.mean(channel, now)[0]
         field: Array = _usual(climatology, channel, times[i], leads) + damping.kept[channel] * anomaly
         return field[None]
@@ -106,7 +106,7 @@ def gaussian_crps(forecast: xr.Dataset, damping: Damping, truth: xr.Dataset) -> 
     out: dict[str, Array] = {}
     for name in matched.channels:
         out[name] = np.full(matched.rows.shape, np.nan)
-        for times, members, real in matched.read(name, slice(0, matched.rows.shape[1])):
+        for times, members, real, _ in matched.read(name, slice(0, matched.rows.shape[1])):
             known, mean = real.notnull() * area, members.isel({NUMBER: 0})
             deviation = np.tile(damping.deviation[name], (times.stop - times.start, *[1] * len(dims)))
             score = crps_gaussian(real, mean, mean.copy(data=deviation), dim=[]).fillna(0.0)
@@ -172,9 +172,8 @@ def _lazy(like: xr.Dataset, times: Array, leads: Leads, members: int, draw: Call
 
 
 def _rows(truth: xr.Dataset, times: Array) -> Array:
+    """Places of initial times; -1 where there is none, whose field is NaN then."""
     rows: Array = truth.get_index(TIME).get_indexer(times)
-    if (rows < 0).any():
-        raise RefineError(f"the data has no field at the initial time {times[rows < 0][0]}")
     return rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from refine.domains.weather.fields.data import WeatherData
 from refine.domains.weather.fields.names import describe
 from refine.domains.weather.fields.sources import locate
 from refine.domains.weather.fields.units import suspected
+from refine.domains.weather.fields.whole import possible_only
 from refine.domains.weather.scores import baselines
 from refine.domains.weather.scores.bootstrap import mean
 from refine.domains.weather.scores.climatology import Climatology
@@ -22,8 +23,10 @@ from refine.domains.weather.scores.comparison import compare, plain, scored
 from refine.domains.weather.scores.scores import score_forecast
 from refine.domains.weather.scores.stability import stability
 from refine.domains.weather.scores.verification import LEAD, NUMBER, TIME
-from refine.errors import RefineError, require
-from refine.storage.files import read_text, write_text
+from refine.errors import RefineError, require, shown
+from refine.progress import warn
+from refine.storage.files import write_text
+from refine.storage.plain_json import read_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,10 +58,21 @@ def evaluate_store(
     there, wanted = ", ".join(map(str, forecast.data_vars)), ", ".join(domain.channels)
     require(bool(channels), f"forecast {str(store)!r} has {there}; none of {wanted}")
     _in_their_units(forecast[channels], f"forecast {str(store)!r}")
-    found = evaluate(forecast[channels], domain.fields(), domain.whole("train"), floors)
+    found = evaluate(forecast[channels], possible_only(domain.fields()), domain.whole("train"), floors)
+    for channel in channels:
+        _tell(channel, found)
     found |= {"published": published(domain, found), "store": str(store)}
     write_text(folder / FILE, json.dumps(found) + "\n")
     return found
+
+
+def _tell(channel: str, found: Mapping[str, Any]) -> None:
+    """Say how many forecasts of a channel do not count."""
+    truth, forecast = (sum(found["variables"][channel]["left_out"][key]) for key in ("truth", "forecast"))
+    if truth or forecast:
+        of = f"of {len(found['initial_times'])} initial times at {len(found['leads'])} leads"
+        why = f"{truth} as truth has no values that can be, {forecast} as they miss values that truth has"
+        warn(f"{channel}: {truth + forecast} forecasts {of} are left out: {why}")
 
 
 def _in_their_units(forecast: xr.Dataset, where: str) -> None:
@@ -116,9 +130,8 @@ def reference_scores(
         forecast = None
         with suppress(RefineError):
             forecast = make()
-        if forecast is not None:
             out[name] = score_forecast(forecast, truth, climatology, parts=REFERENCE_PARTS)
-        if forecast is not None and damping is not None and name == "damped persistence":
+        if forecast is not None and name in out and damping is not None and name == "damped persistence":
             for channel, crps in baselines.gaussian_crps(forecast, damping, truth).items():
                 out[name]["variables"][channel]["crps"] = scored(mean, crps)
                 out[name]["by_time"]["crps"][channel] = plain(crps)
@@ -135,16 +148,29 @@ def published(domain: WeatherData, result: Mapping[str, Any]) -> dict[str, Any]:
     path, ensemble = folder / "baselines.json", folder / "speedy_t31_physics_ensemble.zarr"
     if not path.is_file():
         return {}
-    rows = json.loads(read_text(path))
+    rows = read_json(path)
     same = ensemble.exists() and stamps(open_forecast(ensemble)[TIME].values) == result["initial_times"]
     name = "ens13" if same else "test_all"
     days = [hours / 24 for hours in result["lead_hours"]]
+    try:
+        return {"set": name} | _rows(rows, name, days, result["variables"])
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise RefineError(f"{path} is no file of published scores ({shown(error)}); move it away") from None
+
+
+def _rows(rows: Mapping[str, Any], name: str, days: list[float], wanted: Container[str]) -> dict[str, Any]:
     columns = [rows["leads_days"].index(day) if day in rows["leads_days"] else None for day in days]
-    out: dict[str, Any] = {"set": name}
+    out: dict[str, Any] = {}
     for short, channel in rows["names"].items():
-        if channel in result["variables"]:
+        if channel in wanted:
             table = dict(rows["scores"][short][name])
             physics = table.pop("physics_ensemble", {})
             table |= {f"physics_ensemble_{key}": values for key, values in physics.items()}
-            out[channel] = {key: [None if c is None else v[c] for c in columns] for key, v in table.items()}
+            out[channel] = {key: [None if c is None else _number(v[c]) for c in columns] for key, v in table.items()}
     return out
+
+
+def _number(value: Any) -> float | None:
+    if value is not None and type(value) not in (int, float):
+        raise TypeError(f"{value!r} is no number")
+    return value  # type: ignore[no-any-return]

@@ -13,7 +13,18 @@ from refine.domains.weather.scores import bootstrap, measures
 from refine.domains.weather.scores.calibration_scores import LEAST, flow_thirds
 from refine.domains.weather.scores.climatology import Climatology
 from refine.domains.weather.scores.comparison import plain, scored
-from refine.domains.weather.scores.verification import LEAD, NUMBER, TIME, Matched, duration, valid_times
+from refine.domains.weather.scores.verification import (
+    INCOMPLETE,
+    LEAD,
+    NO_TRUTH,
+    NUMBER,
+    TIME,
+    USED,
+    Matched,
+    duration,
+    valid_times,
+)
+from refine.errors import RefineError
 from refine.progress import track
 
 if TYPE_CHECKING:
@@ -52,12 +63,15 @@ def score_forecast(
     over initial times. Means over the globe are weighted by area. ``None`` stands for what cannot be said.
 
     ==================  ==============================================================================================
-    ``leads``           as ``1d``; ``lead_hours`` as numbers; ``verified`` counts initial times with a truth, by lead
+    ``leads``           as ``1d``; ``lead_hours`` as numbers; ``verified`` counts initial times with a truth, by lead,
+                        of the channel that has the fewest
     ``initial_times``   as ``2021-02-26T00:00``
     ``members``         M
     ``variables``       by channel: ``units``, ``floor`` (relative error that quantisation alone makes) and the scores
                         ``crps`` (fair), ``rmse`` (of the ensemble mean), ``mae``, ``acc``, ``bias``, ``spread``
                         (ddof 1), ``spread_skill`` (sqrt((M + 1) / M) spread / rmse), ``member_rmse``, ``energy``
+    ``.. left_out``     [lead] initial times that do not count: for want of a ``truth`` that can be, or because the
+                        ``forecast`` misses values that truth has
     ``.. brier``        by name of the event, ``p90``: more than the 90th percentile of climatological anomalies
     ``.. ranks``        [lead][M + 1] shares of the rank of truth
     ``.. spectra``      ``wavenumber`` [K]; zonal power ``truth``, ``members``, ``mean`` [lead][K]; ``ratio`` of members
@@ -80,7 +94,7 @@ def score_forecast(
         parts: what is wanted beside the scores of cells, of :data:`PARTS`.
 
     Raises:
-        RefineError: grids differ, nothing can be verified, or the forecast has missing values.
+        RefineError: grids differ, or nothing can be verified, of one channel at least.
     """
     matched = Matched.of(forecast, truth, leads)
     names = [n for n in matched.channels if channels is None or n in channels]
@@ -89,15 +103,24 @@ def score_forecast(
     joint = [np.zeros((times, steps, members)), np.zeros((times, steps, members, members))]
     out: dict[str, Any] = {}
     kept: dict[str, dict[str, Any]] = {name: {} for name in KEPT}
+    verified = (matched.rows >= 0).sum(0)
     scale = {n: climatology.scale(n, matched.grid.area) for n in names}
     for name in track(names, "Scoring"):
-        rows, flow = _channel(matched, name, climatology, parts)
+        rows, flow, done = _channel(matched, name, climatology, parts)
         if "energy" in parts:
             joint[0] += rows["from_truth"] / scale[name] ** 2 / len(names)
             joint[1] += rows["between"] / scale[name] ** 2 / len(names)
             rows["energy"] = measures.energy(rows.pop("from_truth"), rows.pop("between"))
         units = str(truth[name].attrs.get("units", ""))
-        out[name] = {"units": units, "floor": (floors or {}).get(name)} | _summary(rows, flow, members, climatology)
+        there = matched.rows >= 0
+        lost = {"truth": (done == NO_TRUTH) & there, "forecast": done == INCOMPLETE}
+        about = {
+            "units": units,
+            "floor": (floors or {}).get(name),
+            "left_out": {key: [int(n) for n in lost[key].sum(0)] for key in lost},
+        }
+        out[name] = about | _summary(rows, flow, members, climatology)
+        verified = np.minimum(verified, (done == USED).sum(0))
         for score in KEPT:
             if score in rows:
                 kept[score][name] = plain(rows[score])
@@ -112,7 +135,7 @@ def score_forecast(
         "grid": matched.grid.name,
         "leads": [duration(v) for v in durations],
         "lead_hours": [hours(v) for v in durations],
-        "verified": [int(n) for n in (matched.rows >= 0).sum(0)],
+        "verified": [int(n) for n in verified],
         "initial_times": stamps(forecast[TIME].values),
         "interval": {"level": bootstrap.LEVEL, "resamples": bootstrap.RESAMPLES, "over": "initial times"},
         "variables": out,
@@ -123,16 +146,19 @@ def score_forecast(
 
 def _channel(
     matched: Matched, name: str, climatology: Climatology, parts: Collection[str]
-) -> tuple[dict[str, Array], tuple[Array, Array] | None]:
-    """Rows (T, L, ...) of each measure, NaN where there is no truth; and (L, 3) thirds over time."""
+) -> tuple[dict[str, Array], tuple[Array, Array] | None, Array]:
+    """Rows (T, L, ...) of each measure, NaN where there is no truth; (L, 3) thirds over time; and what was done with
+    each forecast (T, L), as :meth:`Matched.read` has it."""
     import xarray as xr
 
     forecast, rows = matched.forecast, dict[str, Array]()
     flows: list[tuple[Array, Array]] = []
     area = xr.DataArray(matched.grid.area, dims=matched.grid.dims)
+    done = np.zeros(matched.rows.shape, dtype=int)
     for block in matched.blocks():
         fields: dict[str, list[Array]] = {}
-        for times, members, truth in matched.read(name, block):
+        for times, members, truth, what in matched.read(name, block):
+            done[times, block] = what
             count, length = times.stop - times.start, block.stop - block.start
             when = valid_times(forecast[TIME].values[times], forecast[LEAD].values[block])
             for key, value in _measure(members, truth, climatology, name, when, area, parts).items():
@@ -144,15 +170,19 @@ def _channel(
                     rows.setdefault(key, blank)[times, block] = each
         if fields and len(matched.rows) > 2:
             flows.append(flow_thirds(*(np.concatenate(fields[part]) for part in FIELDS)))
-    rows = {key: _verified(value, matched.rows) for key, value in rows.items()}
+    if not (done == USED).any():
+        first = stamps(forecast[TIME].values)[int((done == INCOMPLETE).any(1).argmax())]
+        missing = f"the forecast of {first} misses values that truth has" if (done == INCOMPLETE).any() else ""
+        raise RefineError(f"{name}: nothing can be scored; {missing or 'truth has no values that can be'}")
+    rows = {key: _of_used(value, done) for key, value in rows.items()}
     if not flows:
-        return rows, None
+        return rows, None, done
     variance, square = (np.concatenate(part) for part in zip(*flows, strict=True))
-    return rows, (variance, square)
+    return rows, (variance, square), done
 
 
-def _verified(value: Array, rows: Array) -> Array:
-    return np.where((rows >= 0).reshape(*rows.shape, *[1] * (value.ndim - 2)), value, np.nan)
+def _of_used(value: Array, done: Array) -> Array:
+    return np.where((done == USED).reshape(*done.shape, *[1] * (value.ndim - 2)), value, np.nan)
 
 
 def _measure(

@@ -38,6 +38,7 @@ def stability(forecast: xr.Dataset, climatology: Climatology, channels: Sequence
         for block in pieces(len(leads), grid.num_cells * forecast.sizes[NUMBER]):
             for times, members in read_members(forecast[name], grid, block):
                 anomaly = members.values - climatology.mean(name, valid_times(starts[times], leads[block]))
+                anomaly[~np.isfinite(anomaly)] = np.nan
                 flat = anomaly.reshape(*anomaly.shape[:2], -1)
                 drift[times, block] = (flat.mean(0) @ weights).reshape(-1, block.stop - block.start)
                 square[times, block] = (np.square(flat).mean(0) @ weights).reshape(-1, block.stop - block.start)

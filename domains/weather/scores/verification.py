@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from refine.domains.weather.ensembles.initial_times import hours, shifted, stamps
 from refine.domains.weather.sphere.grids import Grid
-from refine.errors import RefineError, not_accepted, require
+from refine.errors import not_accepted, require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,6 +21,7 @@ Array = npt.NDArray[Any]
 
 NUMBER, TIME, LEAD = "number", "time", "prediction_timedelta"
 WHOLE = 32_000_000  # numbers of a channel that are kept in memory
+USED, NO_TRUTH, INCOMPLETE = range(3)  # a forecast that is scored, has no truth, or misses values that truth has
 HELD = 3_000_000  # numbers of a forecast, or of what is kept of all initial times, held at a time
 
 
@@ -79,27 +80,24 @@ class Matched:
         times, leads = self.rows.shape
         return pieces(leads, self.grid.num_cells * max(self.forecast.sizes[NUMBER], 3 * times))
 
-    def read(self, channel: str, leads: slice) -> Iterator[tuple[slice, xr.DataArray, xr.DataArray]]:
+    def read(self, channel: str, leads: slice) -> Iterator[tuple[slice, xr.DataArray, xr.DataArray, Array]]:
         """Some initial times after others, as many as are not large: their places, members (M, t * l, *grid) and truth
-        (t * l, *grid), float32 in memory, leads of one initial time after those of another.
+        (t * l, *grid), float32 in memory, leads of one initial time after those of another; and what to do with them,
+        (t, l), of :data:`USED`, :data:`NO_TRUTH`, :data:`INCOMPLETE`.
 
-        Truth is NaN where there is none.
-
-        Raises:
-            RefineError: the forecast has missing or infinite values where truth has none.
+        Truth is NaN where there is none. It counts as none where the forecast has missing or infinite values and truth
+        has not; all of that lead of that initial time is left out then.
         """
         for times, members in read_members(self.forecast[channel], self.grid, leads):
             rows = self.rows[times, leads].reshape(-1)
-            real = np.full((len(rows), *self.grid.shape), np.nan, np.float32)
-            real[rows >= 0] = self.fields(channel, rows[rows >= 0])
-            truth = members.isel({NUMBER: 0}).copy(data=real)
-            missing = ~(abs(members) < np.inf).all(NUMBER) & truth.notnull()
-            lost = missing.values.reshape(times.stop - times.start, -1).sum(1)
-            if lost.any():
-                first = int(np.flatnonzero(lost)[0])
-                when = stamps(self.forecast[TIME].values[times])[first]
-                raise RefineError(f"{channel}: the forecast of {when} misses {lost[first]} values that truth has")
-            yield times, members, truth
+            truth = members.isel({NUMBER: 0}).copy(data=self.fields(channel, rows))
+            known, finite = truth.notnull(), (abs(members) < np.inf).all(NUMBER)
+            whole = (finite | ~known).all(self.grid.dims)
+            some = known.any(self.grid.dims)
+            what = np.where(some.values, np.where(whole.values, USED, INCOMPLETE), NO_TRUTH)
+            if not whole.all():
+                members, truth = members.where(whole, 0), truth.where(whole)
+            yield times, members, truth, what.reshape(times.stop - times.start, -1)
 
 
 def pieces(count: int, size: int) -> list[slice]:
@@ -126,7 +124,8 @@ def valid_times(starts: Any, leads: Any) -> xr.DataArray:
 
 
 def reader(fields: xr.Dataset) -> Callable[[str, Array], Array]:
-    """A function of a channel and places in time: (*places, *grid) float32 values of ``fields`` (time, *grid).
+    """A function of a channel and places in time: (*places, *grid) float32 values of ``fields`` (time, *grid), NaN at
+    places below 0.
 
     The last channel asked for stays in memory if it is not large; else what is asked for is read, each time once.
     """
@@ -136,13 +135,21 @@ def reader(fields: xr.Dataset) -> Callable[[str, Array], Array]:
         field = fields[channel]
         return np.asarray(field.values, np.float32) if field.size <= WHOLE else None
 
-    def read(channel: str, places: Array) -> Array:
+    def there(channel: str, places: Array) -> Array:
         kept = whole(channel)
         if kept is not None:
             return kept[places]
         once, back = np.unique(places, return_inverse=True)
         found: Array = np.asarray(fields[channel].isel({TIME: once}).values, np.float32)
         return found[back.reshape(np.shape(places))]
+
+    def read(channel: str, places: Array) -> Array:
+        absent = np.asarray(places) < 0
+        found = there(channel, np.where(absent, 0, places))
+        if absent.any():
+            found = np.array(found)
+            found[absent] = np.nan
+        return found
 
     return read
 

@@ -29,6 +29,8 @@ ZONAL = 5  # Legendre polynomials of the sine of latitude, as features of a site
 LOCAL = 3  # highest degree of the spherical harmonics of a neighbour's direction, as features of a pair
 RINGS = 6  # radial features of a pair
 DENSE = 320  # sites up to which all attend to all
+LARGEST = 2**30  # numbers of a table, 8 GiB while it is made
+FEW_RINGS = 80  # T up to which 1.3 sites a coefficient are enough
 CONDITION = 30  # of a basis at its sites: how much it may magnify noise
 NEIGHBOURS = 9  # otherwise: itself and the eight nearest, and those as near as the last of them
 
@@ -43,11 +45,12 @@ class SphereResampler(Resampler):
 
     def __init__(self, names: Sequence[str], grid: Grid) -> None:
         super().__init__()
+        sizes = [sites_of(name) for name in names]
+        grows = len(sizes) > 0 and all(a < b for a, b in itertools.pairwise(sizes))
+        require(grows, f"domain.scales: sites {sizes} must grow strictly")
+        _small_enough(sizes[-1], max(sizes[-1], grid.num_cells))
         self.names, self.grid, self.points = list(names), grid, [points_of(name) for name in names]
         self.num_levels = len(self.names)
-        sizes = [len(p) for p in self.points]
-        grows = all(a < b for a, b in itertools.pairwise(sizes))
-        require(self.num_levels > 0 and grows, f"domain.scales: sites {sizes} must grow strictly")
         for k, p in enumerate(self.points):
             self.register_buffer(f"pos_{k}", _table(site_features(p))[None], persistent=False)
             self.register_buffer(f"seen_{k}", _table(seen_from(p, grid)), persistent=False)
@@ -177,7 +180,7 @@ def harmonic_names(truncations: Sequence[int], points: str, oversample: float) -
     if points not in ("healpix", "gaussian"):
         raise not_accepted("domain.points", points, ("healpix", "gaussian"))
     require(oversample >= 1, f"domain.oversample={oversample} is not accepted; accepted: 1 or more")
-    return [_rings(oversample * (t + 1) ** 2) if points == "healpix" else _gauss(t) for t in truncations]
+    return [_rings(t, oversample) if points == "healpix" else _gauss(t) for t in truncations]
 
 
 def nested_names(nsides: Sequence[int]) -> list[str]:
@@ -190,15 +193,24 @@ def _table(array: Array) -> Tensor:
     return torch.tensor(array, dtype=torch.get_default_dtype())
 
 
-def _rings(least: float) -> str:
-    """The coarsest HEALPix rings (of any whole nside) with at least so many sites."""
-    return f"rings:{max(1, int(np.ceil((least / 12) ** 0.5 - 1e-9)))}"
+def _rings(truncation: int, oversample: float) -> str:
+    """The coarsest HEALPix rings (of any whole nside) with at least so many sites for each coefficient. They hold less
+    than T = 3 nside: above T80 so many sites do not determine the coefficients well, and there are some more rings."""
+    nside = max(1, int(np.ceil((oversample * (truncation + 1) ** 2 / 12) ** 0.5 - 1e-9)))
+    return f"rings:{max(nside, -(-(truncation + 4) // 3)) if truncation > FEW_RINGS else nside}"
 
 
 def _gauss(truncation: int) -> str:
     """A Gaussian grid on which products of two fields of this truncation are integrated exactly."""
     rows = max(2, (3 * truncation + 1) // 4 * 2 + 2 if truncation % 2 == 0 else (3 * truncation + 3) // 4 * 2)
     return f"gaussian:{rows}x{2 * rows}"
+
+
+def sites_of(name: str) -> int:
+    """How many sites :func:`points_of` gives."""
+    if not name.startswith("rings:"):
+        return Grid.parse(name).num_cells
+    return 12 * int(name.removeprefix("rings:")) ** 2
 
 
 @lru_cache(maxsize=32)
@@ -220,6 +232,7 @@ def basis(name: str, truncation: int) -> tuple[Array, Array]:
     Raises:
         RefineError: sites that do not determine the coefficients well.
     """
+    _small_enough(sites_of(name), (truncation + 1) ** 2)
     values = at_points(points_of(name), truncation)
     gram = values.T @ values
     size = np.linalg.eigvalsh(gram)
@@ -231,6 +244,12 @@ def basis(name: str, truncation: int) -> tuple[Array, Array]:
     )
     inverse: Array = np.asarray(np.linalg.solve(gram, values.T), dtype=np.float64)
     return values, inverse
+
+
+def _small_enough(sites: int, others: int) -> None:
+    """Refuse a table of ``sites`` with each other, with cells of a grid, or with coefficients, before it is made."""
+    asked = f"domain.scales, with domain.oversample, ask for {sites:,} sites, and a table of {sites * others:,} numbers"
+    require(sites * others <= LARGEST, f"{asked}; accepted: {LARGEST:,} numbers at most")
 
 
 def site_features(points: Array) -> Array:

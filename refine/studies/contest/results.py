@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refine.errors import RefineError, require
-from refine.storage.files import read_text
+from refine.errors import RefineError, require, shown
+from refine.storage.files import regular
 from refine.studies.contest.variants import REFERENCE
+from refine.studies.store import Store, StudyKey
 
 GROUPS: dict[str, dict[str, str]] = {
     "Latent or pixels": {REFERENCE: "latent", "pixel": "pixels"},
@@ -144,14 +144,15 @@ class Results:
             return None
         number = type(value) is float or (type(value) is int and abs(value) < 2**63)
         name = ".".join(map(str, where))
-        require(number, f"{self.path}: {name}={value!r} of {what} is not accepted; accepted: a number or null")
+        require(number, f"{self.path}: {name}={shown(value)} of {what} is not accepted; accepted: a number or null")
         return float(value)
 
     def _list(self, what: str, figures: Any, where: Sequence[Where]) -> list[Any]:
         value = _at(figures, where)
         accepted = "accepted: a list or null"
         require(
-            value is None or isinstance(value, list), f"{self.path}: {value!r} of {what} is not accepted; {accepted}"
+            value is None or isinstance(value, list),
+            f"{self.path}: {shown(value)} of {what} is not accepted; {accepted}",
         )
         return value or []
 
@@ -162,21 +163,18 @@ def read_results(path: Path) -> Results:
     Raises:
         RefineError: it cannot be read, or is another file.
     """
-    try:
-        content = json.loads(read_text(path))
-        about, updates = content["about"], int(content["about"]["updates"])
-        figures: dict[str, dict[int, Mapping[str, Any]]] = {}
-        seconds = 0.0
-        for record in content["results"]:
-            experiment = record["experiment"]
-            if not isinstance(experiment, str):
-                raise TypeError(f"experiment {experiment!r}")
-            if experiment == "codec" or record["updates"] == updates:
-                figures.setdefault(experiment, {})[int(record["seed"])] = dict(record["figures"])
-                seconds += float(record.get("cpu_seconds", 0))
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
-        raise RefineError(f"{path} is not a file of refine study ({error!r})") from None
-    return Results(path, updates, about, figures, seconds)
+    regular(path)
+    store = Store(path, StudyKey)
+    updates = store.about.get("updates")
+    if type(updates) is not int:
+        raise RefineError(f"{path} is not a file of refine study: about.updates={shown(updates)} is no whole number")
+    figures: dict[str, dict[int, Mapping[str, Any]]] = {}
+    seconds = 0.0
+    for key, record in store.records.items():
+        if key.experiment == "codec" or key.updates == updates:
+            figures.setdefault(key.experiment, {})[key.seed] = record["figures"]
+            seconds += float(record.get("cpu_seconds", 0))
+    return Results(path, updates, store.about, figures, seconds)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from refine.codes.vq import VQ
+from refine.errors import RefineError
 from refine.models.codec import Codec
 from refine.storage.files import atomic_write
 from refine.studies.paper.closed_forms import (
@@ -76,9 +78,16 @@ class Setting:
             return make()
 
     def trained_codec(self) -> Codec:
-        """The autoencoder as its experiment left it."""
+        """The autoencoder as its experiment left it.
+
+        Raises:
+            RefineError: its file is damaged, or holds something else.
+        """
         codec = autoencoder()
-        codec.load_state_dict(load_file(self.codec_file))
+        try:
+            codec.load_state_dict(load_file(self.codec_file))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise RefineError(f"{self.codec_file} cannot be read ({error}); remove it to have it made again") from None
         return codec.requires_grad_(False)
 
     @property

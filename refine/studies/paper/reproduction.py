@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 
 from refine.progress import track
-from refine.storage.locks import LOCK, alone
 from refine.studies.paper.experiments import EXPERIMENTS, Experiment, Setting
 from refine.studies.paper.mnist import Digits
 from refine.studies.paper.report import Seeds
@@ -19,9 +18,6 @@ def measure(store: Store[Key], names: list[str], seeds: range, train_size: int, 
 
     Returns:
         For each seed, figures by experiment.
-
-    Raises:
-        RefineError: another process measures in this folder.
     """
 
     def key(name: str, seed: int) -> Key:
@@ -44,8 +40,7 @@ def measure(store: Store[Key], names: list[str], seeds: range, train_size: int, 
             figures = yield from experiment.work(setting(wanted.seed))
             store.add(wanted, figures, time.process_time() - start)
 
-    folder = store.path.parent
-    with alone(folder / LOCK, f"out={str(folder)!r} is being measured"), flushed_denormals():
+    with flushed_denormals():
         for _ in track(work(), "reproduce", total=sum(e.pieces or epochs for e, _ in todo)):
             pass
     return [{name: store.figures(key(name, seed)) for name in names} for seed in seeds]

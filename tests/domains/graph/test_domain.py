@@ -63,6 +63,19 @@ def test_samples_have_the_nodes_that_were_asked_for_and_can_be_read_back(run: Pa
     assert [g.num_edges for g in packed] == [g.number_of_edges() for g in graphs]
 
 
+def test_pictures_can_be_left_out(run: Path, tmp_path: Path) -> None:
+    given = ["sample", f"run={run}", "num=2", "size=6", "--gif", "--out", str(tmp_path / "s")]
+    refine_command(*given, "pictures=false")
+    assert {p.name for p in (tmp_path / "s").iterdir()} == {"graphs.npz", "graphs"}
+
+
+@pytest.mark.parametrize("size", ["20001", "[9,20001]"])
+def test_a_size_has_one_bound(size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "sample", "domain=graph", f"size={size}", "out=" + str(tmp_path / "s"))
+    assert "sample.size=" in said and "accepted: whole numbers from 1 to 20,000, or " in said
+    assert not (tmp_path / "s").exists()
+
+
 def test_evaluation_writes_every_figure(run: Path) -> None:
     refine_command("evaluate", f"run={run}", "evaluate.samples=12", "evaluate.items=6")
     figures = json.loads((run / "evaluate-test.json").read_text())

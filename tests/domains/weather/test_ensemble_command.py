@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from refine.domains.weather.ensemble_command import domain_of
 from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.pictures import forecast_pictures, report
 from refine.errors import RefineError
+from refine.settings.compose import compose, to_yaml
 from refine.storage.locks import alone, lock_beside
 
 from . import toy_forecaster
@@ -278,6 +280,13 @@ def test_messages_name_the_key_that_named_the_data(tmp_path: Path) -> None:
     [
         ("start=2021-01-01", "ensemble.start='2021-01-01' is not accepted: a forecast needs the field one step before"),
         ("start=2031-01-01", "forecasts can start from 2021-01-02T00:00 to 2021-01-20T00:00"),
+        ("start=none", "ensemble.start='none' is not accepted; accepted: a date such as 2021-01-31"),
+        ("start=[2021-01-05,soon]", "is not accepted; accepted: a date such as 2021-01-31"),
+        ("start=2021-02-31T25", "is not accepted; accepted: a date such as 2021-01-31"),
+        ("start=every:0d", "is not accepted; accepted: a date such as 2021-01-31"),
+        ("temperature=[1,1]", "sampler.temperature"),
+        ("top_k=[5,5]", "sampler.top_k"),
+        ("strategies=[none]", "strateg"),
         ("lead=5h", "ensemble.lead='5h' is not accepted; accepted: whole steps of 24 h"),
         ("members=0", "ensemble.members=0"),
         ("members=many", "accepted: whole numbers from 1 to"),
@@ -305,3 +314,19 @@ def test_domains_that_do_not_forecast_name_those_that_do(cli: Run) -> None:
 def test_help(cli: Run) -> None:
     code, out, _ = cli("--help")
     assert code == 0 and "ensemble.lead=10d" in out and "240h" in out
+
+
+def test_a_scheduler_that_a_runs_file_names_is_not_asked(cli: Run, undrawn: None) -> None:
+    """Whoever answers may run code here, so only the command line names one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        text = to_yaml(compose(["domain=waves"]))
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        named = text.replace("  scheduler: null", f"  scheduler: {address}")
+        assert named != text
+        Path("runs/first/config.yaml").write_text(named)
+        code, _, err = cli("run=runs/first", "members=1", "lead=1d", "out=here.zarr")
+        assert code == 0 and Path("here.zarr").is_dir(), err
+        assert "because places count from the command line only: ensemble.scheduler" in err
+        with pytest.raises(TimeoutError):
+            server.accept()

@@ -13,6 +13,7 @@ from refine.settings.compose import compose
 from refine.storage.checkpoint import load_checkpoint
 from refine.storage.runs import read_metrics
 
+from .made_up_fields import make_fields
 from .tiny_forecaster import CHANNELS, GRID, first_states, make_world
 
 TINY = [
@@ -96,3 +97,14 @@ def test_other_ways_train_too(options: list[str], world: Path, tmp_path: Path) -
     model: Any = Model.from_pretrained(train(world, tmp_path / "run", *options, *short))
     before, now, times = first_states(model.domain, 1)
     assert torch.isfinite(next(model.forecast(before, now, times, range(3), 1))).all()
+
+
+def test_a_store_of_levels_and_surface_fields_trains(tmp_path: Path) -> None:
+    """As WeatherBench2 publishes them: one variable on levels, others without, longitude before latitude."""
+    ds = make_fields(60)[["geopotential", "2m_temperature"]].transpose("time", "level", "longitude", "latitude")
+    ds.to_zarr(tmp_path / "wb2.zarr", zarr_format=2, consolidated=False)
+    keys = ["domain.variables=null", "stage=mean", "train.mean.steps=2", "train.val_every=2", "train.save_every=2"]
+    model: Any = Model.from_pretrained(train(tmp_path / "wb2.zarr", tmp_path / "run", *keys))
+    assert model.channels == ["2m_temperature", "geopotential_500", "geopotential_850"]
+    centre = model.mean.centre[:, 0, 0].tolist()
+    assert centre == pytest.approx([285, 55e3, 14e3], rel=0.01)

@@ -128,7 +128,7 @@ def test_the_store_keeps_six_digits_and_refuses_other_files(tmp_path: Path) -> N
     for content in ("{", "[]", json.dumps({"results": [{"seed": 1}]}), *(json.dumps({"results": [r]}) for r in wrong)):
         other = tmp_path / "other.json"
         other.write_text(content)
-        with pytest.raises(RefineError, match=r"other\.json holds no results of such work"):
+        with pytest.raises(RefineError, match=r"other\.json is not a file of refine reproduce"):
             Store(other, Key)
         assert other.read_text() == content
 

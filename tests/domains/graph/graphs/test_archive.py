@@ -76,7 +76,8 @@ GOOD = {"num_nodes": np.array([2]), "num_edges": np.array([1]), "edges": np.arra
         ({"num_nodes": np.array([2, 2, 2]), "num_edges": np.array([2**62] * 2 + [1])}, "edges has the shape"),
         ({"split": np.array(["a"])}, "split is not one whole number for each graph"),
         ({"split": np.array([0.5])}, "split is not one whole number for each graph"),
-        ({"meta": np.array("[" * 100_000)}, "cannot be read"),
+        ({"meta": np.array("[" * 100_000)}, "meta is damaged"),
+        ({"meta": np.array("[]")}, "cannot be read"),
         ({"meta": np.array('{"node_kinds": "' + "x" * 9999 + '"}')}, "node_kinds of meta is no list of names"),
     ],
 )

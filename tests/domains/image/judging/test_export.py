@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from refine.cli import main
+from refine.domains.image import ImageDomain
 from refine.domains.image.data.pixels import to_float
+from refine.domains.image.judging import metrics
 from refine.domains.image.judging.export import export
 from refine.errors import RefineError
+from refine.models.refiner import Refiner
 
 from ..tiny_runs import model
 
@@ -55,6 +58,18 @@ def test_what_cannot_be_exported_leaves_the_folder_as_it_was(tmp_path: Path) -> 
     assert [p.read_text() for p in tmp_path.iterdir()] == ["precious"]
 
 
+def test_features_that_cannot_be_had_are_refused_before_anything_is_drawn_or_trained(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(metrics, "_inception", lambda _: Path("nowhere").stat())
+    monkeypatch.delattr(metrics, "trained_classifier")
+    monkeypatch.delattr(Refiner, "sample")
+    assert command(f"run={run}", "features=inception") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: features=inception cannot be used. Inception is not at hand") and err.count("\n") == 1
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model("laplacian", tmp_path_factory.mktemp("model") / "run")
@@ -66,16 +81,23 @@ def command(*arguments: object) -> int:
     return int(end.value.code or 0)
 
 
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.usefixtures("judge")
 def test_evaluate_exports_what_it_scores(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given = [f"run={run}", "samples=400", "items=20", "features=classifier", "--balanced"]
+    with monkeypatch.context() as patch:  # ended while it scores: the same command can be given again
+        patch.setattr(ImageDomain, "metrics", interrupted)
+        assert command(*given, "--export", "new/samples.npz") == 130
     assert command(*given, "--export", "new/samples.npz") == 0
     with np.load("new/samples.npz") as file:
         found = file["arr_0"]
     figures = json.loads((run / "evaluate-test.json").read_text())
     assert figures["balanced"] is True and figures["samples"] == len(found) == 400  # the test split has 360
-    from refine import Condition, Refiner
+    from refine import Condition
     from refine.domains.image.data.pixels import to_uint8
 
     drawn = Refiner.from_pretrained(run).sample(400, Condition(label=torch.arange(400) % 10), seed=0).items

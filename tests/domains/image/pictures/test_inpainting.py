@@ -150,6 +150,8 @@ def test_a_mask_that_paints_everything_samples(one: Path, capsys: pytest.Capture
         (["image=test:5", "mask=low.png", "label=[]"], "inpaint.label=[] is not accepted"),
         (["image=test:5", "mask=low.png", "num=0"], "inpaint.num=0 is not accepted"),
         (["image=test:5", "mask=low.png", "top_k=-1"], "top_k=-1 is not accepted"),
+        (["image=test:5", "mask=low.png", "top_k=[1,2]"], "a list needs one number for each of 4 scales"),
+        (["image=test:5", "mask=low.png", "out=low.png/new"], "low.png cannot be written to"),
         (["image=test:5", "mask=low.png", "out=full"], "inpaint.out='full' is not accepted: it is there already"),
         (["image=test:5", "mask=low.png", "strip=3"], "'strip' is not a key"),
     ],
@@ -163,7 +165,7 @@ def test_what_is_refused(one: Path, arguments: list[str], message: str, capsys: 
     before = {p: p.stat().st_mtime_ns for p in [*Path().rglob("*"), *one.rglob("*")]}
     assert command(f"run={one}", *arguments) == 2
     out, err = capsys.readouterr()
-    assert out == "" and message in err
+    assert out == "" and message in err and err.count("\n") == 1
     assert {p: p.stat().st_mtime_ns for p in [*Path().rglob("*"), *one.rglob("*")]} == before
 
 

@@ -138,6 +138,9 @@ def test_samples_are_written_as_they_are_drawn_and_do_not_depend_on_batches(tmp_
         assert one.shape == other.shape and np.abs(one - other).max() <= 2
     assert Image.open(tmp_path / "2" / "refinement.png").height < 4 * 58
 
+    draw_samples(model, config_of(tmp_path / "run", num=2, strip=3, gif=True, pictures=False), tmp_path / "bare")
+    assert {p.name for p in (tmp_path / "bare").iterdir()} == {"images", "samples.npz"}
+
     whole, calls = model.sample, list[bool]()
 
     def fails_later(num: int, *given: object) -> Samples:

@@ -72,7 +72,7 @@ def test_begun_here_and_finished_there(cluster: LocalCluster, tmp_path: Path) ->
 
 def test_an_error_of_a_worker_is_told(cluster: LocalCluster, tmp_path: Path) -> None:
     job = replace(JOB, starts=(0, 2))  # the first field has none before it
-    with pytest.raises(RefineError, match=r"a worker failed: .*; \d of 6 parts are kept in"):
+    with pytest.raises(RefineError, match=r"a worker of ensemble.scheduler failed: .*; \d of 6 parts are kept in"):
         write(tmp_path / "f.zarr", job, cluster.scheduler_address)
     assert partial_folder(tmp_path / "f.zarr").is_dir()
 
@@ -87,3 +87,4 @@ def test_no_such_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         pytest.raises(RefineError, match="has no workers"),
     ):
         write(tmp_path / "f.zarr", scheduler=empty.scheduler_address)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("f.zarr")]  # refused before it was begun

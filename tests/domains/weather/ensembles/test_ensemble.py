@@ -56,6 +56,34 @@ def test_from_a_configuration() -> None:
     assert hours(model.step) == 24
 
 
+def starts(fields: Any, candidates: slice = slice(6, None), **options: Any) -> tuple[int, ...]:
+    model = ToyForecaster(Grid.of(fields))
+    times = fields["time"].values[candidates]
+    return job_of(EnsembleConfig(**options), SamplerConfig(), 5, model, fields, times).starts
+
+
+def test_initial_times_that_are_not_whole_are_left_out_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    fields = toy_fields().load()
+    fields["temperature_850"][7, 1, 2] = np.nan
+    fields["2m_temperature"][10] = 1e20
+    assert starts(fields, lead="1d", start="all") == (6, 9)  # 7 and 10 themselves, 8 and 11 start from them too
+    text = "3 of 5 initial times are left out: temperature_850 misses 1 values, the first at time 2021-01-08T00:00:00"
+    assert f"{text}, latitude" in capsys.readouterr().err
+    assert starts(fields, lead="1d", start=["2021-01-09", "2021-01-10"]) == (9,)
+    assert starts(fields, lead="1d") == (9,)  # the last that can be verified is 10
+    assert starts(toy_fields(), lead="1d") == (10,)
+
+
+def test_none_of_the_initial_times_is_whole() -> None:
+    fields = toy_fields().load()
+    fields["temperature_850"][:, 1, 2] = np.nan
+    for options in ({}, {"start": "all"}, {"start": "2021-01-09"}):
+        with pytest.raises(
+            RefineError, match=r"initial time 2021-01.*, or the fields one step before: temperature_850: "
+        ):
+            starts(fields, lead="1d", **options)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

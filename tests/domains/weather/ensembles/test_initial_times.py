@@ -89,6 +89,16 @@ def test_what_is_not_accepted(start: Any, why: str) -> None:
     assert "from 2021-01-02T00:00 to 2021-02-09T00:00" in message
 
 
+def test_dates_of_a_list_that_the_data_do_not_have_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    found = chosen(daily(), ["2021-01-05", "2021-01-01", "2031-01-01", "2021-01-07..2021-01-08"])
+    assert found == ["2021-01-05T00:00", "2021-01-07T00:00", "2021-01-08T00:00"]
+    said = capsys.readouterr().err
+    assert "2 of 4 entries of ensemble.start are left out: ensemble.start='2021-01-01'" in said
+    assert said.count("\n") == 1 and "2020-12-31T00:00 is missing" in said
+    with pytest.raises(RefineError, match=r"ensemble\.start='2031-01-01' is not accepted"):
+        chosen(daily(), ["2031-01-01", "2031-01-02"])
+
+
 def test_bad_intervals_and_empty_lists() -> None:
     for start, accepted in (("every:soon", "every:8d"), ("every:0d", "every:8d"), ([], "FIRST..LAST")):
         with pytest.raises(RefineError, match=accepted):

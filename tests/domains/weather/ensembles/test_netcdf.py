@@ -18,3 +18,12 @@ def test_the_file_has_what_the_store_has(tmp_path: Path) -> None:
     with xr.open_dataset(file) as ds:
         assert ds["temperature"].encoding["chunksizes"] == (2, 1, 3, 1, 4, 8)
         assert ds["time"].attrs["standard_name"] == "forecast_reference_time"
+
+
+def test_equal_stores_make_equal_files(tmp_path: Path) -> None:
+    files = []
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        made(tmp_path / name / "f.zarr")
+        files.append(write_netcdf(tmp_path / name / "f.zarr", tmp_path / name / "f.nc").read_bytes())
+    assert files[0] == files[1] == files[2]

@@ -40,6 +40,40 @@ def test_another_plan_is_refused_with_the_difference(tmp_path: Path) -> None:
     assert (partial_folder(target) / "finished.txt").read_text() == "one\n"
 
 
+@pytest.mark.parametrize(
+    ("saved", "now", "said"),
+    [
+        (
+            {"model": "5e1", "run": "runs/a", "grid": "gaussian:4x8", "seed": 1},
+            {"model": "77f", "run": "runs/b", "grid": "gaussian:8x16", "seed": 1},
+            "was begun with the model of runs/a (now that of runs/b); give",
+        ),
+        (
+            {"model": "5e1", "run": "runs/a"},
+            {"model": "77f", "run": "runs/a"},
+            "was begun with the model of runs/a as it was then (it was trained or replaced since); give",
+        ),
+        ({"model": "5e1"}, {"model": "77f", "run": "runs/b"}, "the model of another folder (now that of runs/b)"),
+        (
+            {"ensemble.start": ["a", "b", "c", "d", "e"]},
+            {"ensemble.start": ["a", "b", "x", "d", "e"]},
+            'ensemble.start: "c" as number 3 of 5 (now "x" as number 3 of 5); give',
+        ),
+        ({"ensemble.start": list("abcd")}, {"ensemble.start": list("abcde")}, "[a, ..., d] (4) (now [a, ..., e] (5))"),
+    ],
+)
+def test_a_refused_plan_is_told_in_words(tmp_path: Path, saved: dict, now: dict, said: str) -> None:
+    Unfinished(tmp_path / "f.zarr", saved, nothing)
+    with pytest.raises(RefineError) as error:
+        Unfinished(tmp_path / "f.zarr", now, nothing)
+    assert said in str(error.value) and "5e1" not in str(error.value) and "77f" not in str(error.value)
+
+
+def test_a_run_that_was_moved_goes_on(tmp_path: Path) -> None:
+    Unfinished(tmp_path / "f.zarr", {"model": "5e1", "run": "runs/a"}, nothing).record("one")
+    assert Unfinished(tmp_path / "f.zarr", {"model": "5e1", "run": "runs/b"}, nothing).finished == {"one"}
+
+
 def test_what_is_there_stays(tmp_path: Path) -> None:
     (tmp_path / "f.zarr").write_text("mine")
     with pytest.raises(RefineError, match="already"):

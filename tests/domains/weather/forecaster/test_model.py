@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import Tensor
 
 from refine.domains.weather.domain import WeatherDomain
-from refine.domains.weather.forecaster.model import Forecaster, _later, _stream
+from refine.domains.weather.fields.calendar import DAILY, FORCINGS
+from refine.domains.weather.forecaster.model import Forecaster, _later, _stream, least_lost
 from refine.errors import RefineError
 from refine.items import in_batches
 from refine.models.model import Model
 from refine.settings.config import QuantizerConfig, SamplerConfig
+from refine.storage.checkpoint import load_checkpoint, save_checkpoint
 from refine.types import Condition
 
 from ..tiny_forecaster import (
@@ -187,3 +190,45 @@ def test_streams_are_functions_of_time_and_member(kind: str) -> None:
             _stream(at(1, 0), member)
     later = _later(np.array([at(1, 0)]), np.timedelta64(30, "h"))
     assert later[0] == at(2, 6)
+
+
+def test_a_checkpoint_from_before_forcings_could_be_chosen_forecasts_as_it_did(world: Path, tmp_path: Path) -> None:
+    """Its data have several hours, and steps of a day saw none of them."""
+    ds = xr.open_zarr(world, consolidated=False)
+    hours = np.arange(ds.sizes["time"]) * np.timedelta64(6, "h")
+    ds.assign_coords(time=ds["time"].values[0] + hours).drop_vars(["split", "branch"]).to_zarr(
+        tmp_path / "hours.zarr", consolidated=False
+    )
+    old = tiny_forecaster(tiny_domain(tmp_path / "hours.zarr", hourly=False))
+    old.save_pretrained(tmp_path / "model")
+    header, weights = load_checkpoint(tmp_path / "model")
+    del header["domain_config"]["hourly"]
+    save_checkpoint(tmp_path / "model", header, weights)
+    found: Any = Model.from_pretrained(tmp_path / "model")
+    assert found.domain.forcings == DAILY and tiny_domain(tmp_path / "hours.zarr").forcings == FORCINGS
+    states = first_states(old.domain, 2, "train")
+    was, now = (next(m.forecast(*states, range(2), 1)) for m in (old, found))
+    assert torch.equal(was, now)
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "lost"),
+    [
+        (4, {"size": 256, "stages": 3}, 0.0002),
+        (9, {"size": 256, "stages": 3}, 0.025),
+        (23, {"size": 256, "stages": 3}, 0.235),
+        (70, {"size": 256, "stages": 3}, 0.622),
+        (8, {"size": 256, "groups": [[0, 1, 2, 3], [4, 5, 6, 7]]}, 2**-4),
+        (8, {"size": [16, 256]}, 0.5),
+        (70, {"kind": "none"}, 0.0),
+    ],
+)
+def test_what_codes_have_to_lose(channels: int, options: dict[str, Any], lost: float) -> None:
+    assert least_lost(QuantizerConfig(**options), channels) == pytest.approx(lost, rel=0.03, abs=1e-4)
+
+
+def test_codes_of_too_many_channels_are_told(domain: WeatherDomain, capsys: pytest.CaptureFixture[str]) -> None:
+    for stages, said in ((2, False), (1, True)):
+        config = tiny_config(quantizer=QuantizerConfig(size=16, stages=stages))
+        Forecaster(domain, config).check_stage("mean")
+        assert ("codes of 3 channels lose 16% or more" in capsys.readouterr().err) == said

@@ -12,9 +12,11 @@ from rich.console import Console
 
 from refine.domains.weather.config import WeatherConfig
 from refine.domains.weather.domain import WeatherDomain
+from refine.domains.weather.ensembles.store import open_forecast
 from refine.domains.weather.pictures.tables import headline, tables
 from refine.domains.weather.scores.climatology import Climatology
 from refine.domains.weather.scores.evaluation import evaluate_store
+from refine.domains.weather.scores.scores import score_forecast
 from refine.domains.weather.scores.stability import stability
 from refine.errors import RefineError
 
@@ -74,6 +76,35 @@ def test_a_store_is_scored_beside_all_references(domain: WeatherDomain, world: x
     assert set(against) == {*SCALE, "joint"}
     assert found["variables"][NAME]["floor"] == 0.03 and found["published"] == {}
     assert found["stability"]["leads"] == ["1d", "3d"]
+
+
+def test_truth_that_is_missing_or_cannot_be_is_left_out_and_counted(
+    world: xr.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three times of the test year are bad: a truth that cannot be, one that is missing, and one that is not there."""
+    broken = world.load().copy(deep=True)
+    broken[NAME].values[ROWS[0] + 1] = 1e20
+    broken[NAME].values[ROWS[1] + 3] = np.nan
+    broken = broken.isel(time=[i for i in range(broken.sizes["time"]) if i != ROWS[2]])  # an initial time
+    broken.drop_encoding().to_zarr(tmp_path / "broken.zarr", consolidated=False)
+    part = WeatherDomain(WeatherConfig(data=str(tmp_path / "broken.zarr"), variables=[NAME]))
+    found = evaluate_store(stored(world, tmp_path / "f.zarr"), part, tmp_path)
+    left = found["variables"][NAME]
+    assert left["left_out"] == {"truth": [1, 1], "forecast": [0, 0]} and found["verified"] == [5, 5]
+    rows = found["by_time"]["crps"][NAME]
+    assert [[x is None for x in row] for row in rows] == [[True, False], [False, True], *[[False, False]] * 4]
+    climatology = Climatology.fit(world.isel(time=slice(0, 100)))
+    forecast = open_forecast(tmp_path / "f.zarr", [NAME]).isel(time=slice(1, None))
+    others = score_forecast(forecast, world, climatology, channels=[NAME], parts=())["variables"][NAME]
+    np.testing.assert_allclose(left["crps"]["value"][0], others["crps"]["value"][0], rtol=1e-4)
+    said = capsys.readouterr().err
+    assert (
+        f"{NAME}: 2 forecasts of 6 initial times at 2 leads are left out: 2 as truth has no values that can be" in said
+    )
+    assert set(found["references"]) == REFERENCES
+    still = found["references"]["persistence"]["variables"][NAME]
+    assert still["left_out"] == {"truth": [1, 1], "forecast": [1, 1]}  # the third has no field to start from
+    assert 1 < still["crps"]["value"][0] < 2
 
 
 def test_tables_and_headline_say_what_was_found(domain: WeatherDomain, world: xr.Dataset, tmp_path: Path) -> None:

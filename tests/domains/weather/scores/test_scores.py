@@ -170,12 +170,25 @@ def test_cells_without_truth_do_not_count(perfect: xr.Dataset, truth: xr.Dataset
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_missing_values_of_a_forecast_are_refused(
+def test_forecasts_that_miss_values_are_left_out_and_counted(
     perfect: xr.Dataset, truth: xr.Dataset, climatology: Climatology, value: float
 ) -> None:
     broken = perfect.copy(deep=True)
     broken[NAME].values[2, 1, 0, 3, 4] = value
-    with pytest.raises(RefineError, match=r"temperature_850: the forecast of 2021-01-17T00:00 misses 1 value"):
+    found = score_forecast(broken, truth, climatology)
+    expected = score_forecast(perfect.isel(time=[0, *range(2, len(ROWS))]), truth, climatology)
+    mine, theirs = (x["variables"][NAME] for x in (found, expected))
+    assert mine["left_out"] == {"truth": [0, 0, 0], "forecast": [1, 0, 0]} and found["verified"] == [14, 15, 15]
+    for score in ("crps", "rmse", "spread_skill", "energy", "acc"):
+        assert mine[score]["value"][0] == theirs[score]["value"][0], score
+    assert mine["calibration"]["flow"]["ratio"][0] == theirs["calibration"]["flow"]["ratio"][0]
+    assert found["joint"]["energy"]["value"][0] == expected["joint"]["energy"]["value"][0]
+    assert found["by_time"]["crps"][NAME][1][0] is None
+    assert found["variables"]["geopotential_500"]["left_out"]["forecast"] == [0, 0, 0]
+    broken[NAME].values[2, :, :, 3, 4] = value
+    with pytest.raises(
+        RefineError, match="temperature_850: nothing can be scored; the forecast of 2021-01-01T00:00 misses"
+    ):
         score_forecast(broken, truth, climatology)
 
 

@@ -206,6 +206,13 @@ def test_scales_know_their_sites(kind: str) -> None:
         assert field.shape == (2, n, 5)
 
 
+def test_large_truncations_have_rings_to_spare() -> None:
+    """T88, the default at 120 x 240, has a condition of 33 on 30 rings, and of 9.3 on 31."""
+    names = sphere.harmonic_names([35, 63, 80, 88], "healpix", 1.3)
+    assert names == ["rings:12", "rings:22", "rings:27", "rings:31"]
+    assert sphere.harmonic_names([88], "healpix", 1.5) == ["rings:32"]
+
+
 @pytest.mark.parametrize(
     ("scales", "options", "message"),
     [
@@ -220,6 +227,13 @@ def test_scales_know_their_sites(kind: str) -> None:
         ([0, 1, 2], ("healpix", 1.3), r"sites \[12, 12, 12\] must grow strictly"),
         ([4], ("fibonacci", 1.3), "points='fibonacci' is not accepted; accepted: healpix, gaussian"),
         ([4], ("healpix", 0.5), "oversample=0.5 is not accepted"),
+        (
+            [5, 35],
+            ("healpix", 100.0),
+            "domain.oversample, ask for 129,792 sites, and a table of 16,845,963,264 numbers",
+        ),
+        ([10_000], ("healpix", 1.3), "ask for 133,466,700 sites"),
+        ([35], ("healpix", 1e9), "sites, and a table of"),
     ],
 )
 def test_scales_that_cannot_be_are_refused(scales: list[int], options: tuple[str, float], message: str) -> None:
