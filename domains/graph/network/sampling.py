@@ -203,7 +203,7 @@ class ScaleDraw(ScaleRounds):
         choice, link = (self.uniform(coarse.graph, coarse.num, stream)[nodes] for stream in (CHOICE, LINK))
         connected, maximum = self.predictor.connected, self.predictor.maximum
         if graphs.mass is not None:
-            head, asked = self.predictor.masses, Masses(graphs.mass, graphs.graph, graphs.num, graphs.inside)
+            head, asked = self.predictor.masses, Masses(graphs.mass, graphs.graph, graphs.num, graphs.inside, maximum)
             assert head is not None and light is not None
             share = self.uniform(coarse.graph, coarse.num, SHARE)[nodes]
             two, lighter = head.draw(h, asked, self.sampler, choice, share)
