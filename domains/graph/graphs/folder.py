@@ -35,6 +35,7 @@ from refine.domains.graph.graphs.kinds import Kinds
 from refine.domains.graph.graphs.molecules import BONDS, are_molecules, element_and_charge
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.domains.graph.graphs.smiles import read_smiles
+from refine.domains.graph.graphs.told import require_columns
 from refine.errors import require
 from refine.progress import track
 from refine.settings.places import opened
@@ -170,17 +171,24 @@ def join(parts: Sequence[PackedGraphs]) -> PackedGraphs:
         mapped = [place[label] for place, label in zip(places, labels, strict=True) if label is not None]
         columns[f"{key}_label"], columns[f"{key}_kinds"] = np.concatenate(mapped), known.names
     stack = {key: np.concatenate([getattr(part, key) for part in parts]) for key in ("num_nodes", "num_edges", "edges")}
-    return PackedGraphs.checked(**stack, **columns)
+    told = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    return replace(PackedGraphs.checked(**stack, **columns), columns=told)
 
 
 def _read(path: Path, root: Path, reading: Reading) -> _File:
+    file = _read_file(path, root, reading)
+    require_columns(file.graphs, reading.columns)
+    return file
+
+
+def _read_file(path: Path, root: Path, reading: Reading) -> _File:
     name, suffix = path.relative_to(root).as_posix(), suffix_of(path)
     require(suffix != ".npz" or path.suffix.lower() != ".gz", f"{path} is packed twice; accepted: .npz as it is")
     if suffix == ".npz":
-        graphs, split = read_npz(path)
+        graphs, split = read_npz(path, reading.columns)
         return _File(graphs, [f"{name}#{i}" for i in range(len(graphs))], split)
     if suffix in (".smi", ".sdf"):
-        return _File(*(read_smiles if suffix == ".smi" else read_sdf)(path))
+        return _File(*(read_smiles(path) if suffix == ".smi" else read_sdf(path, reading.columns)))
     if suffix in TEXTS:
         graphs, smiles, split = read_edges_or_smiles(path, reading)
         return _File(graphs, smiles or [name], split)

@@ -172,11 +172,8 @@ class MassHead(nn.Module):
             light[open_] += sampler.draw(self.lights(h[open_], asked.mass[open_]), share[open_])
         return two, light
 
-    def draw_links(
-        self, h: Tensor, asked: Masses, light: Tensor, sure: Tensor, sampler: ScaleSampler, uniform: Tensor
-    ) -> Tensor:
-        """(n,) bool: children are linked, where there are two."""
-        linked = self.links(h, asked.mass, light)
+    def draw_links(self, linked: Tensor, asked: Masses, sure: Tensor, sampler: ScaleSampler, uniform: Tensor) -> Tensor:
+        """(n,) bool: children are linked, where there are two; ``linked`` (n,) are the logits of it."""
         must, never = asked.links(sure)
         pairs = torch.stack([torch.zeros_like(linked), linked], 1)
         pairs[:, 0] = pairs[:, 0].masked_fill(must, -torch.inf)

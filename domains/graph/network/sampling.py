@@ -11,12 +11,13 @@ from torch import Tensor
 
 from refine.codes.laws import ScaleSampler
 from refine.domains.graph.network.examples import Shown, examples, nothing, with_labels
+from refine.domains.graph.network.guided import Reader, Told, mixed, reader_of
 from refine.domains.graph.network.labels import Labels, label_rounds, view_labels
 from refine.domains.graph.network.laws import must_link
 from refine.domains.graph.network.masses import Masses
 from refine.domains.graph.network.network import View
 from refine.domains.graph.network.predictor import GraphPredictor, at_most, close, padded, split_logits
-from refine.domains.graph.network.star import BOTH, Seats, StarReader, along_links
+from refine.domains.graph.network.star import BOTH, Seats, along_links
 from refine.domains.graph.network.subset import draw_subset
 from refine.domains.graph.network.view import (
     NOW,
@@ -51,12 +52,19 @@ class ScaleRounds:
             so that a sample does not depend on how deep others of the batch are. Where masses decide how many scales
             there will be: those that there were, with this one.
         label_rounds: rounds in which kinds are revealed at most.
+        told: the conditions of the batch.
     """
 
     def __init__(
-        self, predictor: GraphPredictor, noise: Noise, key: int | Sequence[int], label_rounds: int = 1
+        self,
+        predictor: GraphPredictor,
+        noise: Noise,
+        key: int | Sequence[int],
+        label_rounds: int = 1,
+        told: Told | None = None,
     ) -> None:
         self.predictor, self.noise, self.key, self.most = predictor, noise, key, label_rounds
+        self.told = told or Told()
 
     def uniform(self, graph: Tensor, num: int, stream: int) -> Tensor:
         """A number for each site, where ``graph`` (n,) says whose it is: of that sample's own stream."""
@@ -100,7 +108,7 @@ class ScaleScore(ScaleRounds):
                 own, colours = codes[nodes, edges], rounds.index[nodes]
                 maximum = self.predictor.maximum
                 x = examples(graphs, own, goal[active], colours, turns, order, shown, maximum=maximum)
-                tokens, answers, _ = self.predictor.log_prob(x)
+                tokens, answers, _ = self.predictor.log_prob(x, self.told.conditions)
                 nats = nats.index_add(0, place, tokens) if turn < 0 else nats.index_add(0, place[x.owners[1]], answers)
         return nats
 
@@ -122,7 +130,7 @@ class ScaleScore(ScaleRounds):
         place = torch.arange(graphs.num, device=nats.device) if place is None else place
         for _, known, now in self.label_order(graphs, labels, place):
             x = with_labels(nothing(graphs.graph.device), graphs, labels, known, now)
-            nats.index_add_(0, x.owners[2], self.predictor.log_prob(x)[2])
+            nats.index_add_(0, x.owners[2], self.predictor.log_prob(x, self.told.conditions)[2])
         return nats
 
 
@@ -155,9 +163,20 @@ class ScaleDraw(ScaleRounds):
         key: int | Sequence[int],
         sampler: ScaleSampler,
         label_rounds: int = 1,
+        told: Told | None = None,
     ) -> None:
-        super().__init__(predictor, noise, key, label_rounds)
+        super().__init__(predictor, noise, key, label_rounds, told)
         self.sampler, self.passes = sampler, 0
+        self.tellings = self.told.passes(sampler.guidance)
+
+    def states(self, view: View) -> list[tuple[Tensor, Tensor]]:
+        """States of nodes and edges of every pass that a prediction needs."""
+        self.passes += len(self.tellings)
+        return [self.predictor.states(view, told) for told in self.tellings]
+
+    def mixed(self, parts: Sequence[Tensor]) -> Tensor:
+        """The logits of all passes as those that are drawn from."""
+        return mixed(parts, self.sampler.guidance)
 
     def __call__(self, coarse: Graphs, goal: Tensor) -> Splits:
         """The codes that make ``goal[:, 0]`` nodes of ``coarse``, or as many as its masses decide."""
@@ -198,21 +217,22 @@ class ScaleDraw(ScaleRounds):
         if not bool(grows.any()):
             return token, light
         graphs, nodes, _ = coarse.take(grows)
-        self.passes += 1
-        h, _ = self.predictor.states(view_coarse(graphs, goal[grows]))
+        states = [h for h, _ in self.states(view_coarse(graphs, goal[grows]))]
         choice, link = (self.uniform(coarse.graph, coarse.num, stream)[nodes] for stream in (CHOICE, LINK))
         connected, maximum = self.predictor.connected, self.predictor.maximum
         if graphs.mass is not None:
             head, asked = self.predictor.masses, Masses(graphs.mass, graphs.graph, graphs.num, graphs.inside)
             assert head is not None and light is not None
             share = self.uniform(coarse.graph, coarse.num, SHARE)[nodes]
-            two, lighter = head.draw(h, asked, self.sampler, choice, share)
+            # the head is linear here, so mixing states is mixing logits
+            two, lighter = head.draw(self.mixed(states), asked, self.sampler, choice, share)
             sure = must_link(graphs.edges, two, connected, maximum)
-            is_linked = head.draw_links(h, asked, lighter, sure, self.sampler, link)
+            linked = self.mixed([head.links(h, asked.mass, lighter) for h in states])
+            is_linked = head.draw_links(linked, asked, sure, self.sampler, link)
             light = light.masked_scatter(nodes, lighter)
         else:
             assert self.predictor.token is not None
-            split, linked = split_logits(self.predictor.token(h))
+            split, linked = map(self.mixed, zip(*(split_logits(self.predictor.token(h)) for h in states), strict=True))
             table, row, column = padded(split, graphs.graph)
             numbers = torch.zeros_like(table).index_put((row, column), choice)
             two = draw_subset(table, (goal[:, 0] - coarse.sizes)[grows], numbers)[row, column]
@@ -233,7 +253,8 @@ class ScaleDraw(ScaleRounds):
         rank = along_links(asked.centre, pairs[:2], self.uniform(owner, num, STARS + 2 * turn))
         uniform = self.uniform(owner, num, STARS + 2 * turn + 1)
         seats = Seats.of(asked.centre, rank.index)
-        reader = self._reader(state, view, pairs, seats)
+        make = partial_(self._reader, state, view, pairs, seats)
+        reader = reader_of(make, self.tellings, self.sampler.guidance)
         codes = torch.empty_like(asked.centre)
         laws = star_laws(state, seats, self.predictor.maximum)
         for r, _, now in rank:
@@ -245,13 +266,13 @@ class ScaleDraw(ScaleRounds):
         return asked.put(state.codes, answers)
 
     def _reader(
-        self, state: Partial, view: View, pairs: tuple[Tensor, Tensor, Tensor], seats: Seats
-    ) -> StarReader | PassReader:
+        self, state: Partial, view: View, pairs: tuple[Tensor, Tensor, Tensor], seats: Seats, told: Tensor | None
+    ) -> Reader:
         head, asked = self.predictor.star, state.stars
         if head is None:
-            return PassReader(self, state, view)
+            return PassReader(self, state, view, told)
         self.passes += 1
-        h, e = self.predictor.states(view)
+        h, e = self.predictor.states(view, told)
         questions = head.questions(h, e, asked.centre, asked.other, asked.edge)
         apart = state.kind[asked.centre] == NOW + 1
         return head.reader(questions, apart, head.biases(e, pairs, seats), seats)
@@ -270,15 +291,16 @@ class ScaleDraw(ScaleRounds):
         most = (None, None) if graphs.inside is None else most_counts(graphs)
         view = view_finished(graphs)
         for _, known, now in rounds:
-            self.passes += 1
-            states = predictor.states(view_labels(view, graphs, labels, known))
+            passes = self.states(view_labels(view, graphs, labels, known))
+            states = tuple(zip(*passes, strict=True))  # of nodes in every pass, and of edges
             drawn: list[Tensor | None] = []
             parts = zip(heads, states, labels.parts(graphs, now), labels.parts(graphs, uniform), most, strict=True)
             for codes, (head, state, here, numbers, top) in zip((labels.node, labels.edge), parts, strict=True):
                 if head is None or codes is None:
                     drawn.append(None)
                     continue
-                logits = head(state[here]) if top is None else at_most(head(state[here]), top[here])
+                logits = self.mixed([head(s[here]) for s in state])
+                logits = logits if top is None else at_most(logits, top[here])
                 drawn.append(codes.masked_scatter(here, self.sampler.draw(logits, numbers[here])))
             labels = Labels(*drawn)
         return labels
@@ -287,15 +309,15 @@ class ScaleDraw(ScaleRounds):
 class PassReader:
     """As :class:`refine.domains.graph.network.star.StarReader`, with a pass of the network for every rank."""
 
-    def __init__(self, draw: ScaleDraw, state: Partial, view: View) -> None:
-        self.draw, self.state, self.view = draw, state, view
+    def __init__(self, draw: ScaleDraw, state: Partial, view: View, told: Tensor | None = None) -> None:
+        self.draw, self.state, self.view, self.told = draw, state, view, told
         self.codes = torch.full_like(state.stars.centre, -1)
 
     def ask(self, rank: int, here: Tensor) -> Tensor:
         """(len(here), 3) logits of the questions ``here``."""
         self.draw.passes += 1
         predictor, asked = self.draw.predictor, self.state.stars
-        h, e = predictor.states(view_answers(self.view, self.state, self.codes))
+        h, e = predictor.states(view_answers(self.view, self.state, self.codes), self.told)
         return predictor.answers(h, e, asked.centre[here], asked.other[here], asked.edge[here])
 
     def tell(self, rank: int, here: Tensor, codes: Tensor) -> None:
