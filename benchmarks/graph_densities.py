@@ -1,18 +1,20 @@
 """Whether a model of stochastic block models splits blocks well: densities of one scale, drawn against true.
 
-    python benchmarks/graph_densities.py RUN [RUN ...] [--graphs 16] [--draws 4]
+    python benchmarks/graph_densities.py RUN [RUN ...] [--graphs 16] [--draws 4] [--told]
 
 New graphs of the published recipe, whose blocks are known, are taken apart as the model does it. Every scale is then
 drawn given the true coarse graph. Coarse nodes that lie in one block are pure, and so are all that become of them;
 the rows are by scale the shares of pairs of such finer nodes that are linked, within a block and between blocks, and
 how much of the graph lies in nodes that are not pure. Samples are drawn from the model's law as it is, without
-truncation. Writes ``results/graph_densities.json``.
+truncation. Where a model draws counts, these say anew which nodes belong together, so the blocks of a good draw need
+not be the true ones; with ``--told`` true counts are given too. Writes ``results/graph_densities.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +71,17 @@ def densities(coarse: Graphs, codes: Splits, block: Tensor) -> list[float]:
     return out
 
 
+class Told(ScaleDraw):
+    """Does not draw counts: those of ``codes`` are given."""
+
+    codes: Splits
+
+    def counted(self, coarse: Graphs, grows: Tensor) -> Graphs:
+        return replace(coarse, count=self.codes.count, inside=self.codes.inside)
+
+
 @torch.inference_mode()
-def measure(model: GraphModel, graphs: int, draws: int) -> list[dict[str, Any]]:
+def measure(model: GraphModel, graphs: int, draws: int, told: bool = False) -> list[dict[str, Any]]:
     """A row for every scale, coarsest first."""
     made, blocks = zip(*(recipe(seed) for seed in range(graphs)), strict=True)
     config = model.config
@@ -92,7 +103,9 @@ def measure(model: GraphModel, graphs: int, draws: int) -> list[dict[str, Any]]:
         goal, drawn = goals[grows][:, [k + 1, -1]], torch.zeros(4)
         key = k + 1 if config.masses else len(codes) - k
         for draw in range(draws):
-            chosen = ScaleDraw(model._informed, Noise(draw, range(part.num)), key, ScaleSampler(), config.label_rounds)
+            kind, noise = Told if told else ScaleDraw, Noise(draw, range(part.num))
+            chosen = kind(model._informed, noise, key, ScaleSampler(), config.label_rounds)
+            chosen.codes = scale.codes[nodes, edges]  # type: ignore[union-attr]
             drawn += torch.tensor(densities(part, chosen(part, goal), own[nodes]))
         true = torch.tensor(densities(part, scale.codes[nodes, edges], own[nodes]))
         for name, x in (("drawn", drawn), ("true", true)):
@@ -105,12 +118,13 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--graphs", type=int, default=16)
     parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--told", action="store_true", help="true counts are given, too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = {}
     for run in arguments.runs:
         model = GraphModel.from_pretrained(run)
-        out[run.name] = rows = measure(model, arguments.graphs, arguments.draws)
+        out[run.name] = rows = measure(model, arguments.graphs, arguments.draws, arguments.told)
         shown = Table(*rows[-1], title=run.name)
         for row in rows:
             shown.add_row(*(f"{v:.4f}" for v in row.values()))

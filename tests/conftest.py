@@ -68,6 +68,14 @@ def _own_cache(common: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _said_anew() -> None:
+    """What is said once only may be said again by every test."""
+    from refine.progress import warn
+
+    warn.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def judge(once: Once, _own_cache: None) -> None:
     """The classifier of the digits is in the cache, trained once for all tests."""

@@ -19,7 +19,13 @@ from refine.settings.typed import typed
 
 ZERO = {  # keys that 0 means something to: none of it, no limit, the first, or all
     *("model.pyramid.phi", "model.quantizer.decay", "model.quantizer.revive", "model.quantizer.entropy"),
-    *("model.predictor.dropout", "model.predictor.condition_dropout", "model.commitment", "model.dropout"),
+    *(
+        "model.predictor.dropout",
+        "model.predictor.condition_dropout",
+        "model.commitment",
+        "model.dropout",
+        "model.balance",
+    ),
     *("train.loss.l1", "train.loss.l2", "train.loss.perceptual", "train.loss.adversarial", "train.fit_after"),
     *("train.site_budget", "train.workers", "train.discriminator.start", "domain.classes", "domain.blocks"),
     *("sampler.top_k", "sampler.min_p", "sampler.gain", "sampler.guidance", "sample.label", "sample.strip"),

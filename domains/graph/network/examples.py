@@ -260,7 +260,7 @@ def examples(
     n, e = len(before.graph), before.edges.shape[1]
     pairs[2] += e
     none = torch.zeros(2, 0, dtype=torch.int64)
-    weighed = None if first.mass is None else Masses(first.mass, first.graph, first.num, first.inside)
+    weighed = None if first.mass is None else Masses(first.mass, first.graph, first.num, first.inside, maximum)
     return Examples(
         view=join([before, view]),
         nodes=torch.arange(n),

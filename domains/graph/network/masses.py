@@ -97,19 +97,35 @@ class Masses:
         graph: (n,) ascending, whose each is, of
         num: graphs.
         inside: (n,) bins of the edges inside of each, or None.
+        maximum: pairs were as many as there can be.
     """
 
     mass: Tensor
     graph: Tensor
     num: int
     inside: Tensor | None = None
+    maximum: bool = False
 
-    def links(self, sure: Tensor) -> tuple[Tensor, Tensor]:
-        """(n,) bool of nodes that are linked inside if they split, and that are not: nothing inside is no link, one
-        edge inside of two nodes is one; ``sure`` (n,) are linked for other reasons, which go before."""
-        if self.inside is None:
-            return sure, torch.zeros_like(sure)
-        return sure | ((self.mass == 2) & (self.inside > 0)), (self.inside == 0) & ~sure
+    def links(self, light: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
+        """(n,) bool of nodes that are linked inside if they split, and of those that are not.
+
+        Nothing inside is no link, and one edge inside of two nodes is one. Where pairs were as many as there can be,
+        two linked nodes of mass 1 were not both left over, so no coarse graph has such: they come from the last scale.
+
+        Args:
+            light: (n,) masses of lighter children, 0 where there is one child.
+            sure: (n,) bool, those that are linked for other reasons, which go before.
+        """
+        must, never = sure, torch.zeros_like(sure)
+        if self.maximum:
+            heavier = torch.where(light > 0, self.mass - light, self.mass)
+            goes_on = torch.zeros(self.num, dtype=torch.bool, device=light.device)
+            goes_on[self.graph[heavier > 1]] = True
+            never = goes_on[self.graph] & (self.mass == 2)
+        if self.inside is not None:
+            never = torch.where(self.mass == 2, never & (self.inside == 0), never) | (self.inside == 0)
+            must = must | ((self.mass == 2) & (self.inside > 0))
+        return must, never & ~sure
 
 
 class MassHead(nn.Module):
@@ -151,7 +167,7 @@ class MassHead(nn.Module):
         if len(open_):
             table = self.lights(h[open_], asked.mass[open_]).log_softmax(1)
             nats = nats.index_add(0, asked.graph[open_], table.gather(1, light[open_, None] - 1)[:, 0])
-        must, never = asked.links(sure)
+        must, never = asked.links(light, sure)
         linked = self.links(h[two], asked.mass[two], light[two])
         linked = torch.where(must[two], torch.inf, torch.where(never[two], -torch.inf, linked))
         return nats.index_add(0, asked.graph[two], F.logsigmoid(torch.where(token[two] == 1, linked, -linked)))
@@ -172,9 +188,11 @@ class MassHead(nn.Module):
             light[open_] += sampler.draw(self.lights(h[open_], asked.mass[open_]), share[open_])
         return two, light
 
-    def draw_links(self, linked: Tensor, asked: Masses, sure: Tensor, sampler: ScaleSampler, uniform: Tensor) -> Tensor:
+    def draw_links(
+        self, linked: Tensor, asked: Masses, light: Tensor, sure: Tensor, sampler: ScaleSampler, uniform: Tensor
+    ) -> Tensor:
         """(n,) bool: children are linked, where there are two; ``linked`` (n,) are the logits of it."""
-        must, never = asked.links(sure)
+        must, never = asked.links(light, sure)
         pairs = torch.stack([torch.zeros_like(linked), linked], 1)
         pairs[:, 0] = pairs[:, 0].masked_fill(must, -torch.inf)
         pairs[:, 1] = pairs[:, 1].masked_fill(never, -torch.inf)

@@ -221,14 +221,14 @@ class ScaleDraw(ScaleRounds):
         choice, link = (self.uniform(coarse.graph, coarse.num, stream)[nodes] for stream in (CHOICE, LINK))
         connected, maximum = self.predictor.connected, self.predictor.maximum
         if graphs.mass is not None:
-            head, asked = self.predictor.masses, Masses(graphs.mass, graphs.graph, graphs.num, graphs.inside)
+            head, asked = self.predictor.masses, Masses(graphs.mass, graphs.graph, graphs.num, graphs.inside, maximum)
             assert head is not None and light is not None
             share = self.uniform(coarse.graph, coarse.num, SHARE)[nodes]
             # the head is linear here, so mixing states is mixing logits
             two, lighter = head.draw(self.mixed(states), asked, self.sampler, choice, share)
             sure = must_link(graphs.edges, two, connected, maximum)
             linked = self.mixed([head.links(h, asked.mass, lighter) for h in states])
-            is_linked = head.draw_links(linked, asked, sure, self.sampler, link)
+            is_linked = head.draw_links(linked, asked, lighter, sure, self.sampler, link)
             light = light.masked_scatter(nodes, lighter)
         else:
             assert self.predictor.token is not None

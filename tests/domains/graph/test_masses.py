@@ -129,9 +129,18 @@ def test_shares_of_a_mass_are_a_law() -> None:
 
 def test_links_follow_from_what_lies_inside() -> None:
     asked = Masses(torch.tensor([2, 2, 3, 3]), torch.zeros(4).long(), 1, torch.tensor([0, 1, 0, 1]))
-    must, never = asked.links(torch.tensor([False] * 4))
+    light = torch.tensor([1, 1, 1, 0])
+    must, never = asked.links(light, torch.tensor([False] * 4))
     assert must.tolist() == [False, True, False, False] and never.tolist() == [True, False, True, False]
-    assert asked.links(torch.tensor([True] * 4))[1].tolist() == [False] * 4
+    assert asked.links(light, torch.tensor([True] * 4))[1].tolist() == [False] * 4
+
+
+def test_two_linked_nodes_of_mass_1_come_from_the_last_scale() -> None:
+    """Two graphs: in the first a node of mass 3 leaves one of mass 2, in the second all become 1."""
+    mass, light = torch.tensor([2, 3, 2, 2]), torch.tensor([1, 1, 1, 1])
+    asked = Masses(mass, torch.tensor([0, 0, 1, 1]), 2, maximum=True)
+    must, never = asked.links(light, torch.tensor([False] * 4))
+    assert never.tolist() == [True, False, False, False] and not must.any()
 
 
 @pytest.mark.parametrize("counts", [False, True])

@@ -184,7 +184,8 @@ def test_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> N
     """The same weights, bit by bit, with and without SIGKILL half-way."""
     steps = ["train.predictor.steps=12", "train.save_every=4", "train.val_every=6", "train.val_items=8"]
     small = ["model.width=16", "model.depth=1", "num=2", "strip=0", "trainer.accelerator=cpu"]
-    words = ["train", "domain=graph", "data=community_small", *steps, *small]
+    scales = ["model.masses=true", "model.counts=true", "model.coarse_pyramids=2", "model.balance=0.5"]
+    words = ["train", "domain=graph", "data=community_small", *steps, *small, *scales]
     whole, again = tmp_path / "whole", tmp_path / "again"
     command(*words, f"run={whole}")
     killed(train_and_die, 9, *words, f"run={again}")

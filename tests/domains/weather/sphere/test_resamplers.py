@@ -242,7 +242,7 @@ def test_scales_that_cannot_be_are_refused(scales: list[int], options: tuple[str
 
 
 @pytest.mark.parametrize("loop", ["closed", "projected"])
-@pytest.mark.parametrize(("nsides", "truncation"), [([1, 2, 4], 8), ([1, 2, 4, 8], 14), ([1, 2, 4, 8], 20)])
+@pytest.mark.parametrize(("nsides", "truncation"), [([1, 2, 4], 8), ([1, 2, 4, 8], 20)])
 def test_draws_on_cells_keep_their_variance_through_truncation(nsides: list[int], truncation: int, loop: str) -> None:
     """Independent draws at one scale, times its gain, have as means of its cells the variance that they were drawn
     with: nearly at scales that harmonics can hold, exactly where they cannot and are decoded as fewer harmonics."""
@@ -252,8 +252,8 @@ def test_draws_on_cells_keep_their_variance_through_truncation(nsides: list[int]
     last, cells, harmonics = len(nsides) - 1, resampler.num_sites(len(nsides) - 1), (truncation + 1) ** 2
     kept = []
     for k in range(last + 1):
-        values = pyramid.gain(k) * torch.randn(1500, resampler.num_sites(k), 1, generator=generator)
-        state = pyramid.refine(pyramid.start(1500), torch.zeros_like(values), values, k)
+        values = pyramid.gain(k) * torch.randn(600, resampler.num_sites(k), 1, generator=generator)
+        state = pyramid.refine(pyramid.start(600), torch.zeros_like(values), values, k)
         decoded = synthesis @ (analysis @ pyramid.latent(state, k))
         kept.append(float(resampler.down(decoded, last, k).var()))
     assert kept[-1] == pytest.approx(1, rel=0.02)
