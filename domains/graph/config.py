@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from refine.commands.inpaint import InpaintConfig
 from refine.commands.sample import SampleConfig
-from refine.settings.bounds import Text, above, below, each, either, one_of, real, whole
+from refine.settings.bounds import VECTORS, Text, above, below, each, either, one_of, real, whole
 from refine.settings.places import Place
 
 MOST_NODES = 20_000  # of a drawn graph; 1,000 take about two seconds
@@ -18,6 +19,17 @@ class GraphSampleConfig(SampleConfig):
 
     # nodes of a graph, or a list of such numbers in turn; null: as in training
     size: Annotated[Any, either(whole(1, MOST_NODES), each(whole(1, MOST_NODES)))] = None
+
+
+@dataclass
+class GraphInpaintConfig(InpaintConfig):
+    """Keys of ``refine inpaint`` for graphs."""
+
+    graph: Place = None  # a file with one graph, as domain.folder reads them: the part that is kept
+    # nodes in all, or a list of such numbers in turn; null: as in training, but not fewer than the part has
+    size: Annotated[Any, either(whole(1, MOST_NODES), each(whole(1, MOST_NODES)))] = None
+    # of a model that is conditioned on one: a vector in the data's units, or a list of vectors in turn
+    vector: Annotated[Any, VECTORS] = None
 
 
 @dataclass

@@ -17,7 +17,7 @@ from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.network.examples import Examples, Scales, ordered_labels
 from refine.domains.graph.network.guided import Told
 from refine.domains.graph.network.items import PyramidItems
-from refine.domains.graph.network.labels import Labels
+from refine.domains.graph.network.labels import GivenLabels, Labels
 from refine.domains.graph.network.losses import ScaleLosses
 from refine.domains.graph.network.predictor import GraphPredictor
 from refine.domains.graph.network.sampling import SIZES, ScaleDraw, ScaleScore
@@ -25,6 +25,7 @@ from refine.domains.graph.splitting.backward import Sharing, Splitting, descend
 from refine.domains.graph.splitting.conditions import Standard, told_of, withheld
 from refine.domains.graph.splitting.pairing import build_pyramid
 from refine.domains.graph.splitting.sizes import SizeLaw
+from refine.domains.graph.splitting.skeleton import Kept, Skeleton
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import Splits
 from refine.drawing.sampler import build_sampler
@@ -215,12 +216,22 @@ class GraphModel(Model):
         first: int = 0,
         sampler: SamplerConfig | None = None,
         trail: bool = False,
+        given: Graph | None = None,
     ) -> Samples:
         """Draw graphs; ``condition.size`` says how many nodes each has, else sizes are drawn as in training, of graphs
         that are like what labels and vectors ask for. Vectors are in the units of the data.
 
         The items are :class:`Graph`. The trail has one node each, then the graphs as they stood after every scale,
         with the parents of their nodes; the last are the items.
+
+        With ``given``, that graph is a part of all of them: its nodes are their first ones, in its order, with its
+        kinds, and there are no other edges between these than its own. The rest is drawn by the model's steps, each of
+        them given what the part decides in it; so this is not the model's own law of graphs that have such a part
+        (docs/graph.md). Then there is no trail.
+
+        Raises:
+            RefineError: what is asked for is not accepted, or a part that is larger than a graph, of other kinds, or
+                given to a model with masses.
         """
         require(num > 0, f"num={num} is not accepted; accepted: 1 or more")
         condition = condition or Condition()
@@ -230,28 +241,37 @@ class GraphModel(Model):
         require(not sampler.strategies, f"{only}; accepted here: []")
         law, settings = self.sizes, build_sampler(sampler, self.num_levels)
         uniforms = noise.uniform(0, (64,), stream=SIZES).tolist()
-        given = self._sizes_for(condition, [u[0] for u in uniforms])
+        last = self._sizes_for(condition, [u[0] for u in uniforms])
+        skeleton = None if given is None else self._skeleton(given, noise)
+        if given is not None and condition.size is None:
+            last = [max(n, given.num_nodes) for n in last]
         told = self._guided(condition, num, settings)
-        wrong = next((n for n in given if not 0 < n <= MOST_NODES), None)
-        require(wrong is None, f"size={wrong} is not accepted; accepted: 1 to {MOST_NODES} nodes")
+        least = 1 if given is None else given.num_nodes
+        wrong = next((n for n in last if not least <= n <= MOST_NODES), None)
+        require(wrong is None, f"size={wrong} is not accepted; accepted: {least} to {MOST_NODES} nodes")
         masses, rounds = self.config.masses, self.config.label_rounds
         if masses:
-            splitting: Splitting = Sharing(given, self.device)
+            splitting: Splitting = Sharing(last, self.device)
         else:
-            schedules = [law.schedule(n, u[1:]) for n, u in zip(given, uniforms, strict=True)]
+            schedules = [law.schedule(n, u[1:]) for n, u in zip(last, uniforms, strict=True)]
+            if skeleton is not None:
+                schedules = [skeleton.schedule(i, sizes) for i, sizes in enumerate(schedules)]
             splitting = Splitting.to(schedules, self.device)
         depth = splitting.num_levels
-        tokens: list[Tensor] = []
+        tokens, bearer = list[Tensor](), torch.arange(num, device=self.device)
 
         def choose(k: int, level: Graphs, goal: Tensor, state: Graphs) -> Splits:
+            nonlocal bearer
             # the last is the finest, as in training; of masses nobody knows how many scales they will take
             place = min(k, law.scales - 1) if masses else max(0, law.scales - depth + k)
             key = k + 1 if masses else depth - k
-            codes = ScaleDraw(self._informed, noise, key, settings[place], rounds, told)(level, goal)
+            kept = None if skeleton is None else Kept(bearer, skeleton.scale(k, depth))
+            codes = ScaleDraw(self._informed, noise, key, settings[place], rounds, told, kept)(level, goal)
+            bearer = bearer if kept is None else kept.after(codes.token)
             tokens.append(codes.token)
             return codes
 
-        graphs = self._start(torch.tensor(given, device=self.device))
+        graphs = self._start(torch.tensor(last, device=self.device))
         stages = [(graphs, torch.arange(num, device=self.device))]
         for step in walk(splitting, splitting, graphs, choose):
             graphs = step.state
@@ -261,12 +281,28 @@ class GraphModel(Model):
         stages = stages[:1] * max(0, law.scales + 1 - len(stages)) + stages
         labels = Labels(None, None)
         if any(self.domain.label_counts):
-            labels = ScaleDraw(self._informed, noise, 0, settings[-1], rounds, told).labels(graphs)
+            known = None if skeleton is None else GivenLabels.of(graphs, skeleton.node(bearer), skeleton.given)
+            labels = ScaleDraw(self._informed, noise, 0, settings[-1], rounds, told).labels(graphs, given=known)
         items = labels.put(graphs)
+        if skeleton is not None:
+            return Samples(skeleton.first(items, bearer), [], condition, [])
         trails = [descend(*stage) for stage in stages] if trail else []
         if trail and labels != Labels(None, None):
             trails.append([replace(item, parent=torch.arange(item.num_nodes)) for item in items])
         return Samples(items, [], condition, trails)
+
+    def _skeleton(self, given: Graph, noise: Noise) -> Skeleton:
+        """A part of each sample, taken apart."""
+        require(not self.config.masses, "a given part needs a model without masses (model.masses=false)")
+        found = given.node_label is not None, given.edge_label is not None or not given.num_edges
+        for what, count, there in zip(("nodes", "edges"), self.domain.label_counts, found, strict=True):
+            require(there or not count, f"the given graph has no kinds of {what}, and graphs of this model have some")
+        node, edge = given.node_label, given.edge_label
+        edge = torch.zeros(0, dtype=torch.int64) if edge is None else edge
+        nodes, edges = self.domain.label_counts  # kinds that the model does not have are left out
+        given = replace(given, node_label=node if nodes else None, edge_label=edge if edges else None)
+        rngs = [np.random.default_rng([noise.seed, int(i), 1]) for i in noise.index]
+        return Skeleton(given, rngs, self.device, self.config.pairing == "blocks")
 
     def _sizes_for(self, condition: Condition, uniforms: Sequence[float]) -> list[int]:
         """Nodes of each sample: what is asked for, or drawn."""

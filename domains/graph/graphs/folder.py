@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from refine.domains.graph.graphs.archive import SPLITS, read_npz
 from refine.domains.graph.graphs.formats.content import suffix_of
@@ -31,6 +32,7 @@ from refine.domains.graph.graphs.formats.networks import NETWORKS, read_networks
 from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.formats.sdf import read_sdf
 from refine.domains.graph.graphs.formats.texts import read_edges_or_smiles
+from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.graphs.kinds import Kinds
 from refine.domains.graph.graphs.molecules import BONDS, are_molecules, element_and_charge
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
@@ -173,6 +175,40 @@ def join(parts: Sequence[PackedGraphs]) -> PackedGraphs:
     stack = {key: np.concatenate([getattr(part, key) for part in parts]) for key in ("num_nodes", "num_edges", "edges")}
     told = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
     return replace(PackedGraphs.checked(**stack, **columns), columns=told)
+
+
+def read_graph(
+    path: str | Path, reading: Reading, node_kinds: Sequence[str] = (), edge_kinds: Sequence[str] = ()
+) -> Graph:
+    """The graph of a file, whatever :func:`read_folder` reads.
+
+    Args:
+        path: of the file.
+        reading: of attributes, directions and weights.
+        node_kinds: names that kinds of nodes may have, and are numbered by; () leaves kinds out.
+        edge_kinds: the same of edges.
+
+    Raises:
+        RefineError: no such file, or one that cannot be used; not one graph; or kinds that are missing or not known.
+    """
+    path = Path(path).expanduser()
+    good = path.is_file() and suffix_of(path) in ACCEPTED
+    require(good, f"{path} is no file of graphs; accepted: {', '.join(ACCEPTED)}")
+    graphs = _read_file(path, path.parent, replace(reading, columns=())).graphs
+    require(len(graphs) == 1, f"{path} has {len(graphs)} graphs; accepted: 1")
+    graph = graphs[0]
+    labels: list[torch.Tensor | None] = []
+    for what, wanted, found, label in (
+        ("node", node_kinds, graphs.node_kinds, graph.node_label),
+        ("edge", edge_kinds, graphs.edge_kinds, graph.edge_label),
+    ):
+        if not wanted or label is None:
+            labels.append(None)
+            continue
+        known = Kinds(wanted, fixed=True)
+        there = [found[i] for i in label.tolist()]
+        labels.append(torch.tensor([known.number(name, f"a {what} of {path}") for name in there], dtype=torch.int64))
+    return replace(graph, node_label=labels[0], edge_label=labels[1])
 
 
 def _read(path: Path, root: Path, reading: Reading) -> _File:

@@ -16,6 +16,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from refine.domains.graph.network.network import View
+from refine.domains.graph.network.predictor import GraphPredictor
+from refine.domains.graph.network.view import Partial, view_answers
+
 
 @dataclass(frozen=True)
 class Told:
@@ -63,6 +67,33 @@ class MixedReader:
         """See :class:`Reader`."""
         for reader in self.readers:
             reader.tell(rank, here, codes)
+
+
+class PassReader:
+    """As :class:`refine.domains.graph.network.star.StarReader`, with a pass of the network for every rank.
+
+    Args:
+        states: the network.
+        predictor: with the head.
+        state: half-way through a scale.
+        view: of it, without answers.
+    """
+
+    def __init__(
+        self, states: Callable[[View], tuple[Tensor, Tensor]], predictor: GraphPredictor, state: Partial, view: View
+    ) -> None:
+        self.states, self.predictor, self.state, self.view = states, predictor, state, view
+        self.codes = torch.full_like(state.stars.centre, -1)
+
+    def ask(self, rank: int, here: Tensor) -> Tensor:
+        """See :class:`Reader`."""
+        asked = self.state.stars
+        h, e = self.states(view_answers(self.view, self.state, self.codes))
+        return self.predictor.answers(h, e, asked.centre[here], asked.other[here], asked.edge[here])
+
+    def tell(self, rank: int, here: Tensor, codes: Tensor) -> None:
+        """See :class:`Reader`."""
+        self.codes[here] = codes
 
 
 def reader_of(make: Callable[[Tensor | None], Reader], passes: Sequence[Tensor | None], guidance: float) -> Reader:

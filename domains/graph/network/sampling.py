@@ -11,27 +11,28 @@ from torch import Tensor
 
 from refine.codes.laws import ScaleSampler
 from refine.domains.graph.network.examples import Shown, examples, nothing, with_labels
-from refine.domains.graph.network.guided import Reader, Told, mixed, reader_of
-from refine.domains.graph.network.labels import Labels, label_rounds, view_labels
-from refine.domains.graph.network.laws import must_link
+from refine.domains.graph.network.guided import PassReader, Reader, Told, mixed, reader_of
+from refine.domains.graph.network.labels import GivenLabels, Labels, label_rounds, view_labels
+from refine.domains.graph.network.laws import KeptAnswers, must_link
 from refine.domains.graph.network.masses import Masses
 from refine.domains.graph.network.network import View
 from refine.domains.graph.network.predictor import GraphPredictor, at_most, close, padded, split_logits
 from refine.domains.graph.network.star import BOTH, Seats, along_links
 from refine.domains.graph.network.subset import draw_subset
 from refine.domains.graph.network.view import (
+    DONE,
     NOW,
     Partial,
     partial,
     star_laws,
     star_pairs,
-    view_answers,
     view_coarse,
     view_finished,
     view_partial,
 )
 from refine.domains.graph.splitting.colour import colour
 from refine.domains.graph.splitting.counts import most_counts
+from refine.domains.graph.splitting.skeleton import Kept
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, unknown
 from refine.drawing.rounds import Rounds
@@ -39,7 +40,7 @@ from refine.noise import Noise
 
 # streams of noise of a scale; STARS + 2r and + 1 are those of colour r; SIZES is drawn once
 SIZES, CHOICE, LINK, COLOUR, ORDER, KIND, STARS = range(7)
-SHARE = 2**32  # no colour has it
+SHARE, COIN = 2**32, 2**33  # no colour has them
 
 
 class ScaleRounds:
@@ -154,7 +155,8 @@ def some(codes: Tensor | None) -> Tensor:
 
 
 class ScaleDraw(ScaleRounds):
-    """Draws the codes of a scale; ``sampler`` says what to do with logits, ``passes`` counts those of the network."""
+    """Draws the codes of a scale; ``sampler`` says what to do with logits, ``kept`` which codes a given graph decides,
+    ``passes`` counts those of the network."""
 
     def __init__(
         self,
@@ -164,15 +166,19 @@ class ScaleDraw(ScaleRounds):
         sampler: ScaleSampler,
         label_rounds: int = 1,
         told: Told | None = None,
+        kept: Kept | None = None,
     ) -> None:
         super().__init__(predictor, noise, key, label_rounds, told)
-        self.sampler, self.passes = sampler, 0
+        self.sampler, self.kept, self.passes = sampler, kept, 0
         self.tellings = self.told.passes(sampler.guidance)
 
     def states(self, view: View) -> list[tuple[Tensor, Tensor]]:
         """States of nodes and edges of every pass that a prediction needs."""
-        self.passes += len(self.tellings)
-        return [self.predictor.states(view, told) for told in self.tellings]
+        return [self._pass(told, view) for told in self.tellings]
+
+    def _pass(self, told: Tensor | None, view: View) -> tuple[Tensor, Tensor]:
+        self.passes += 1
+        return self.predictor.states(view, told)
 
     def mixed(self, parts: Sequence[Tensor]) -> Tensor:
         """The logits of all passes as those that are drawn from."""
@@ -195,7 +201,7 @@ class ScaleDraw(ScaleRounds):
             graphs, nodes, edges = coarse.take(active)
             turns = torch.full((graphs.num,), turn, device=now.device)
             state = partial(graphs, codes[nodes, edges], rounds.index[nodes], turns)
-            answered = self.stars(state, goal[active], turn, active.nonzero()[:, 0], coarse.num)
+            answered = self.stars(state, goal[active], turn, active.nonzero()[:, 0], coarse.num, nodes.nonzero()[:, 0])
             codes = replace(codes, pattern=codes.pattern.masked_scatter(edges, answered.pattern))
         return codes
 
@@ -235,15 +241,24 @@ class ScaleDraw(ScaleRounds):
             split, linked = map(self.mixed, zip(*(split_logits(self.predictor.token(h)) for h in states), strict=True))
             table, row, column = padded(split, graphs.graph)
             numbers = torch.zeros_like(table).index_put((row, column), choice)
-            two = draw_subset(table, (goal[:, 0] - coarse.sizes)[grows], numbers)[row, column]
+            number = (goal[:, 0] - coarse.sizes)[grows]
+            if self.kept is not None:  # those that have to split do
+                must = self.kept.token[nodes] > 0
+                table[row[must], column[must]] = -torch.inf
+                number = number - torch.bincount(row[must], minlength=len(number))
+            two = draw_subset(table, number, numbers)[row, column]
+            two = two if self.kept is None else two | must
             sure = must_link(graphs.edges, two, connected, maximum)
             pairs = torch.stack([torch.where(sure, -torch.inf, 0.0), torch.where(sure, 0.0, linked)], 1)
             is_linked = self.sampler.draw(pairs, link) == 1
         drawn = torch.where(two, torch.where(is_linked, LINKED, UNLINKED), ONE)
+        if self.kept is not None:
+            drawn = torch.where(self.kept.token[nodes] > 0, self.kept.token[nodes], drawn)
         return token.masked_scatter(nodes, drawn), light
 
-    def stars(self, state: Partial, goal: Tensor, turn: int, numbers: Tensor, num: int) -> Splits:
-        """The codes after the stars of one colour are answered: one pass, then one question of each star at a time."""
+    def stars(self, state: Partial, goal: Tensor, turn: int, numbers: Tensor, num: int, rows: Tensor) -> Splits:
+        """The codes after the stars of one colour are answered: one pass, then one question of each star at a time;
+        ``rows`` are the numbers of the state's coarse nodes in the batch, ``numbers`` of its graphs, of ``num``."""
         asked = state.stars
         if not len(asked.centre):
             return state.codes
@@ -257,29 +272,46 @@ class ScaleDraw(ScaleRounds):
         reader = reader_of(make, self.tellings, self.sampler.guidance)
         codes = torch.empty_like(asked.centre)
         laws = star_laws(state, seats, self.predictor.maximum)
+        kept = self._kept(state, seats, rows, owner, num, turn)
         for r, _, now in rank:
             here = now.nonzero()[:, 0]
-            codes[here] = drawn = self.sampler.draw(close(reader.ask(r, here), laws.possible(here)), uniform[here])
+            possible = laws.possible(here)
+            possible = possible if kept is None else kept.narrow(possible, here)
+            codes[here] = drawn = self.sampler.draw(close(reader.ask(r, here), possible), uniform[here])
+            for part in (laws, kept):
+                if part is not None:
+                    part.tell(here, drawn)
             reader.tell(r, here, drawn)
-            laws.tell(here, drawn)
+        if self.kept is not None and kept is not None:
+            self.kept.swapped[rows[state.parent[asked.centre]]] = kept.side[seats.star] == 1
         answers = torch.where(codes == BOTH, 3, codes + 1)
         return asked.put(state.codes, answers)
+
+    def _kept(
+        self, state: Partial, seats: Seats, rows: Tensor, owner: Tensor, num: int, turn: int
+    ) -> KeptAnswers | None:
+        """What a given graph says of the answers of stars."""
+        if self.kept is None:
+            return None
+        asked, parent = state.stars, rows[state.parent]
+        low, high = self.kept.borne(parent, (state.kind == DONE) | (state.kind == DONE + 1))
+        need = self.kept.needs(parent[asked.centre], low[asked.other], high[asked.other])
+        return KeptAnswers(seats, need, self.uniform(owner, num, COIN + turn))
 
     def _reader(
         self, state: Partial, view: View, pairs: tuple[Tensor, Tensor, Tensor], seats: Seats, told: Tensor | None
     ) -> Reader:
         head, asked = self.predictor.star, state.stars
         if head is None:
-            return PassReader(self, state, view, told)
-        self.passes += 1
-        h, e = self.predictor.states(view, told)
+            return PassReader(partial_(self._pass, told), self.predictor, state, view)
+        h, e = self._pass(told, view)
         questions = head.questions(h, e, asked.centre, asked.other, asked.edge)
         apart = state.kind[asked.centre] == NOW + 1
         return head.reader(questions, apart, head.biases(e, pairs, seats), seats)
 
-    def labels(self, graphs: Graphs, place: Tensor | None = None) -> Labels:
+    def labels(self, graphs: Graphs, place: Tensor | None = None, given: GivenLabels | None = None) -> Labels:
         """Kinds of the nodes and edges of graphs that stand, the codes of each in random rounds; ``place`` are their
-        numbers in the batch, if they are not all of it."""
+        numbers in the batch, if they are not all of it, ``given`` what is known."""
         predictor, num = self.predictor, len(self.noise.index)
         device = graphs.graph.device
         empty = torch.zeros(graphs.num_nodes, dtype=torch.int64, device=device), torch.zeros_like(graphs.edges[0])
@@ -290,7 +322,11 @@ class ScaleDraw(ScaleRounds):
         uniform = self.uniform(place[labels.owner(graphs)], num, KIND)
         most = (None, None) if graphs.inside is None else most_counts(graphs)
         view = view_finished(graphs)
+        if given is not None:
+            labels = given.labels
         for _, known, now in rounds:
+            if given is not None:
+                known, now = known | given.known, now & ~given.known
             passes = self.states(view_labels(view, graphs, labels, known))
             states = tuple(zip(*passes, strict=True))  # of nodes in every pass, and of edges
             drawn: list[Tensor | None] = []
@@ -304,22 +340,3 @@ class ScaleDraw(ScaleRounds):
                 drawn.append(codes.masked_scatter(here, self.sampler.draw(logits, numbers[here])))
             labels = Labels(*drawn)
         return labels
-
-
-class PassReader:
-    """As :class:`refine.domains.graph.network.star.StarReader`, with a pass of the network for every rank."""
-
-    def __init__(self, draw: ScaleDraw, state: Partial, view: View, told: Tensor | None = None) -> None:
-        self.draw, self.state, self.view, self.told = draw, state, view, told
-        self.codes = torch.full_like(state.stars.centre, -1)
-
-    def ask(self, rank: int, here: Tensor) -> Tensor:
-        """(len(here), 3) logits of the questions ``here``."""
-        self.draw.passes += 1
-        predictor, asked = self.draw.predictor, self.state.stars
-        h, e = predictor.states(view_answers(self.view, self.state, self.codes), self.told)
-        return predictor.answers(h, e, asked.centre[here], asked.other[here], asked.edge[here])
-
-    def tell(self, rank: int, here: Tensor, codes: Tensor) -> None:
-        """Their answers."""
-        self.codes[here] = codes

@@ -34,6 +34,11 @@ class Graphs:
     inside: Tensor | None = None
     item: Tensor | None = None
 
+    def to(self, device: torch.device) -> Graphs:
+        """Move to ``device``."""
+        told = (None if x is None else x.to(device) for x in (self.count, self.mass, self.inside, self.item))
+        return Graphs(self.graph.to(device), self.edges.to(device), self.num, *told)
+
     @property
     def num_nodes(self) -> int:
         """N, of all graphs together."""
