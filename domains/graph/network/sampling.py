@@ -32,7 +32,7 @@ from refine.domains.graph.network.view import (
 )
 from refine.domains.graph.splitting.colour import colour
 from refine.domains.graph.splitting.counts import most_counts
-from refine.domains.graph.splitting.skeleton import Kept
+from refine.domains.graph.splitting.skeleton import FREE, Kept, earlier
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, unknown
 from refine.drawing.rounds import Rounds
@@ -66,6 +66,7 @@ class ScaleRounds:
     ) -> None:
         self.predictor, self.noise, self.key, self.most = predictor, noise, key, label_rounds
         self.told = told or Told()
+        self.kept: Kept | None = None
 
     def uniform(self, graph: Tensor, num: int, stream: int) -> Tensor:
         """A number for each site, where ``graph`` (n,) says whose it is: of that sample's own stream."""
@@ -77,7 +78,10 @@ class ScaleRounds:
 
     def colours(self, coarse: Graphs, token: Tensor) -> Rounds:
         """The colour class in which each node splits."""
-        return Rounds(colour(coarse, token > 0, self.uniform(coarse.graph, coarse.num, COLOUR)))
+        uniform = self.uniform(coarse.graph, coarse.num, COLOUR)
+        return Rounds(
+            colour(coarse, token > 0, uniform if self.kept is None else earlier(uniform, self.kept.token > 0))
+        )
 
     def label_order(self, graphs: Graphs, labels: Labels, place: Tensor) -> Rounds:
         """The round in which each kind is revealed; ``place`` (graphs.num,) are their numbers in the batch."""
@@ -265,14 +269,18 @@ class ScaleDraw(ScaleRounds):
         view = view_partial(state, goal)
         pairs = star_pairs(state, view)
         owner = numbers[state.current.graph[asked.centre]]
-        rank = along_links(asked.centre, pairs[:2], self.uniform(owner, num, STARS + 2 * turn))
+        order = self.uniform(owner, num, STARS + 2 * turn)
+        need = self._need(state, rows)
+        if need is not None:
+            order = earlier(order, (need != FREE).any(1))
+        rank = along_links(asked.centre, pairs[:2], order)
         uniform = self.uniform(owner, num, STARS + 2 * turn + 1)
         seats = Seats.of(asked.centre, rank.index)
         make = partial_(self._reader, state, view, pairs, seats)
         reader = reader_of(make, self.tellings, self.sampler.guidance)
         codes = torch.empty_like(asked.centre)
         laws = star_laws(state, seats, self.predictor.maximum)
-        kept = self._kept(state, seats, rows, owner, num, turn)
+        kept = None if need is None else KeptAnswers(seats, need, self.uniform(owner, num, COIN + turn))
         for r, _, now in rank:
             here = now.nonzero()[:, 0]
             possible = laws.possible(here)
@@ -287,16 +295,13 @@ class ScaleDraw(ScaleRounds):
         answers = torch.where(codes == BOTH, 3, codes + 1)
         return asked.put(state.codes, answers)
 
-    def _kept(
-        self, state: Partial, seats: Seats, rows: Tensor, owner: Tensor, num: int, turn: int
-    ) -> KeptAnswers | None:
-        """What a given graph says of the answers of stars."""
+    def _need(self, state: Partial, rows: Tensor) -> Tensor | None:
+        """(T, 2) what a given graph asks of the answers of stars (:meth:`Kept.needs`)."""
         if self.kept is None:
             return None
         asked, parent = state.stars, rows[state.parent]
         low, high = self.kept.borne(parent, (state.kind == DONE) | (state.kind == DONE + 1))
-        need = self.kept.needs(parent[asked.centre], low[asked.other], high[asked.other])
-        return KeptAnswers(seats, need, self.uniform(owner, num, COIN + turn))
+        return self.kept.needs(parent[asked.centre], low[asked.other], high[asked.other])
 
     def _reader(
         self, state: Partial, view: View, pairs: tuple[Tensor, Tensor, Tensor], seats: Seats, told: Tensor | None

@@ -3,7 +3,8 @@
 The forward process takes the given graph apart by itself, which says how its nodes stand together at every scale: its
 *skeleton*. In the graph that is drawn each node of the skeleton is *borne* by one node, and the graph on these is that
 of the skeleton, from the single node that both begin with to the given graph itself. So codes that speak of pairs of
-bearers are known; a bearer may also split into a bearer and a new node.
+bearers are known; a bearer may also split into a bearer and a new node. Known codes come before others of their kind,
+so that these are drawn knowing them.
 """
 
 from __future__ import annotations
@@ -135,3 +136,8 @@ class Kept:
         """(n,) which node of the finer skeleton each finer node bears, -1 for none."""
         parent = torch.repeat_interleave(1 + (token > 0))
         return self.borne(parent, (token > 0)[parent])[0]
+
+
+def earlier(uniform: Tensor, which: Tensor) -> Tensor:
+    """Numbers in [0, 1), those ``which`` says above all others: what is decided already is told first."""
+    return torch.where(which, 1 + uniform, uniform) / 2
