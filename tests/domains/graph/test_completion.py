@@ -159,3 +159,12 @@ def test_parts_of_molecules_are_read_with_the_kinds_of_the_model(tmp_path: Path)
     assert sorted(graph.node_label.tolist()) == [1, 2, 2, 2] and graph.edge_label.tolist() == [0] * 4  # type: ignore[union-attr]
     with pytest.raises(RefineError, match="'O' is not accepted"):
         read_graph(tmp_path / "ring.smi", Reading(), ["N", "C"], ["single"])
+
+
+def test_runs_from_before_graphs_were_completed_are_read() -> None:
+    """Their ``config.yaml`` has the key ``inpaint.item``, which graphs do not have."""
+    from refine.settings.compose import compose, from_values
+
+    values = compose(["domain=graph"]).plain()
+    values["inpaint"] = {"keep_scales": 0, "label": None, "num": 4, "batch_size": 64, "out": None, "item": "test:0"}
+    assert from_values(values, saved=True).inpaint.num == 4
