@@ -5,7 +5,8 @@ BIN := .venv/bin
 # PYTHON may be set; else the first of these that is new enough
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.14,$(shell \
 	$(p) -c 'import sys; print("$(p)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
-PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# what is imported is compiled then: compiling all that is installed takes a minute
+PIP = $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
 
 .PHONY: demo test docs dist clean
 .DELETE_ON_ERROR:
