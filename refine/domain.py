@@ -186,7 +186,7 @@ class Domain(abc.ABC):
         """(num,) labels: the given class, the given classes in turn, or all in turn; None where there are no classes.
 
         Args:
-            label: a class, its name or its number, or a list of classes; see :func:`class_number`.
+            label: a class, its name or its number (:func:`refine.drawing.asking.class_number`), or a list of classes.
             num: how many.
             key: what asks, for messages.
 
