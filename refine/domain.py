@@ -11,7 +11,7 @@ What only some domains can do is inherited beside it (:mod:`refine.capabilities`
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from refine.codes.quantizer import build_quantizer
-from refine.errors import RefineError, not_accepted, require
+from refine.drawing.asking import class_number, sizes_of, vectors_of
+from refine.errors import RefineError, require
 from refine.items import FieldsDataset as FieldsDataset  # importable from here too
 from refine.items import collate_of, spread
 from refine.kinds import DOMAINS
@@ -36,7 +37,6 @@ from refine.settings.typed import typed
 from refine.storage.arrays import ArchiveWriter
 from refine.types import Condition, ConditionSpec, Samples
 
-LONGEST = 10  # digits of a class's name that is a number
 LOOKED_AT = 1024  # held-out items among which conditions of a class are looked for
 
 
@@ -131,7 +131,13 @@ class Domain(abc.ABC):
         return ConditionSpec()
 
     def ask(
-        self, num: int, label: Any = None, size: Any = None, split: str = "val", section: str = "sample"
+        self,
+        num: int,
+        label: Any = None,
+        size: Any = None,
+        split: str = "val",
+        section: str = "sample",
+        vector: Any = None,
     ) -> Condition:
         """Conditions for ``num`` samples: what is asked for, and what nobody can say on a command line.
 
@@ -144,17 +150,21 @@ class Domain(abc.ABC):
                 all classes in turn.
             size: sites of an item, or a list of sizes in turn, where items differ in them.
             split: whose items.
-            section: of the configuration, with the keys ``label`` and ``size``, for messages.
+            section: of the configuration, with the keys ``label``, ``size`` and ``vector``, for messages.
+            vector: one of the model's length, or a list of such in turn; None for those of the held-out items.
 
         Raises:
-            RefineError: no such class or size.
+            RefineError: no such class, size or vector.
         """
         spec, labels = self.condition, self.labels_of(label, num, f"{section}.label")
-        condition = Condition(label=labels, size=self._sizes(size, num, f"{section}.size"))
-        if not (spec.vector or spec.field or spec.base or spec.mask):
+        vectors = vectors_of(vector, num, spec.vector, f"{section}.vector")
+        sizes = sizes_of(size, num, spec.size, f"{section}.size")
+        condition = Condition(label=labels, vector=vectors, size=sizes)
+        if not ((spec.vector and vectors is None) or spec.field or spec.base or spec.mask):
             return condition
         held = self._held_out(split, num, None if label is None else labels)
-        own = label is None and held.label is not None
+        own = label is None and vectors is None and held.label is not None
+        held = held if vectors is None else replace(held, vector=vectors)
         return replace(held, label=held.label if own else labels, size=condition.size)
 
     def _held_out(self, split: str, num: int, labels: Tensor | None) -> Condition:
@@ -176,7 +186,7 @@ class Domain(abc.ABC):
         """(num,) labels: the given class, the given classes in turn, or all in turn; None where there are no classes.
 
         Args:
-            label: a class, its name or its number, or a list of classes; see :func:`class_number`.
+            label: a class, its name or its number (:func:`refine.drawing.asking.class_number`), or a list of classes.
             num: how many.
             key: what asks, for messages.
 
@@ -193,16 +203,6 @@ class Domain(abc.ABC):
             numbers = [class_number(item, names, key) for item in (label if isinstance(label, list) else [label])]
         require(bool(numbers), f"{key}=[] is not accepted; accepted: a class, a list of classes, or null")
         return torch.tensor(list(islice(cycle(numbers), num)))
-
-    def _sizes(self, size: Any, num: int, key: str) -> Tensor | None:
-        """(num,) sizes: the given one, or the given ones in turn; None where none is asked for."""
-        if size is None:
-            return None
-        require(self.condition.size, f"{key}={size!r} is not accepted: items of this model have one size")
-        sizes = size if isinstance(size, list) else [size]
-        good = bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 2**63 for n in sizes)
-        require(good, f"{key}={size!r} is not accepted; accepted: a number of sites, a list of them, or null")
-        return torch.tensor(list(islice(cycle(sizes), num)))
 
     @property
     def dimensions(self) -> int | None:
@@ -275,35 +275,6 @@ class Domain(abc.ABC):
     def starter(self) -> Path | None:
         """Folder of the checkpoint that ships with the domain, if one does."""
         return None
-
-
-def class_number(label: Any, names: Sequence[str], key: str) -> int:
-    """The number of the class that ``label`` means: the one of that name, else, of classes that are not called by
-    numbers, the one of that number.
-
-    Classes called 1, 2 and 10 have the numbers 0, 1 and 2: there 1 is the first, 10 the last, and 0 is refused.
-
-    Args:
-        label: a name or a number; ``"01"`` and 1 mean the same, unless a class has exactly that name.
-        names: of all classes, in the order of their numbers.
-        key: what asks, for messages.
-
-    Raises:
-        RefineError: no such class, or several.
-    """
-    if isinstance(label, str) and label in names:
-        return names.index(label)
-    called = {i: int(name) for i, name in enumerate(names) if name.isdecimal() and len(name) < LONGEST}
-    number = int(label) if isinstance(label, str) and label.isdecimal() and len(label) < LONGEST else label
-    if isinstance(number, int) and not isinstance(number, bool):
-        found = [i for i, its_name in called.items() if its_name == number]
-        if not found and 0 <= number < len(names) and number not in called:
-            return number
-        several = ", ".join(repr(names[i]) for i in found)
-        require(len(found) < 2, f"{key}={label!r} is not accepted: that may be any of the classes {several}")
-        if found:
-            return found[0]
-    raise not_accepted(key, label, [*(i for i in range(len(names)) if i not in called), *names])
 
 
 def _archive(batches: Iterable[Samples], folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from refine.capabilities import Pictures
-from refine.domain import class_number
+from refine.drawing.asking import class_number
 from refine.errors import RefineError, not_accepted, require
 from refine.models.model import Model
 from refine.models.refiner import Refiner
@@ -214,8 +214,8 @@ class NextScalePipeline:
         """Draw one picture for each label.
 
         Args:
-            class_labels: names or numbers of classes (:func:`refine.domain.class_number`). None, or a negative number,
-                is a picture of no class in particular: ``[None] * 4`` draws four.
+            class_labels: names or numbers of classes (:func:`refine.drawing.asking.class_number`). None, or a negative
+                number, is a picture of no class in particular: ``[None] * 4`` draws four.
             guidance_scale: classifier-free guidance, where 1 is none; it says what :attr:`SamplerConfig.guidance` says.
                 VAR's ``cfg`` is ``guidance_scale - 1`` with ``schedule="linear"``. None is the sampler's.
             generator: one for all pictures, or a list with one for each. Each picture takes a single number from its

@@ -11,7 +11,7 @@ import pytest
 import torch
 from toy import TinyConfig, TinyDomain
 
-from refine.domain import class_number
+from refine.drawing.asking import class_number
 from refine.errors import RefineError
 from refine.settings.keys import Key
 from refine.settings.overrides import parse

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from refine.commands.inpaint import InpaintConfig
 from refine.commands.sample import SampleConfig
-from refine.settings.bounds import Text, above, below, each, either, one_of, real, whole
+from refine.settings.bounds import VECTORS, Text, above, below, each, either, one_of, real, whole
 from refine.settings.places import Place
 
 MOST_NODES = 20_000  # of a drawn graph; 1,000 take about two seconds
@@ -18,6 +19,17 @@ class GraphSampleConfig(SampleConfig):
 
     # nodes of a graph, or a list of such numbers in turn; null: as in training
     size: Annotated[Any, either(whole(1, MOST_NODES), each(whole(1, MOST_NODES)))] = None
+
+
+@dataclass
+class GraphInpaintConfig(InpaintConfig):
+    """Keys of ``refine inpaint`` for graphs."""
+
+    graph: Place = None  # a file with one graph, as domain.folder reads them: the part that is kept
+    # nodes in all, or a list of such numbers in turn; null: as in training, but not fewer than the part has
+    size: Annotated[Any, either(whole(1, MOST_NODES), each(whole(1, MOST_NODES)))] = None
+    # of a model that is conditioned on one: a vector in the data's units, or a list of vectors in turn
+    vector: Annotated[Any, VECTORS] = None
 
 
 @dataclass
@@ -38,6 +50,13 @@ class GraphConfig:
     undirected: bool = False  # directed edges are read, as undirected ones
     # refuse: edges that differ in weight | drop: weights are not read
     weights: Annotated[str, one_of("refuse", "drop")] = "refuse"
+    # what a graph's class is called in its file, or a property that is computed: the model is conditioned on it
+    label: Annotated[str | None, Text()] = None
+    # names of classes; null: those of the training graphs
+    classes: Annotated[list[str] | None, each(Text(), 1, 10_000)] = None
+    # numbers of a graph that the model is conditioned on, by name in its file, or computed: nodes, edges, density,
+    # degree, clustering, triangles; of molecules weight, logp, qed, rings
+    vector: Annotated[list[str] | None, each(Text(), 1, 100)] = None
     # names of the kinds of nodes; null: the data's own
     node_labels: Annotated[list[str] | None, each(Text(), 0, 10_000)] = None
     # names of the kinds of edges; null: the data's own
@@ -67,5 +86,7 @@ class GraphModelConfig:
     head: Annotated[str, one_of("star", "rounds")] = "star"
     heads: Annotated[int, whole(1)] = 4  # head=star: attention heads
     star_depth: Annotated[int, whole(1, 1000)] = 2  # head=star: blocks
+    # share of graphs trained without any condition, for guidance; a label and a vector are left out alone as often
+    condition_dropout: Annotated[float, real(0, 1)] = 0.1
     # rounds in which kinds are revealed at most; smaller graphs reveal one after another
     label_rounds: Annotated[int, whole(1, 10_000)] = 32

@@ -34,7 +34,7 @@ class ItemInpaintConfig(InpaintConfig):
 
 
 class Inpaint(Command):
-    """Paint a part of an image anew, and keep the rest.
+    """Paint a part of an image anew, and keep the rest; or draw graphs around a part.
 
     The model is run=FOLDER, else the newest run of the domain, else the one that ships with it. Codes of the known part
     are kept at every scale, the others are drawn.
@@ -46,6 +46,7 @@ class Inpaint(Command):
       refine inpaint run=RUN image=small.png keep_scales=3                  super-resolution: its coarse scales are kept
       refine inpaint run=RUN image=test:17 mask=mask.png num=8 seed=1       an item of the test split
       refine inpaint run=RUN item=test:17 keep_scales=2                     in domains without images
+      refine inpaint domain=graph run=RUN graph=part.graphml size=40        graphs of 40 nodes with that part
 
     The mask has the size of the image, or of the model. Grey of 128 and more counts as white, transparent as black. An
     image of another size is resized on its short side and cropped to the centre, and its mask with it.

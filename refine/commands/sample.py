@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from refine.commands.command import Command
 from refine.progress import Plain
-from refine.settings.bounds import LABELS, SPLITS, each, either, whole
+from refine.settings.bounds import LABELS, SPLITS, VECTORS, each, either, whole
 from refine.settings.config import Config
 from refine.settings.places import Place
 
@@ -21,6 +21,9 @@ class SampleConfig:
     label: Annotated[Any, LABELS] = None  # a class, a list of classes, or null for all in turn
     # sites of an item where items differ in them, or a list of sizes in turn; null: as in training
     size: Annotated[Any, either(whole(1, 1_000_000), each(whole(1, 1_000_000)))] = None
+    # of a model that is conditioned on one: a vector in the data's units, or a list of vectors in turn; null: those of
+    # held-out items
+    vector: Annotated[Any, VECTORS] = None
     # train | val | test: whose fields, vectors and masks are asked for, where the model has some
     split: Annotated[str, SPLITS] = "val"
     batch_size: Annotated[int, whole(1, 1_000_000)] = 64  # samples drawn at once

@@ -28,7 +28,8 @@ def draw_samples(model: Model, config: Any, folder: Path) -> list[Path]:
     """
     wanted = config.sample
     check(wanted, "sample")
-    condition = model.domain.ask(wanted.num, wanted.label, wanted.size, wanted.split)
+    vector = {} if wanted.vector is None else {"vector": wanted.vector}  # a domain's own ask may know of none
+    condition = model.domain.ask(wanted.num, wanted.label, wanted.size, wanted.split, **vector)
     strip, gif = (wanted.strip, wanted.gif) if wanted.pictures else (0, False)
     shown = max(strip, ANIMATED if gif else 0)
     batches = model.sample_batches(wanted.num, condition, config.seed, config.sampler, shown, wanted.batch_size)

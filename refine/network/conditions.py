@@ -37,6 +37,16 @@ class ConditionEmbedding(nn.Module):
             out = out + (vector if drop is None else torch.where(drop[:, 1, None], 0.0, vector))
         return out
 
+    def withheld(self, batch: int, share: float) -> Tensor:
+        """(B, 3) a draw of what training withholds: everything of a ``share`` of the items and, where there are several
+        kinds of condition, each of them alone of as large a share, so that every combination is learned."""
+        device, spec = self.null.device, self.spec
+        # at no dropout too: every weight is in every graph
+        drop = (torch.rand(batch, device=device) < share)[:, None].expand(-1, 3)
+        if share > 0 and sum(n > 0 for n in (spec.num_classes, spec.vector, spec.field)) > 1:
+            drop = drop | (torch.rand(drop.shape, device=device) < share)
+        return drop
+
     def site_tokens(self, field: Tensor | None, drop: Tensor | None) -> Tensor | None:
         """A field at one scale (B, N, F) as tokens (B, N, D)."""
         if not self.spec.field:

@@ -186,7 +186,9 @@ class Predictor(Network):
             drop: (B,) true where the condition is withheld, or (B, 3) where the label, the vector or the field is; None
                 in training draws it (condition dropout), and withholds nothing otherwise.
         """
-        drop = self._dropped(batch) if drop is None and self.training else by_kind(drop)
+        if drop is None and self.training:
+            drop = self.condition.withheld(batch, self.config.condition_dropout)
+        drop = by_kind(drop)
         vector = self.condition(condition, batch, drop)
         c = F.silu(vector)
         each = [linear(c).unflatten(1, (6, -1)) for linear in self.modulation]
@@ -194,17 +196,6 @@ class Predictor(Network):
         constants = [cast(Block, block).attention.constants() for block in self.blocks]
         blocks = [BlockTerms(m, a) for m, a in zip(modulations, constants, strict=True)]
         return Conditioned(vector, drop, blocks, self.final(c).unflatten(1, (2, -1)))
-
-    def _dropped(self, batch: int) -> Tensor:
-        """(B, 3) a draw of what is withheld: everything of a share of the items and, where there are several kinds of
-        condition, each of them alone of as large a share, so that every combination is learned."""
-        share, device = self.config.condition_dropout, self.context.weight.device
-        drop = by_kind(torch.rand(batch, device=device) < share)  # at no dropout too: every weight is in every graph
-        assert drop is not None
-        spec = self.condition.spec
-        if share > 0 and sum(n > 0 for n in (spec.num_classes, spec.vector, spec.field)) > 1:
-            drop = drop | (torch.rand(drop.shape, device=device) < share)
-        return drop
 
     def forward(
         self,

@@ -27,9 +27,9 @@ from refine.settings.typed import plain_data, typed
 GROUPS = ("domain", "experiment", "model", "train", "sampler")
 OF_ONE_DOMAIN = (
     *("train.mean", "evaluate.features", "evaluate.forecast"),
-    *("inpaint.image", "inpaint.mask", "inpaint.place", "inpaint.paste"),
+    *("inpaint.image", "inpaint.mask", "inpaint.place", "inpaint.paste", "inpaint.item"),
 )
-"""Keys that version 0.1.0 wrote into every run, and that only the domain which reads them has now."""
+"""Keys that earlier versions wrote into every run, and that only the domains which read them have now."""
 
 
 def compose(arguments: Sequence[str], base: Config | None = None, accepted: Collection[str] | None = None) -> Config:

@@ -17,6 +17,7 @@ from refine.domains.graph.graphs.molecules import are_molecules
 from refine.domains.graph.graphs.packed import PackedGraphs
 from refine.domains.graph.graphs.pyg import read_pyg
 from refine.domains.graph.graphs.smiles import SOURCES, read_molecules
+from refine.domains.graph.graphs.told import require_columns, tell
 from refine.errors import not_accepted, require
 from refine.types import ConditionSpec
 
@@ -91,6 +92,7 @@ def load_split(options: DataOptions, split: str) -> PackedGraphs:
         graphs = read_molecules(data, split)
     else:
         graphs = read_benchmark(data, split)
+    require_columns(graphs, reading.columns)
     if options.max_nodes is None:
         return graphs
     small = graphs.num_nodes <= options.max_nodes
@@ -117,6 +119,12 @@ class GraphData(Domain):
     def __init__(self, config: GraphConfig) -> None:
         super().__init__(replace(config, data=source_of(config)))
         self._splits: dict[str, PackedGraphs] = {}
+        require(
+            config.vector is None or len(set(config.vector)) == len(config.vector),
+            f"domain.vector={config.vector} has a name twice",
+        )
+        if config.label is not None and config.classes is None:
+            self.config = replace(self.config, classes=list(self.dataset("train").classes))
         if config.node_labels is None or config.edge_labels is None:
             train = self.dataset("train")
             names = list(train.node_kinds), list(train.edge_kinds)
@@ -142,10 +150,15 @@ class GraphData(Domain):
 
     @property
     def condition(self) -> ConditionSpec:
-        return ConditionSpec(size=True)
+        classes = self.config.classes or () if self.config.label is not None else ()
+        return ConditionSpec(num_classes=len(classes), vector=len(self.config.vector or ()), size=True)
+
+    def class_names(self) -> list[str]:
+        return list(self.config.classes or ()) if self.config.label is not None else []
 
     def dataset(self, split: str) -> PackedGraphs:  # type: ignore[override]
         """The graphs of a split; read once."""
         if split not in self._splits:
-            self._splits[split] = load_split(self.config, split)
+            told = self.config.label, self.config.vector, self.config.classes
+            self._splits[split] = tell(load_split(self.config, split), *told)
         return self._splits[split]

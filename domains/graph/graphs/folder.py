@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from refine.domains.graph.graphs.archive import SPLITS, read_npz
 from refine.domains.graph.graphs.formats.content import suffix_of
@@ -31,10 +32,12 @@ from refine.domains.graph.graphs.formats.networks import NETWORKS, read_networks
 from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.formats.sdf import read_sdf
 from refine.domains.graph.graphs.formats.texts import read_edges_or_smiles
+from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.graphs.kinds import Kinds
 from refine.domains.graph.graphs.molecules import BONDS, are_molecules, element_and_charge
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.domains.graph.graphs.smiles import read_smiles
+from refine.domains.graph.graphs.told import require_columns
 from refine.errors import require
 from refine.progress import track
 from refine.settings.places import opened
@@ -170,17 +173,58 @@ def join(parts: Sequence[PackedGraphs]) -> PackedGraphs:
         mapped = [place[label] for place, label in zip(places, labels, strict=True) if label is not None]
         columns[f"{key}_label"], columns[f"{key}_kinds"] = np.concatenate(mapped), known.names
     stack = {key: np.concatenate([getattr(part, key) for part in parts]) for key in ("num_nodes", "num_edges", "edges")}
-    return PackedGraphs.checked(**stack, **columns)
+    told = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    return replace(PackedGraphs.checked(**stack, **columns), columns=told)
+
+
+def read_graph(
+    path: str | Path, reading: Reading, node_kinds: Sequence[str] = (), edge_kinds: Sequence[str] = ()
+) -> Graph:
+    """The graph of a file, whatever :func:`read_folder` reads.
+
+    Args:
+        path: of the file.
+        reading: of attributes, directions and weights.
+        node_kinds: names that kinds of nodes may have, and are numbered by; () leaves kinds out.
+        edge_kinds: the same of edges.
+
+    Raises:
+        RefineError: no such file, or one that cannot be used; not one graph; or kinds that are missing or not known.
+    """
+    path = Path(path).expanduser()
+    good = path.is_file() and suffix_of(path) in ACCEPTED
+    require(good, f"{path} is no file of graphs; accepted: {', '.join(ACCEPTED)}")
+    graphs = _read_file(path, path.parent, replace(reading, columns=())).graphs
+    require(len(graphs) == 1, f"{path} has {len(graphs)} graphs; accepted: 1")
+    graph = graphs[0]
+    labels: list[torch.Tensor | None] = []
+    for what, wanted, found, label in (
+        ("node", node_kinds, graphs.node_kinds, graph.node_label),
+        ("edge", edge_kinds, graphs.edge_kinds, graph.edge_label),
+    ):
+        if not wanted or label is None:
+            labels.append(None)
+            continue
+        known = Kinds(wanted, fixed=True)
+        there = [found[i] for i in label.tolist()]
+        labels.append(torch.tensor([known.number(name, f"a {what} of {path}") for name in there], dtype=torch.int64))
+    return replace(graph, node_label=labels[0], edge_label=labels[1])
 
 
 def _read(path: Path, root: Path, reading: Reading) -> _File:
+    file = _read_file(path, root, reading)
+    require_columns(file.graphs, reading.columns)
+    return file
+
+
+def _read_file(path: Path, root: Path, reading: Reading) -> _File:
     name, suffix = path.relative_to(root).as_posix(), suffix_of(path)
     require(suffix != ".npz" or path.suffix.lower() != ".gz", f"{path} is packed twice; accepted: .npz as it is")
     if suffix == ".npz":
-        graphs, split = read_npz(path)
+        graphs, split = read_npz(path, reading.columns)
         return _File(graphs, [f"{name}#{i}" for i in range(len(graphs))], split)
     if suffix in (".smi", ".sdf"):
-        return _File(*(read_smiles if suffix == ".smi" else read_sdf)(path))
+        return _File(*(read_smiles(path) if suffix == ".smi" else read_sdf(path, reading.columns)))
     if suffix in TEXTS:
         graphs, smiles, split = read_edges_or_smiles(path, reading)
         return _File(graphs, smiles or [name], split)

@@ -29,6 +29,8 @@ class Graph:
         node_label: (n,) int64 kind of each node (an atom's element), or None.
         edge_label: (E,) int64 kind of each edge (a bond's order), or None.
         parent: (n,) int64 in a trail, the node of the scale before that each node came from; else None.
+        label: () int64 class of the graph, or None.
+        vector: (F,) numbers that describe the graph, in their own units, or None.
     """
 
     num_nodes: int
@@ -36,6 +38,8 @@ class Graph:
     node_label: Tensor | None = None
     edge_label: Tensor | None = None
     parent: Tensor | None = None
+    label: Tensor | None = None
+    vector: Tensor | None = None
 
     @property
     def num_edges(self) -> int:

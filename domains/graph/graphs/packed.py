@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, overload
 
@@ -33,6 +33,10 @@ class PackedGraphs(Sequence[Graph]):
         node_kinds: what the node labels 0, 1, ... stand for.
         edge_kinds: what the edge labels 0, 1, ... stand for.
         origin: what the graphs are, for reports.
+        label: (G,) int64 class of each, or None.
+        classes: what these labels stand for.
+        vector: (G, F) float32 numbers that describe each, or None.
+        columns: (G,) what files say of each, numbers or texts, by name; read only where they are asked for.
     """
 
     num_nodes: Array
@@ -43,6 +47,10 @@ class PackedGraphs(Sequence[Graph]):
     node_kinds: tuple[str, ...] = ()
     edge_kinds: tuple[str, ...] = ()
     origin: str = ""
+    label: Array | None = None
+    classes: tuple[str, ...] = ()
+    vector: Array | None = None
+    columns: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def all_connected(self) -> bool:
@@ -84,7 +92,8 @@ class PackedGraphs(Sequence[Graph]):
             None if label is None else torch.from_numpy(label[part].astype(np.int64))
             for label, part in ((self.node_label, nodes), (self.edge_label, edges))
         ]
-        return Graph(int(self.num_nodes[g]), pairs, *labels)
+        label, vector = (None if x is None else torch.from_numpy(x[g : g + 1])[0] for x in (self.label, self.vector))
+        return Graph(int(self.num_nodes[g]), pairs, labels[0], labels[1], label=label, vector=vector)
 
     def __iter__(self) -> Iterator[Graph]:
         return (self[g] for g in range(len(self)))
@@ -101,7 +110,16 @@ class PackedGraphs(Sequence[Graph]):
             edges=self.edges[edges],
             node_label=None if self.node_label is None else self.node_label[_ragged(self.node_start, rows)],
             edge_label=None if self.edge_label is None else self.edge_label[edges],
+            label=None if self.label is None else self.label[rows],
+            vector=None if self.vector is None else self.vector[rows],
+            columns={name: column[rows] for name, column in self.columns.items()},
         )
+
+    @staticmethod
+    def collate(rows: Sequence[Graph]) -> dict[str, Tensor]:
+        """What is told of graphs as a batch: ``label`` (B,) and ``vector`` (B, F), where they have them."""
+        told = {name: [getattr(graph, name) for graph in rows] for name in ("label", "vector")}
+        return {name: torch.stack(values) for name, values in told.items() if all(v is not None for v in values)}
 
     def sizes(self) -> dict[int, int]:
         """How many graphs have how many nodes, by ascending number of nodes."""

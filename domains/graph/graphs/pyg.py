@@ -23,6 +23,7 @@ from refine.domains.graph.graphs.folder import hash_split, require_some
 from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.graphs import Graph, as_labels
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
+from refine.domains.graph.graphs.told import require_columns, with_columns
 from refine.errors import RefineError, not_accepted, require
 from refine.extras import install_command
 from refine.progress import track
@@ -113,4 +114,16 @@ def _pack(items: list[Any], text: str, reading: Reading) -> PackedGraphs:
         if "edge_weight" in item:
             plain.edge_weight = item.edge_weight
         graphs.append(Graph.from_data(plain, f"graph {i} of {text}", reading.undirected, reading.weights))
-    return PackedGraphs.of(graphs, origin=text)
+    packed = PackedGraphs.of(graphs, origin=text)
+    targets = _targets(items) if reading.columns else {}
+    told = {name: targets[name] for name in reading.columns if name in targets}
+    return require_columns(with_columns(packed, told), reading.columns, list(targets))
+
+
+def _targets(items: list[Any]) -> dict[str, list[float]]:
+    """``y`` of every graph where that is one number, else ``y0``, ``y1``, ...; none where graphs differ in length."""
+    rows = [[] if item.y is None else item.y.flatten().tolist() for item in items]
+    lengths = {len(row) for row in rows}
+    if lengths == {1}:
+        return {"y": [row[0] for row in rows]}
+    return {f"y{i}": [row[i] for row in rows] for i in range(lengths.pop())} if len(lengths) == 1 else {}

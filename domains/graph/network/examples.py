@@ -175,10 +175,10 @@ class Scales:
         place = torch.arange(coarse.num)[new > 0]
         owner, rest = place % num, len(scales) - place // num
         goal = torch.stack([kept.sizes + new[new > 0], pyramid.finest.sizes[owner]], 1)
-        codes = codes[nodes, edges]
+        codes, kept = codes[nodes, edges], replace(kept, item=owner)
         if codes.count is not None:
             return cls(kept, codes, goal, owner, rest, kept, Labels(codes.inside, codes.count), num)
-        return cls(kept, codes, goal, owner, rest, pyramid.finest, labels, num)
+        return cls(kept, codes, goal, owner, rest, replace(pyramid.finest, item=torch.arange(num)), labels, num)
 
 
 def coarse_levels(levels: Sequence[Graphs]) -> tuple[Graphs, Tensor]:

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from refine.domains.graph.config import GraphModelConfig
 from refine.domains.graph.graphs.graphs import Graph
+from refine.domains.graph.graphs.packed import PackedGraphs
 from refine.domains.graph.network.examples import Scales, random_examples
 
 
@@ -40,4 +41,5 @@ class PyramidItems(Dataset[tuple[Graph, int]]):
         rngs = [np.random.default_rng([self.seed, i]) for _, i in rows]
         scales = Scales.of([g for g, _ in rows], rngs, self.config, self.again)
         generator = torch.Generator().manual_seed(self.seed * 0x9E3779B97F4A7C15 + rows[0][1] & (1 << 63) - 1)
-        return {"examples": random_examples(scales, self.config, generator, self.deepest)}
+        told = PackedGraphs.collate([g for g, _ in rows])
+        return {"examples": random_examples(scales, self.config, generator, self.deepest), **told}

@@ -68,6 +68,38 @@ class Labels:
         return torch.cat([nodes, edges])
 
 
+@dataclass(frozen=True)
+class GivenLabels:
+    """Kinds that are known before any is drawn.
+
+    Attributes:
+        labels: of all nodes and edges, whatever where they are not known.
+        known: (codes,) bool.
+    """
+
+    labels: Labels
+    known: Tensor
+
+    @classmethod
+    def of(cls, graphs: Graphs, node: Tensor, given: Graph) -> GivenLabels:
+        """Those of ``given`` in ``graphs``, where each node is its node ``node`` (N,), -1 for none of them."""
+        here, (u, v) = node >= 0, node[graphs.edges]
+        nodes = edges = None
+        known = []
+        if given.node_label is not None:
+            nodes = torch.where(here, given.node_label.to(node.device)[node.clamp_min(0)], 0)
+            known.append(here)
+        if given.edge_label is not None:
+            keys = given.edges[0] * given.num_nodes + given.edges[1]
+            wanted = torch.minimum(u, v) * given.num_nodes + torch.maximum(u, v)
+            both = (u >= 0) & (v >= 0)
+            edges = torch.zeros_like(u)
+            place = torch.searchsorted(keys.to(node.device), wanted[both])
+            edges[both] = given.edge_label.to(node.device)[place]
+            known.append(both)
+        return cls(Labels(nodes, edges), torch.cat(known))
+
+
 def label_rounds(owner: Tensor, uniform: Tensor, most: int) -> Rounds:
     """The codes of each graph in an order of its own, one after another or, where there are more than ``most``, in that
     many equal rounds."""

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from refine.domains.graph.network.star import BOTH, OTHER, SAME, Seats
+from refine.domains.graph.splitting.skeleton import MUST, NOT
 
 
 def must_link(edges: Tensor, two: Tensor, connected: bool, maximum: bool = True) -> Tensor:
@@ -97,3 +98,42 @@ class StarLaws:
             out[here] = self.possible(here)
             self.tell(here, codes[here])
         return out
+
+
+class KeptAnswers:
+    """Which answers of stars keep a given graph as it is (:mod:`refine.domains.graph.splitting.skeleton`).
+
+    The child that a star names first may be either of the skeleton's: where its answer does not decide which, a coin
+    does.
+
+    Args:
+        seats: of the questions.
+        need: (T, 2) of the first and the other child of the skeleton, whether it keeps the neighbour.
+        coin: (T,) in [0, 1).
+
+    Attributes:
+        side: (stars,) which of the two was named first; -1 while none is.
+    """
+
+    def __init__(self, seats: Seats, need: Tensor, coin: Tensor) -> None:
+        self.star, self.coin = seats.star, coin
+        first, second = need.unbind(1)
+        self.alone = torch.stack([(first != NOT) & (second != MUST), (second != NOT) & (first != MUST)], 1)
+        self.both = (first != NOT) & (second != NOT)
+        self.side = torch.full((seats.shape[0],), -1, device=need.device)
+
+    def narrow(self, possible: Tensor, here: Tensor) -> Tensor:
+        """(len(here), 3) bool: those of the ``possible`` answers that keep what is given; all that do, if none is."""
+        side, alone = self.side[self.star[here]], self.alone[here]
+        same = torch.where(side < 0, alone.any(1), torch.where(side == 1, alone[:, 1], alone[:, 0]))
+        other = torch.where(side == 1, alone[:, 0], alone[:, 1]) & (side >= 0)
+        keeps = torch.stack([same, other, self.both[here]], 1)
+        out = possible & keeps
+        return torch.where(out.any(1, keepdim=True), out, keeps)
+
+    def tell(self, here: Tensor, codes: Tensor) -> None:
+        """Their answers."""
+        star, alone = self.star[here], self.alone[here]
+        either = (self.coin[here] < 0.5).long()
+        named = torch.where(alone.all(1), either, alone[:, 1].long())
+        self.side[star] = torch.where((codes == SAME) & (self.side[star] < 0), named, self.side[star])

@@ -189,10 +189,9 @@ class MassHead(nn.Module):
         return two, light
 
     def draw_links(
-        self, h: Tensor, asked: Masses, light: Tensor, sure: Tensor, sampler: ScaleSampler, uniform: Tensor
+        self, linked: Tensor, asked: Masses, light: Tensor, sure: Tensor, sampler: ScaleSampler, uniform: Tensor
     ) -> Tensor:
-        """(n,) bool: children are linked, where there are two."""
-        linked = self.links(h, asked.mass, light)
+        """(n,) bool: children are linked, where there are two; ``linked`` (n,) are the logits of it."""
         must, never = asked.links(light, sure)
         pairs = torch.stack([torch.zeros_like(linked), linked], 1)
         pairs[:, 0] = pairs[:, 0].masked_fill(must, -torch.inf)

@@ -31,6 +31,7 @@ class View:
         size: (num, GRAPH_FEATURES) its sizes before the scale, after it, at last, and now.
         num: how many graphs.
         mass: (N, F) what is known of masses (:mod:`refine.domains.graph.network.masses`), or None.
+        item: (num,) the place of each graph in the batch whose conditions it has, or None.
     """
 
     graph: Tensor
@@ -43,6 +44,7 @@ class View:
     size: Tensor
     num: int
     mass: Tensor | None = None
+    item: Tensor | None = None
 
 
 def scatter_sum(index: Tensor, values: Tensor, size: int) -> Tensor:
@@ -58,7 +60,7 @@ def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 class GraphBlock(nn.Module):
     """Edges look at their ends and triangles, nodes at their gated neighbours and the whole graph."""
 
-    def __init__(self, width: int, triangle: int, ratio: float, dropout: float) -> None:
+    def __init__(self, width: int, triangle: int, ratio: float, dropout: float, told: bool = False) -> None:
         super().__init__()
         hidden = int(ratio * width)
         self.node_norm, self.edge_norm = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -70,11 +72,23 @@ class GraphBlock(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         self.node_mlp = mlp(3 * width, hidden, width)
         self.dropout = nn.Dropout(dropout)
+        self.told = nn.Linear(width, 4 * width) if told else None
+        if self.told is not None:
+            nn.init.zeros_(self.told.weight)
+            nn.init.zeros_(self.told.bias)
 
-    def forward(self, h: Tensor, e: Tensor, view: View, share: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, D) and (E, D) states, refined; ``share`` (N, 1) is one over the size of each node's graph."""
+    def forward(
+        self, h: Tensor, e: Tensor, view: View, share: Tensor, told: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(N, D) and (E, D) states, refined; ``share`` (N, 1) is one over the size of each node's graph, ``told``
+        (num, D) what is known of the conditions of each graph, which modulates both (adaptive LayerNorm)."""
         u, v = view.edges
         hn, en = self.node_norm(h), self.edge_norm(e)
+        if told is not None and self.told is not None:
+            node_scale, node_shift, edge_scale, edge_shift = self.told(told).chunk(4, dim=1)
+            whole, of = view.graph, view.graph[u]
+            hn = torch.addcmul(hn + node_shift[whole], hn, node_scale[whole])
+            en = torch.addcmul(en + edge_shift[of], en, edge_scale[of])
         ends = self.ends(hn)
         x = self.edge_in(torch.cat([en, self.triangle(en, view.triangles)], 1)) + ends[u] + ends[v]
         e = e + self.dropout(self.edge_out(F.silu(x)))
@@ -104,6 +118,7 @@ class GraphNetwork(nn.Module):
         ratio: hidden width of the MLPs, in widths.
         dropout: of both branches of a block.
         masses: features of masses, 0 for none.
+        told: whether graphs have conditions.
     """
 
     def __init__(
@@ -116,6 +131,7 @@ class GraphNetwork(nn.Module):
         ratio: float = 2.0,
         dropout: float = 0.0,
         masses: int = 0,
+        told: bool = False,
     ) -> None:
         super().__init__()
         self.node_in = nn.Linear(NODE_FEATURES + GRAPH_FEATURES, width)
@@ -124,7 +140,7 @@ class GraphNetwork(nn.Module):
             nn.ModuleList(nn.Embedding(n, width, padding_idx=0 if i else None) for i, n in enumerate(sizes))
             for sizes in (node_kinds, edge_kinds)
         )
-        self.blocks = nn.ModuleList(GraphBlock(width, triangle, ratio, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(GraphBlock(width, triangle, ratio, dropout, told) for _ in range(depth))
         self.node_norm, self.edge_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.mass_in = nn.Linear(masses, width, bias=False) if masses else None
         with torch.no_grad():
@@ -133,7 +149,10 @@ class GraphNetwork(nn.Module):
                 for last in (block.edge_out, block.node_mlp[-1]):
                     last.weight /= (2 * depth) ** 0.5
 
-    def forward(self, view: View) -> tuple[Tensor, Tensor]:
+    def forward(self, view: View, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """States of nodes and edges; ``told`` (B, D) are the conditions of the batch."""
+        if told is not None and view.item is not None:
+            told = told[view.item]
         h = self.node_in(torch.cat([view.node, view.size[view.graph]], 1))
         if self.mass_in is not None:
             h = h + self.mass_in(view.mass)
@@ -144,5 +163,5 @@ class GraphNetwork(nn.Module):
             e = e + table(kind)
         share = (1 / torch.bincount(view.graph, minlength=view.num).clamp_min(1).to(h.dtype))[view.graph, None]
         for block in self.blocks:
-            h, e = block(h, e, view, share)
+            h, e = block(h, e, view, share, told)
         return self.node_norm(h), self.edge_norm(e)

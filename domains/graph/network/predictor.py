@@ -16,6 +16,8 @@ from refine.domains.graph.network.subset import subset_log_prob
 from refine.domains.graph.network.view import EDGE_KINDS, NODE_KINDS, NOW
 from refine.domains.graph.splitting.counts import kinds, num_bins
 from refine.errors import not_accepted, require
+from refine.network.conditions import ConditionEmbedding
+from refine.types import Condition, ConditionSpec
 
 
 class GraphPredictor(nn.Module):
@@ -25,13 +27,16 @@ class GraphPredictor(nn.Module):
         config: its sizes.
         node_labels: kinds of nodes, 0 where a set has none.
         edge_labels: kinds of edges.
+        spec: what graphs are conditioned on: classes and a vector.
 
     Attributes:
         connected: no graph falls apart: a node without neighbours never splits into two that are not linked.
         maximum: pairs are as many as there can be.
     """
 
-    def __init__(self, config: GraphModelConfig, node_labels: int = 0, edge_labels: int = 0) -> None:
+    def __init__(
+        self, config: GraphModelConfig, node_labels: int = 0, edge_labels: int = 0, spec: ConditionSpec | None = None
+    ) -> None:
         super().__init__()
         width, self.counts = config.width, config.counts
         self.connected, self.maximum = False, config.pairing == "cardinality"
@@ -46,7 +51,9 @@ class GraphPredictor(nn.Module):
                 nodes, node_labels = edges, edge_labels
         tables, known = ([NODE_KINDS, *nodes], [EDGE_KINDS, *edges]), MASS_FEATURES if config.masses else 0
         sizes = width, config.depth, config.triangle
-        self.network = GraphNetwork(*sizes, *tables, config.mlp_ratio, config.dropout, known)
+        spec = spec or ConditionSpec()
+        told = spec.num_classes > 0 or spec.vector > 0
+        self.network = GraphNetwork(*sizes, *tables, config.mlp_ratio, config.dropout, known, told)
         self.token = None if config.masses else nn.Linear(width, 3)
         self.masses = MassHead(width) if config.masses else None
         if config.head not in ("star", "rounds"):
@@ -55,11 +62,21 @@ class GraphPredictor(nn.Module):
         self.answer = mlp(3 * width, width, 3) if config.head == "rounds" else None
         self.node_label = nn.Linear(width, node_labels) if node_labels else None
         self.edge_label = nn.Linear(width, edge_labels) if edge_labels else None
+        self.condition = ConditionEmbedding(spec, width) if told else None
+        self.mixed = mlp(width, width, width) if told else None
 
-    def log_prob(self, x: Examples) -> tuple[Tensor, Tensor, Tensor]:
+    def told(self, condition: Condition, num: int, drop: Tensor | None = None) -> Tensor | None:
+        """(num, D) what the network is told of labels and vectors; None of a model without. Training draws what is
+        withheld, ``drop`` (num, 3) by kind."""
+        if self.condition is None or self.mixed is None:
+            return None
+        out: Tensor = self.mixed(F.silu(self.condition(condition, num, drop)))
+        return out
+
+    def log_prob(self, x: Examples, told: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Nats of the truth: (B_0,) of all node tokens of each graph that is asked for them, (T,) of each answer, and
-        (L,) of each kind."""
-        h, e = self.states(x.view)
+        (L,) of each kind; ``told`` (B, D) are the conditions of the batch."""
+        h, e = self.states(x.view, told)
         tokens = self.token_log_prob(x, h[x.nodes])
         return tokens, self.star_log_prob(x, h, e), self.label_log_prob(x, h, e)
 
@@ -114,9 +131,9 @@ class GraphPredictor(nn.Module):
                 parts.append(-F.cross_entropy(logits, x.label[asked], reduction="none"))
         return torch.cat(parts) if parts else h.new_zeros(0)
 
-    def states(self, view: View) -> tuple[Tensor, Tensor]:
-        """(N, D) of nodes and (E, D) of edges."""
-        h, e = self.network(view)
+    def states(self, view: View, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(N, D) of nodes and (E, D) of edges, given the conditions (B, D) of the batch."""
+        h, e = self.network(view, told)
         return h, e
 
 

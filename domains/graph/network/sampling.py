@@ -11,26 +11,28 @@ from torch import Tensor
 
 from refine.codes.laws import ScaleSampler
 from refine.domains.graph.network.examples import Shown, examples, nothing, with_labels
-from refine.domains.graph.network.labels import Labels, label_rounds, view_labels
-from refine.domains.graph.network.laws import must_link
+from refine.domains.graph.network.guided import PassReader, Reader, Told, mixed, reader_of
+from refine.domains.graph.network.labels import GivenLabels, Labels, label_rounds, view_labels
+from refine.domains.graph.network.laws import KeptAnswers, must_link
 from refine.domains.graph.network.masses import Masses
 from refine.domains.graph.network.network import View
 from refine.domains.graph.network.predictor import GraphPredictor, at_most, close, padded, split_logits
-from refine.domains.graph.network.star import BOTH, Seats, StarReader, along_links
+from refine.domains.graph.network.star import BOTH, Seats, along_links
 from refine.domains.graph.network.subset import draw_subset
 from refine.domains.graph.network.view import (
+    DONE,
     NOW,
     Partial,
     partial,
     star_laws,
     star_pairs,
-    view_answers,
     view_coarse,
     view_finished,
     view_partial,
 )
 from refine.domains.graph.splitting.colour import colour
 from refine.domains.graph.splitting.counts import most_counts
+from refine.domains.graph.splitting.skeleton import FREE, Kept, earlier
 from refine.domains.graph.splitting.sparse import Graphs
 from refine.domains.graph.splitting.splits import LINKED, ONE, UNLINKED, Splits, unknown
 from refine.drawing.rounds import Rounds
@@ -38,7 +40,7 @@ from refine.noise import Noise
 
 # streams of noise of a scale; STARS + 2r and + 1 are those of colour r; SIZES is drawn once
 SIZES, CHOICE, LINK, COLOUR, ORDER, KIND, STARS = range(7)
-SHARE = 2**32  # no colour has it
+SHARE, COIN = 2**32, 2**33  # no colour has them
 
 
 class ScaleRounds:
@@ -51,12 +53,20 @@ class ScaleRounds:
             so that a sample does not depend on how deep others of the batch are. Where masses decide how many scales
             there will be: those that there were, with this one.
         label_rounds: rounds in which kinds are revealed at most.
+        told: the conditions of the batch.
     """
 
     def __init__(
-        self, predictor: GraphPredictor, noise: Noise, key: int | Sequence[int], label_rounds: int = 1
+        self,
+        predictor: GraphPredictor,
+        noise: Noise,
+        key: int | Sequence[int],
+        label_rounds: int = 1,
+        told: Told | None = None,
     ) -> None:
         self.predictor, self.noise, self.key, self.most = predictor, noise, key, label_rounds
+        self.told = told or Told()
+        self.kept: Kept | None = None
 
     def uniform(self, graph: Tensor, num: int, stream: int) -> Tensor:
         """A number for each site, where ``graph`` (n,) says whose it is: of that sample's own stream."""
@@ -68,7 +78,10 @@ class ScaleRounds:
 
     def colours(self, coarse: Graphs, token: Tensor) -> Rounds:
         """The colour class in which each node splits."""
-        return Rounds(colour(coarse, token > 0, self.uniform(coarse.graph, coarse.num, COLOUR)))
+        uniform = self.uniform(coarse.graph, coarse.num, COLOUR)
+        return Rounds(
+            colour(coarse, token > 0, uniform if self.kept is None else earlier(uniform, self.kept.token > 0))
+        )
 
     def label_order(self, graphs: Graphs, labels: Labels, place: Tensor) -> Rounds:
         """The round in which each kind is revealed; ``place`` (graphs.num,) are their numbers in the batch."""
@@ -100,7 +113,7 @@ class ScaleScore(ScaleRounds):
                 own, colours = codes[nodes, edges], rounds.index[nodes]
                 maximum = self.predictor.maximum
                 x = examples(graphs, own, goal[active], colours, turns, order, shown, maximum=maximum)
-                tokens, answers, _ = self.predictor.log_prob(x)
+                tokens, answers, _ = self.predictor.log_prob(x, self.told.conditions)
                 nats = nats.index_add(0, place, tokens) if turn < 0 else nats.index_add(0, place[x.owners[1]], answers)
         return nats
 
@@ -122,7 +135,7 @@ class ScaleScore(ScaleRounds):
         place = torch.arange(graphs.num, device=nats.device) if place is None else place
         for _, known, now in self.label_order(graphs, labels, place):
             x = with_labels(nothing(graphs.graph.device), graphs, labels, known, now)
-            nats.index_add_(0, x.owners[2], self.predictor.log_prob(x)[2])
+            nats.index_add_(0, x.owners[2], self.predictor.log_prob(x, self.told.conditions)[2])
         return nats
 
 
@@ -146,7 +159,8 @@ def some(codes: Tensor | None) -> Tensor:
 
 
 class ScaleDraw(ScaleRounds):
-    """Draws the codes of a scale; ``sampler`` says what to do with logits, ``passes`` counts those of the network."""
+    """Draws the codes of a scale; ``sampler`` says what to do with logits, ``kept`` which codes a given graph decides,
+    ``passes`` counts those of the network."""
 
     def __init__(
         self,
@@ -155,9 +169,24 @@ class ScaleDraw(ScaleRounds):
         key: int | Sequence[int],
         sampler: ScaleSampler,
         label_rounds: int = 1,
+        told: Told | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        super().__init__(predictor, noise, key, label_rounds)
-        self.sampler, self.passes = sampler, 0
+        super().__init__(predictor, noise, key, label_rounds, told)
+        self.sampler, self.kept, self.passes = sampler, kept, 0
+        self.tellings = self.told.passes(sampler.guidance)
+
+    def states(self, view: View) -> list[tuple[Tensor, Tensor]]:
+        """States of nodes and edges of every pass that a prediction needs."""
+        return [self._pass(told, view) for told in self.tellings]
+
+    def _pass(self, told: Tensor | None, view: View) -> tuple[Tensor, Tensor]:
+        self.passes += 1
+        return self.predictor.states(view, told)
+
+    def mixed(self, parts: Sequence[Tensor]) -> Tensor:
+        """The logits of all passes as those that are drawn from."""
+        return mixed(parts, self.sampler.guidance)
 
     def __call__(self, coarse: Graphs, goal: Tensor) -> Splits:
         """The codes that make ``goal[:, 0]`` nodes of ``coarse``, or as many as its masses decide."""
@@ -176,7 +205,7 @@ class ScaleDraw(ScaleRounds):
             graphs, nodes, edges = coarse.take(active)
             turns = torch.full((graphs.num,), turn, device=now.device)
             state = partial(graphs, codes[nodes, edges], rounds.index[nodes], turns)
-            answered = self.stars(state, goal[active], turn, active.nonzero()[:, 0], coarse.num)
+            answered = self.stars(state, goal[active], turn, active.nonzero()[:, 0], coarse.num, nodes.nonzero()[:, 0])
             codes = replace(codes, pattern=codes.pattern.masked_scatter(edges, answered.pattern))
         return codes
 
@@ -198,67 +227,96 @@ class ScaleDraw(ScaleRounds):
         if not bool(grows.any()):
             return token, light
         graphs, nodes, _ = coarse.take(grows)
-        self.passes += 1
-        h, _ = self.predictor.states(view_coarse(graphs, goal[grows]))
+        states = [h for h, _ in self.states(view_coarse(graphs, goal[grows]))]
         choice, link = (self.uniform(coarse.graph, coarse.num, stream)[nodes] for stream in (CHOICE, LINK))
         connected, maximum = self.predictor.connected, self.predictor.maximum
         if graphs.mass is not None:
             head, asked = self.predictor.masses, Masses(graphs.mass, graphs.graph, graphs.num, graphs.inside, maximum)
             assert head is not None and light is not None
             share = self.uniform(coarse.graph, coarse.num, SHARE)[nodes]
-            two, lighter = head.draw(h, asked, self.sampler, choice, share)
+            # the head is linear here, so mixing states is mixing logits
+            two, lighter = head.draw(self.mixed(states), asked, self.sampler, choice, share)
             sure = must_link(graphs.edges, two, connected, maximum)
-            is_linked = head.draw_links(h, asked, lighter, sure, self.sampler, link)
+            linked = self.mixed([head.links(h, asked.mass, lighter) for h in states])
+            is_linked = head.draw_links(linked, asked, lighter, sure, self.sampler, link)
             light = light.masked_scatter(nodes, lighter)
         else:
             assert self.predictor.token is not None
-            split, linked = split_logits(self.predictor.token(h))
+            split, linked = map(self.mixed, zip(*(split_logits(self.predictor.token(h)) for h in states), strict=True))
             table, row, column = padded(split, graphs.graph)
             numbers = torch.zeros_like(table).index_put((row, column), choice)
-            two = draw_subset(table, (goal[:, 0] - coarse.sizes)[grows], numbers)[row, column]
+            number = (goal[:, 0] - coarse.sizes)[grows]
+            if self.kept is not None:  # those that have to split do
+                must = self.kept.token[nodes] > 0
+                table[row[must], column[must]] = -torch.inf
+                number = number - torch.bincount(row[must], minlength=len(number))
+            two = draw_subset(table, number, numbers)[row, column]
+            two = two if self.kept is None else two | must
             sure = must_link(graphs.edges, two, connected, maximum)
             pairs = torch.stack([torch.where(sure, -torch.inf, 0.0), torch.where(sure, 0.0, linked)], 1)
             is_linked = self.sampler.draw(pairs, link) == 1
         drawn = torch.where(two, torch.where(is_linked, LINKED, UNLINKED), ONE)
+        if self.kept is not None:
+            drawn = torch.where(self.kept.token[nodes] > 0, self.kept.token[nodes], drawn)
         return token.masked_scatter(nodes, drawn), light
 
-    def stars(self, state: Partial, goal: Tensor, turn: int, numbers: Tensor, num: int) -> Splits:
-        """The codes after the stars of one colour are answered: one pass, then one question of each star at a time."""
+    def stars(self, state: Partial, goal: Tensor, turn: int, numbers: Tensor, num: int, rows: Tensor) -> Splits:
+        """The codes after the stars of one colour are answered: one pass, then one question of each star at a time;
+        ``rows`` are the numbers of the state's coarse nodes in the batch, ``numbers`` of its graphs, of ``num``."""
         asked = state.stars
         if not len(asked.centre):
             return state.codes
         view = view_partial(state, goal)
         pairs = star_pairs(state, view)
         owner = numbers[state.current.graph[asked.centre]]
-        rank = along_links(asked.centre, pairs[:2], self.uniform(owner, num, STARS + 2 * turn))
+        order = self.uniform(owner, num, STARS + 2 * turn)
+        need = self._need(state, rows)
+        if need is not None:
+            order = earlier(order, (need != FREE).any(1))
+        rank = along_links(asked.centre, pairs[:2], order)
         uniform = self.uniform(owner, num, STARS + 2 * turn + 1)
         seats = Seats.of(asked.centre, rank.index)
-        reader = self._reader(state, view, pairs, seats)
+        make = partial_(self._reader, state, view, pairs, seats)
+        reader = reader_of(make, self.tellings, self.sampler.guidance)
         codes = torch.empty_like(asked.centre)
         laws = star_laws(state, seats, self.predictor.maximum)
+        kept = None if need is None else KeptAnswers(seats, need, self.uniform(owner, num, COIN + turn))
         for r, _, now in rank:
             here = now.nonzero()[:, 0]
-            codes[here] = drawn = self.sampler.draw(close(reader.ask(r, here), laws.possible(here)), uniform[here])
+            possible = laws.possible(here)
+            possible = possible if kept is None else kept.narrow(possible, here)
+            codes[here] = drawn = self.sampler.draw(close(reader.ask(r, here), possible), uniform[here])
+            for part in (laws, kept):
+                if part is not None:
+                    part.tell(here, drawn)
             reader.tell(r, here, drawn)
-            laws.tell(here, drawn)
+        if self.kept is not None and kept is not None:
+            self.kept.swapped[rows[state.parent[asked.centre]]] = kept.side[seats.star] == 1
         answers = torch.where(codes == BOTH, 3, codes + 1)
         return asked.put(state.codes, answers)
 
+    def _need(self, state: Partial, rows: Tensor) -> Tensor | None:
+        """(T, 2) what a given graph asks of the answers of stars (:meth:`Kept.needs`)."""
+        if self.kept is None:
+            return None
+        asked, parent = state.stars, rows[state.parent]
+        low, high = self.kept.borne(parent, (state.kind == DONE) | (state.kind == DONE + 1))
+        return self.kept.needs(parent[asked.centre], low[asked.other], high[asked.other])
+
     def _reader(
-        self, state: Partial, view: View, pairs: tuple[Tensor, Tensor, Tensor], seats: Seats
-    ) -> StarReader | PassReader:
+        self, state: Partial, view: View, pairs: tuple[Tensor, Tensor, Tensor], seats: Seats, told: Tensor | None
+    ) -> Reader:
         head, asked = self.predictor.star, state.stars
         if head is None:
-            return PassReader(self, state, view)
-        self.passes += 1
-        h, e = self.predictor.states(view)
+            return PassReader(partial_(self._pass, told), self.predictor, state, view)
+        h, e = self._pass(told, view)
         questions = head.questions(h, e, asked.centre, asked.other, asked.edge)
         apart = state.kind[asked.centre] == NOW + 1
         return head.reader(questions, apart, head.biases(e, pairs, seats), seats)
 
-    def labels(self, graphs: Graphs, place: Tensor | None = None) -> Labels:
+    def labels(self, graphs: Graphs, place: Tensor | None = None, given: GivenLabels | None = None) -> Labels:
         """Kinds of the nodes and edges of graphs that stand, the codes of each in random rounds; ``place`` are their
-        numbers in the batch, if they are not all of it."""
+        numbers in the batch, if they are not all of it, ``given`` what is known."""
         predictor, num = self.predictor, len(self.noise.index)
         device = graphs.graph.device
         empty = torch.zeros(graphs.num_nodes, dtype=torch.int64, device=device), torch.zeros_like(graphs.edges[0])
@@ -269,35 +327,21 @@ class ScaleDraw(ScaleRounds):
         uniform = self.uniform(place[labels.owner(graphs)], num, KIND)
         most = (None, None) if graphs.inside is None else most_counts(graphs)
         view = view_finished(graphs)
+        if given is not None:
+            labels = given.labels
         for _, known, now in rounds:
-            self.passes += 1
-            states = predictor.states(view_labels(view, graphs, labels, known))
+            if given is not None:
+                known, now = known | given.known, now & ~given.known
+            passes = self.states(view_labels(view, graphs, labels, known))
+            states = tuple(zip(*passes, strict=True))  # of nodes in every pass, and of edges
             drawn: list[Tensor | None] = []
             parts = zip(heads, states, labels.parts(graphs, now), labels.parts(graphs, uniform), most, strict=True)
             for codes, (head, state, here, numbers, top) in zip((labels.node, labels.edge), parts, strict=True):
                 if head is None or codes is None:
                     drawn.append(None)
                     continue
-                logits = head(state[here]) if top is None else at_most(head(state[here]), top[here])
+                logits = self.mixed([head(s[here]) for s in state])
+                logits = logits if top is None else at_most(logits, top[here])
                 drawn.append(codes.masked_scatter(here, self.sampler.draw(logits, numbers[here])))
             labels = Labels(*drawn)
         return labels
-
-
-class PassReader:
-    """As :class:`refine.domains.graph.network.star.StarReader`, with a pass of the network for every rank."""
-
-    def __init__(self, draw: ScaleDraw, state: Partial, view: View) -> None:
-        self.draw, self.state, self.view = draw, state, view
-        self.codes = torch.full_like(state.stars.centre, -1)
-
-    def ask(self, rank: int, here: Tensor) -> Tensor:
-        """(len(here), 3) logits of the questions ``here``."""
-        self.draw.passes += 1
-        predictor, asked = self.draw.predictor, self.state.stars
-        h, e = predictor.states(view_answers(self.view, self.state, self.codes))
-        return predictor.answers(h, e, asked.centre[here], asked.other[here], asked.edge[here])
-
-    def tell(self, rank: int, here: Tensor, codes: Tensor) -> None:
-        """Their answers."""
-        self.codes[here] = codes

@@ -128,7 +128,7 @@ def make_view(
         light = torch.zeros_like(graphs.mass) if light is None else light
         mass = mass_features(graphs.mass, light, graphs.graph, graphs.num)
     kinds = node_kind[:, None], edge_kind[:, None]
-    return View(graphs.graph, edges, sides, node, edge, *kinds, sizes, graphs.num, mass)
+    return View(graphs.graph, edges, sides, node, edge, *kinds, sizes, graphs.num, mass, graphs.item)
 
 
 def join(views: Sequence[View]) -> View:
@@ -148,6 +148,7 @@ def join(views: Sequence[View]) -> View:
         cat([v.size for v in views]),
         graphs[-1],
         joined([v.mass for v in views]),
+        joined([v.item for v in views]),
     )
 
 

@@ -29,6 +29,7 @@ LARGEST = 0.16  # radius of a node of a small graph
 DPI = 110
 MOST_STROKES = 4
 EDGE = "#9aa3ad"
+MARK, HALO = "#ffd24a", 3.0  # colour, and points around what is marked
 PALETTE = ("#4c78c8", "#e8743b", "#3aa66f", "#b765c4", "#d4a72c", "#d1495b", "#46a9b8", "#8a6d5b", "#7f86c6", "#9aa43b")
 ELEMENTS = {
     "C": "#4a4f57", "N": "#3f66d6", "O": "#e0403a", "F": "#58b03f", "S": "#d9b021", "Cl": "#2f9e44", "Br": "#9c3a21",
@@ -55,17 +56,29 @@ class Scene:
     names: Sequence[str] = ()
 
 
-def plot_grid(graphs: Sequence[Graph], path: Path, columns: int = 6, node_kinds: Sequence[str] = ()) -> Path:
-    """Graphs side by side, each laid out by itself.
+def plot_grid(
+    graphs: Sequence[Graph],
+    path: Path,
+    columns: int = 6,
+    node_kinds: Sequence[str] = (),
+    captions: Sequence[str] = (),
+    given: int = 0,
+) -> Path:
+    """Graphs side by side, each laid out by itself; under each a caption, where there are some.
 
     Kinds of nodes have a colour each, and their names written on them if they are given; the kind of an edge shows as
-    its number of strokes. Without kinds, planar graphs are coloured smoothly, others by their communities.
+    its number of strokes. Without kinds, planar graphs are coloured smoothly, others by their communities. The first
+    ``given`` nodes of each, and the edges between them, are marked.
     """
     columns = min(columns, len(graphs))
     figure, panels = _panels(-(-len(graphs) // columns), columns)
-    for ax, graph in zip(panels.flat, track(graphs, "drawing graphs"), strict=False):
-        _draw(ax, _scene(graph, node_kinds))
-        ax.set_title(_caption(graph), fontsize=7, color=EDGE, y=-0.02)
+    for i, (ax, graph) in enumerate(zip(panels.flat, track(graphs, "drawing graphs"), strict=False)):
+        scene = _scene(graph, node_kinds)
+        if given:
+            _mark(ax, scene, given)
+        _draw(ax, scene)
+        caption = "\n".join([_caption(graph), *([captions[i]] if captions else [])])
+        ax.set_title(caption, fontsize=7, color=EDGE, y=-0.02)
     return _save(figure, path)
 
 
@@ -230,6 +243,17 @@ def _draw(ax: Axes, scene: Scene) -> None:
             name, height = scene.names[kind], 0.62 * float(size[node])
             font: dict[str, Any] = {"fontsize": height * min(1, 1.4 / len(name)), "color": "white", "weight": "bold"}
             ax.text(x[node], y[node], name, ha="center", va="center_baseline", zorder=3, **font)
+
+
+def _mark(ax: Axes, scene: Scene, given: int) -> None:
+    """A halo around the first nodes and along the edges between them."""
+    from matplotlib.collections import LineCollection
+
+    edges = scene.graph.edges[:, (scene.graph.edges < given).all(0)]
+    size = 2 * POINTS * scene.radius[:given] + 2 * HALO
+    ax.add_collection(LineCollection(scene.place[edges.T.numpy()], linewidths=2 * HALO, colors=MARK, zorder=0.5))
+    x, y = scene.place[:given].T
+    ax.scatter(x, y, size**2, MARK, linewidths=0, zorder=0.5)
 
 
 def _picture(scene: Scene) -> Any:

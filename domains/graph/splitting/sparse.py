@@ -23,6 +23,7 @@ class Graphs:
             (:mod:`refine.domains.graph.splitting.counts`), or None where a model does not look at it.
         mass: (N,) int64 how many nodes of the finest graph each stands for, or None likewise.
         inside: (N,) int64 about how many edges of the finest graph lie inside each, or None likewise.
+        item: (B,) int64 the place of each in the batch whose conditions it has, or None where there are none.
     """
 
     graph: Tensor
@@ -31,6 +32,12 @@ class Graphs:
     count: Tensor | None = None
     mass: Tensor | None = None
     inside: Tensor | None = None
+    item: Tensor | None = None
+
+    def to(self, device: torch.device) -> Graphs:
+        """Move to ``device``."""
+        told = (None if x is None else x.to(device) for x in (self.count, self.mass, self.inside, self.item))
+        return Graphs(self.graph.to(device), self.edges.to(device), self.num, *told)
 
     @property
     def num_nodes(self) -> int:
@@ -80,7 +87,7 @@ class Graphs:
             graphs.append(graphs[-1] + batch.num)
         owner = torch.cat([b.graph + g for b, g in zip(batches, graphs, strict=False)])
         edges = torch.cat([b.edges + n for b, n in zip(batches, nodes, strict=False)], dim=1)
-        told = (joined([getattr(b, name) for b in batches]) for name in ("count", "mass", "inside"))
+        told = (joined([getattr(b, name) for b in batches]) for name in ("count", "mass", "inside", "item"))
         return cls(owner, edges, graphs[-1], *told)
 
     def take(self, keep: Tensor) -> tuple[Graphs, Tensor, Tensor]:
@@ -88,7 +95,7 @@ class Graphs:
         nodes = keep[self.graph]
         edges = nodes[self.edges[0]]
         place, number = nodes.cumsum(0) - 1, keep.cumsum(0) - 1
-        told = at(self.count, edges), at(self.mass, nodes), at(self.inside, nodes)
+        told = at(self.count, edges), at(self.mass, nodes), at(self.inside, nodes), at(self.item, keep)
         kept = Graphs(number[self.graph[nodes]], place[self.edges[:, edges]], int(keep.sum()), *told)
         return kept, nodes, edges
 

@@ -111,7 +111,7 @@ def split(coarse: Graphs, codes: Splits, done: Tensor | None = None) -> tuple[Gr
         mass[first] -= light
         mass[first + 1] = light
     edges = torch.stack([keys // n, keys % n])
-    fine = Graphs(coarse.graph[parent], edges, coarse.num, None, mass, at(coarse.inside, parent))
+    fine = Graphs(coarse.graph[parent], edges, coarse.num, None, mass, at(coarse.inside, parent), coarse.item)
     return (fine if coarse.count is None else replace(fine, count=inherited(coarse, fine, parent))), parent
 
 

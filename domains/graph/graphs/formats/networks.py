@@ -12,6 +12,7 @@ from refine.domains.graph.graphs.formats.xml_graphs import read_gexf, read_graph
 from refine.domains.graph.graphs.graphs import Graph
 from refine.domains.graph.graphs.kinds import Kinds
 from refine.domains.graph.graphs.packed import PackedGraphs
+from refine.domains.graph.graphs.told import with_columns
 from refine.errors import require, shown
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def read_networks(path: Path, reading: Reading | None = None) -> PackedGraphs:
         name = str(path) if len(found) == 1 else f"{path}, graph {i}"
         attributes = reading.node_attribute, reading.edge_attribute
         graphs.append(Graph.from_networkx(g, *attributes, nodes, edges, name, reading.undirected, reading.weights))
-    return PackedGraphs.of(graphs, nodes.names, edges.names, origin=str(path))
+    packed = PackedGraphs.of(graphs, nodes.names, edges.names, origin=str(path))
+    there = [name for name in reading.columns if any(name in g.graph for g in found)]
+    return with_columns(packed, {name: [g.graph.get(name) for g in found] for name in there})
 
 
 def _require_attributes(graphs: list[nx.Graph], path: Path, reading: Reading) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from refine.domains.graph.graphs.told import columns_of
+
 
 class ReadingOptions(Protocol):
     """The options of the domain that say how graphs are read; :class:`Reading` tells what they are."""
@@ -17,6 +19,10 @@ class ReadingOptions(Protocol):
     def undirected(self) -> bool: ...
     @property
     def weights(self) -> str: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def vector(self) -> list[str] | None: ...
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,17 @@ class Reading:
         edge_attribute: the same of edges.
         undirected: directed edges are accepted, as undirected ones.
         weights: ``refuse`` edges that differ in weight, or ``drop`` the weights.
+        columns: names of what files have to say of whole graphs.
     """
 
     node_attribute: str | None = "label"
     edge_attribute: str | None = "label"
     undirected: bool = False
     weights: str = "refuse"
+    columns: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, options: ReadingOptions) -> Reading:
         """Those of the domain."""
-        return cls(options.node_attribute, options.edge_attribute, options.undirected, options.weights)
+        attributes = options.node_attribute, options.edge_attribute
+        return cls(*attributes, options.undirected, options.weights, columns_of(options.label, options.vector))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from refine.domains.graph.graphs.formats.content import MOST_ITEMS, read_text
 from refine.domains.graph.graphs.molecules import chemistry
 from refine.domains.graph.graphs.packed import PackedGraphs
 from refine.domains.graph.graphs.smiles import pack_smiles
+from refine.domains.graph.graphs.told import with_columns
 from refine.errors import RefineError, require
 
 LONGEST = 200_000  # characters of a molecule: 2,000 atoms
 END = "M  END"
 
 
-def read_sdf(path: Path) -> tuple[PackedGraphs, list[str]]:
-    """The molecules of a file, and the SMILES of each. Coordinates, stereochemistry and other data are left out.
+def read_sdf(path: Path, columns: Sequence[str] = ()) -> tuple[PackedGraphs, list[str]]:
+    """The molecules of a file, and the SMILES of each, with the data items ``columns`` where there are such.
+    Coordinates, stereochemistry and other data are left out.
 
     Raises:
         RefineError: it cannot be read, or records that cannot be used, by number.
@@ -36,7 +40,15 @@ def read_sdf(path: Path) -> tuple[PackedGraphs, list[str]]:
         if mol is None:
             raise RefineError(f"{where} is no molecule that rdkit can read")
         lines.append((number, str(Chem.MolToSmiles(mol, isomericSmiles=_has_isotopes(mol)))))
-    return pack_smiles(lines, str(path), item="record"), [smiles for _, smiles in lines]
+    found = {name: [_item(record, name) for record in records] for name in columns}
+    told = {name: values for name, values in found.items() if any(value is not None for value in values)}
+    return with_columns(pack_smiles(lines, str(path), item="record"), told), [smiles for _, smiles in lines]
+
+
+def _item(record: str, name: str) -> str | None:
+    """The first line of the data item of that name (``> <name>``), where it is not empty."""
+    found = re.search(rf"^>[^\n]*<{re.escape(name)}>[^\n]*\n([^\n]+)", record.partition(END)[2], re.MULTILINE)
+    return found[1].strip() if found else None
 
 
 def _has_isotopes(mol: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from refine.domains.graph.graphs.formats.options import Reading
 from refine.domains.graph.graphs.formats.table import Table, read_table, smiles_column
 from refine.domains.graph.graphs.packed import Array, PackedGraphs
 from refine.domains.graph.graphs.smiles import keep_smiles
-from refine.errors import not_accepted, require
+from refine.domains.graph.graphs.told import with_columns
+from refine.errors import not_accepted, require, shown
 
 
 def read_edges_or_smiles(path: Path, reading: Reading) -> tuple[PackedGraphs, list[str], Array | None]:
@@ -33,7 +35,20 @@ def read_edges_or_smiles(path: Path, reading: Reading) -> tuple[PackedGraphs, li
     for row in table.rows:
         require(len(row.fields) > place and bool(row.fields[place]), f"{row.where}: no SMILES")
         lines.append((row.number, row.fields[place]))
-    return *keep_smiles(lines, path), _splits(table)
+    graphs, smiles = keep_smiles(lines, path)
+    return with_columns(graphs, _columns(table, reading.columns)), smiles, _splits(table)
+
+
+def _columns(table: Table, names: Sequence[str]) -> dict[str, list[str]]:
+    """Those of the columns ``names`` that the table has; headings are read in lower case."""
+    places = {name: table.columns[name.lower()] for name in names if name.lower() in table.columns}
+    out: dict[str, list[str]] = {name: [] for name in places}
+    for row in table.rows:
+        for name, place in places.items():
+            said = len(row.fields) > place and bool(row.fields[place])
+            require(said, f"{row.where}: no {shown(name)}")
+            out[name].append(row.fields[place])
+    return out
 
 
 def _splits(table: Table) -> Array | None:

@@ -26,6 +26,8 @@ class Options:
     edge_attribute: str | None = "label"
     undirected: bool = False
     weights: str = "refuse"
+    label: str | None = None
+    vector: list[str] | None = None
 
 
 def test_data_by_options(bare: Path, tmp_path: Path) -> None:

@@ -34,11 +34,11 @@ from refine.noise import Noise
 class Positioned(GraphPredictor):
     """The broken double: it knows how nodes are numbered."""
 
-    def states(self, view: View) -> tuple[Tensor, Tensor]:
+    def states(self, view: View, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
         place = torch.arange(len(view.graph), dtype=view.node.dtype)[:, None]
         sizes = torch.bincount(view.graph, minlength=view.num)
         local = place - (sizes.cumsum(0) - sizes)[view.graph][:, None]
-        h, e = super().states(view)
+        h, e = super().states(view, told)
         return h + 5 * torch.sin(local + torch.arange(h.shape[1])), e
 
 
