@@ -66,9 +66,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name for a file or folder that is to become ``path``; what processes that are dead have left there is removed.
+    """A name for a file or folder that is to become ``path``; what :func:`remove_left` removes is removed first.
 
-    The name says which process it is, and in which system; whether one of another system lives cannot be known.
+    The name says which process it is, and in which system.
+    """
+    remove_left(path)
+    return path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}-{_system()}-{os.getpid()}{path.suffix}")
+
+
+def remove_left(path: Path) -> None:
+    """Remove what was to become ``path`` in processes that are dead.
+
+    Whether a process of another system lives cannot be known: what it has written stays.
     """
     for left in path.parent.glob(f".{glob.escape(path.stem)}-*{glob.escape(path.suffix)}"):
         tag = TEMPORARY.fullmatch(left.name[len(path.stem) + 2 : len(left.name) - len(path.suffix)])
@@ -76,7 +85,6 @@ def temporary_beside(path: Path) -> Path:
             continue
         with suppress(OSError):
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-    return path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}-{_system()}-{os.getpid()}{path.suffix}")
 
 
 @cache

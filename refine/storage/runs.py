@@ -28,6 +28,7 @@ from refine.storage.files import (
     own,
     read_bytes,
     read_text,
+    remove_left,
     require_writable,
     write_text,
     writing,
@@ -82,6 +83,7 @@ def _place(config: Config) -> Path:
         for name in WRITTEN:
             own(path, name)
     elif path.exists():
+        remove_left(path / CONFIG)  # by a training that was killed before there was a run
         empty = path.is_dir() and not any(inner.name != LOCK for inner in path.iterdir())
         require(empty, f"run={shown(str(path))} is not accepted: it is there already, and is not a run")
     return path

@@ -21,6 +21,7 @@ from refine.learning.checkpoint_io import SafetensorsIO
 from refine.learning.children import Children
 from refine.learning.modules import StageModule
 from refine.models.model import Model
+from refine.storage import files
 from refine.storage.locks import LOCK, alone
 from refine.storage.runs import METRICS, forget_metrics, log_metrics, read_metrics
 
@@ -34,6 +35,11 @@ def whole(once: Any) -> Path:
     """A run that nothing disturbed."""
     run: Path = once("tiny-finished", lambda folder: train(f"run={folder}"))
     return run
+
+
+def within_the_first_file() -> None:
+    """Die before the folder is a run."""
+    files.sync = lambda path: die()
 
 
 def before_the_figures(stage: str, step: int, what: str) -> None:
@@ -91,6 +97,7 @@ def assert_nothing_lost(whole: Path, run: Path) -> None:
 def test_killed_between_state_figures_and_publication_no_line_is_lost(whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     for how in (
+        (within_the_first_file,),
         (within_a_file, "tokenizer", 1),  # before the first step
         (after_publication, "tokenizer", 4),  # the first of all
         (before_the_figures, "tokenizer", 11, "val_reconstruction"),
