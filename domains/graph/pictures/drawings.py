@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def plot_grid(
         if given:
             _mark(ax, scene, given)
         _draw(ax, scene)
-        caption = "\n".join([_caption(graph), *([captions[i]] if captions else [])])
+        caption = textwrap.fill(", ".join([_caption(graph), *captions[i : i + 1]]), 44)  # what a panel has room for
         ax.set_title(caption, fontsize=7, color=EDGE, y=-0.02)
     return _save(figure, path)
 
