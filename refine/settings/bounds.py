@@ -261,7 +261,7 @@ def by_scale(entry: Bound, *others: Bound) -> Bound:
 
 SPLITS = one_of("train", "val", "test")
 LABELS = either(whole(0), Text(), each(either(whole(0), Text()), 1, 1_000_000))
-NUMBER = real(-1e30, 1e30)
+NUMBER = real(-1e12, 1e12)
 VECTORS = either(NUMBER, each(either(NUMBER, each(NUMBER, 1, 10_000)), 1, 1_000_000))
 """What several commands accept: parts of the data; a class by number or by name, or a list of classes; a vector, or a
 list of vectors."""

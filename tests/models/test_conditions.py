@@ -55,7 +55,7 @@ def test_dropout_shows_every_combination_as_often_as_it_says(spec: ConditionSpec
     p, draws = 0.3, 20000
     predictor = Predictor(PredictorConfig(16, 1, 2, condition_dropout=p), [1, 4], 2, spec, Level(torch.zeros(1, 1, 2)))
     torch.manual_seed(0)
-    drop = predictor._dropped(draws)
+    drop = predictor.condition.withheld(draws, predictor.config.condition_dropout)
     assert drop.shape == (draws, 3)
     own = drop[:, list(kinds)]
     found = torch.bincount((own.long() * 2 ** torch.arange(len(kinds))).sum(1), minlength=2 ** len(kinds))
@@ -71,7 +71,10 @@ def test_dropout_shows_every_combination_as_often_as_it_says(spec: ConditionSpec
 
 def test_no_dropout_withholds_nothing() -> None:
     predictor = build(dropout=0.0).predictor
-    assert isinstance(predictor, Predictor) and not predictor._dropped(1000).any()
+    assert (
+        isinstance(predictor, Predictor)
+        and not predictor.condition.withheld(1000, predictor.config.condition_dropout).any()
+    )
 
 
 def test_each_kind_helps_with_and_without_the_other() -> None:

@@ -253,7 +253,7 @@ def only_without(kinds: Sequence[bool]) -> Condition:
 def test_of_several_kinds_each_is_left_out_alone_as_often_as_all_are(spec: ConditionSpec, several: bool) -> None:
     torch.manual_seed(0)
     predictor = Predictor(PredictorConfig(WIDTH, 1, 2, condition_dropout=0.2), [1, 4, 9], C, spec, LEVELS[0])
-    drop = predictor._dropped(20_000).float()
+    drop = predictor.condition.withheld(20_000, predictor.config.condition_dropout).float()
     all_of, each = 0.2, 0.2 if several else 0.0
     assert drop.mean(0).tolist() == pytest.approx([1 - (1 - all_of) * (1 - each)] * 3, abs=0.02)
     alone = (drop.sum(1) == 1).float().mean().item()

@@ -178,9 +178,8 @@ def test_too_small_a_hole_is_none_for_a_latent(tmp_path: Path) -> None:
 
 
 def test_domains_that_do_not_in_paint_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("graph", "weather"):
-        assert command(f"domain={name}") == 2
-        assert f"domain {name!r} does not in-paint; accepted: image" in capsys.readouterr().err
+    assert command("domain=weather") == 2
+    assert "domain 'weather' does not in-paint; accepted: graph, image" in capsys.readouterr().err
 
 
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
