@@ -29,7 +29,7 @@ ZERO = {  # keys that 0 means something to: none of it, no limit, the first, or 
     *("train.loss.l1", "train.loss.l2", "train.loss.perceptual", "train.loss.adversarial", "train.fit_after"),
     *("train.site_budget", "train.workers", "train.discriminator.start", "domain.classes", "domain.blocks"),
     *("sampler.top_k", "sampler.min_p", "sampler.gain", "sampler.guidance", "sample.label", "sample.strip"),
-    *("inpaint.keep_scales", "inpaint.label", "domain.generate", "seed", "sample.vector"),
+    *("inpaint.keep_scales", "inpaint.label", "domain.generate", "seed", "sample.vector", "model.condition_dropout"),
     *(f"train.{s}.{k}" for s in ("mean", "tokenizer", "predictor") for k in ("lr", "weight_decay", "warmup")),
     *(f"train.{s}.{k}" for s in ("mean", "tokenizer", "predictor") for k in ("grad_clip", "ema")),
 }
