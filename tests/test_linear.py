@@ -78,3 +78,9 @@ def test_all_else_is_left_to_torch(calls: list[str], case: str) -> None:
 def test_a_linear_is_torchs() -> None:
     assert isinstance(layer(), nn.Linear)
     assert layer().state_dict().keys() == nn.Linear(2, 3).state_dict().keys()
+
+
+def test_it_is_made_of_no_inputs_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    """Sites may have positions of no numbers; torch warns of weights without elements."""
+    assert torch.equal(Linear(0, 3)(torch.empty(2, 0)), torch.zeros(2, 3))
+    assert not recwarn.list
