@@ -193,6 +193,7 @@ def read_graph(
     """
     path = Path(path).expanduser()
     good = path.is_file() and suffix_of(path) in ACCEPTED
+    require(path.exists(), f"{path} is not there")
     require(good, f"{path} is no file of graphs; accepted: {', '.join(ACCEPTED)}")
     graphs = _read_file(path, path.parent, replace(reading, columns=())).graphs
     require(len(graphs) == 1, f"{path} has {len(graphs)} graphs; accepted: 1")

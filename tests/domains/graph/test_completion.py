@@ -140,7 +140,8 @@ def test_what_the_command_cannot_use_is_refused(
     two.write_text("CC\nCCC\n")
     for options, message in (
         ("", "needs graph=FILE"),
-        (f"graph={tmp_path / 'none.csv'}", "is no file of graphs"),
+        (f"graph={tmp_path / 'none.csv'}", "none.csv is not there"),
+        (f"graph={tmp_path}", "is no file of graphs"),
         (f"graph={two}", "has 2 graphs; accepted: 1"),
         (f"graph={part} keep_scales=1", "inpaint.keep_scales is not accepted"),
         (f"graph={part} label=1", "not conditioned on classes"),
